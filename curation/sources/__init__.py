@@ -1,0 +1,41 @@
+"""The kinds of input, one module each: bytes in, `Record` after `Record` out.
+
+A source is a module with
+
+- `VERSION`: an integer, raised when the same bytes give other records;
+- `WHOLE_FILES`: True where a file is one document (small files share parts), False where it holds many;
+- `read(stream, name, start, source, extract) -> Iterator[Record]`: the records of one input from `start` on, in order.
+
+`stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source` and
+`extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that stops
+too early. Nothing a record holds makes `read` raise.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from curation.recipe import Extract, Source
+    from curation.sources.record import Record
+
+#: Every kind of source a recipe may name; each is a module of this package.
+KINDS = ("warc", "jsonl", "markdown", "parquet", "text")
+
+
+class SourceModule(Protocol):
+    """What a module of this package offers."""
+
+    VERSION: int
+    WHOLE_FILES: bool
+
+    def read(self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+        """The records of one input from `start` on."""
+
+
+def load(kind: str) -> SourceModule:
+    """The module that reads this kind of input."""
+    return cast("SourceModule", import_module(f"curation.sources.{kind}"))

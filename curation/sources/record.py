@@ -1,0 +1,34 @@
+"""One record of an input, as every kind of source yields it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+#: HTML larger than this is a row with `error` (bytes; promise 10).
+MAX_HTML_BYTES = 20 * 1024 * 1024
+#: Text larger than this is a row with `error` (bytes of UTF-8; promise 10).
+MAX_TEXT_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one record of an input holds; it becomes one row of `documents`.
+
+    `offset` is where the record starts and `end` where reading goes on after it, in the unit of the source's kind
+    (bytes of the file, lines, rows: each module says which). Exactly one of `text` and `error` is None.
+    """
+
+    offset: int
+    end: int
+    text: str | None = None
+    uri: str | None = None
+    title: str | None = None
+    license: str | None = None
+    created_at: datetime | None = None
+    fetched_at: datetime | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None

@@ -1,0 +1,1 @@
+"""Prefect flows over the same stages that `curate run` walks."""

@@ -1,0 +1,1 @@
+"""What ships with the project: recipes, and the sample they run on."""
