@@ -9,3 +9,110 @@ A signal is a module, or an object where a model or settings must be held, with
 A module whose signal has settings defines `Settings` (a frozen pydantic model: the keys of `[signals.NAME]`) and
 `load(settings)`, which returns the object and must be cheap: models are loaded at the first `measure`.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from pydantic import ValidationError
+
+from curation.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    import pyarrow as pa
+
+    from curation.recipe import Recipe
+    from curation.signals.batch import Batch
+
+#: Every signal of the project, in the order of measuring.
+SIGNALS: tuple[ModuleType, ...] = ()
+
+
+@runtime_checkable
+class Signal(Protocol):
+    """What a signal offers, be it a module or an object."""
+
+    VERSION: int | str
+    COLUMNS: Mapping[str, pa.DataType]
+
+    def measure(self, batch: Batch) -> Mapping[str, Any]:
+        """For each column one value a row."""
+
+
+def signal_name(module: ModuleType) -> str:
+    """The name of a signal: that of its module."""
+    return module.__name__.rpartition(".")[2]
+
+
+def load_signals(recipe: Recipe) -> dict[str, Signal]:
+    """The signals of a recipe by name, ready to measure.
+
+    Raises `RecipeError` with every fault: an unknown signal, settings that are wrong, a column that two signals have.
+    """
+    from curation.dedup import signatures  # noqa: PLC0415  # it is a signal, and imports this package's Batch
+    from curation.recipe import faults_text, unknown  # noqa: PLC0415
+
+    faults: list[str] = []
+    modules = {signal_name(module): module for module in SIGNALS}
+    for name, table in recipe.signals.items():
+        if "module" in table:
+            try:
+                modules[name] = importlib.import_module(table["module"])
+            except ImportError as error:
+                faults.append(f"signals.{name}.module: cannot import {table['module']!r}: {error}")
+        elif name not in modules:
+            faults.append(f"signals: {unknown(name, modules, 'signal')}")
+    signals: dict[str, Signal] = {}
+    for name, module in modules.items():
+        table = dict(recipe.signals.get(name, {}))
+        table.pop("module", None)
+        enabled = table.pop("enabled", True)
+        if not isinstance(enabled, bool):
+            faults.append(f"signals.{name}.enabled: expected true or false, got {enabled!r}")
+        elif enabled:
+            try:
+                signals[name] = _loaded(name, module, table)
+            except _Faults as error:
+                faults += error.faults
+    if "length" in modules and "length" not in signals:
+        faults.append("signals.length.enabled: expected true: the blend counts in its byte_count")
+    if recipe.dedup.enabled:
+        signals["signature"] = signatures.load(recipe.dedup)
+    owners: dict[str, str] = {}
+    for name, signal in signals.items():
+        for column in signal.COLUMNS:
+            if column in owners:
+                faults.append(f"signals.{name}: its column {column!r} is also one of signals.{owners[column]}")
+            owners[column] = name
+    if faults:
+        raise RecipeError(faults_text(recipe.path, faults))
+    return signals
+
+
+class _Faults(Exception):  # noqa: N818
+    def __init__(self, *faults: str) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+
+def _loaded(name: str, module: ModuleType, table: dict[str, Any]) -> Signal:
+    settings = getattr(module, "Settings", None)
+    if settings is None:
+        if table:
+            raise _Faults(*(f"signals.{name}: unknown key {key!r}; it has no settings" for key in table))
+        signal: object = module
+    else:
+        try:
+            signal = module.load(settings(**table))
+        except ValidationError as error:
+            raise _Faults(*(
+                f"signals.{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+            )) from error
+    for attribute in ("VERSION", "COLUMNS", "measure"):
+        if not hasattr(signal, attribute):
+            raise _Faults(f"signals.{name}.module: {module.__name__} has no {attribute}; see docs/add-a-signal.md")
+    return cast("Signal", signal)

@@ -1,0 +1,276 @@
+"""Datasets: folders of Parquet parts that are finished when they exist. The only Parquet reading and writing.
+
+A part's footer carries the fingerprint of what made it. A sidecar is a dataset with the same part names, row counts and
+row order as another, joined by part and row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from curation import schema
+from curation.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from curation.storage import Storage
+
+#: Rows are written to disk when their text reaches this many bytes, so that a reader need not hold a whole part.
+ROW_GROUP_BYTES = 8 * 1024 * 1024
+#: ... or this many rows, where they are short.
+ROW_GROUP_ROWS = 16_384
+
+_FINGERPRINT = b"curate.fingerprint"
+_NOTES = b"curate.notes"
+
+
+def fingerprint(*parts: Any) -> str:
+    """32 hex digits that change when any of the parts does; parts are what JSON can hold.
+
+    >>> fingerprint("pull", 1, {"b": 1, "a": None}) == fingerprint("pull", 1, {"a": None, "b": 1})
+    True
+    """
+    data = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(data.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Part:
+    """One part of a dataset: the same name in `documents` and in every sidecar."""
+
+    source: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What a finished part says of itself: the fingerprint of what made it, its rows, and notes of its maker."""
+
+    fingerprint: str
+    rows: int
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of Parquet parts with one fixed schema."""
+
+    storage: Storage
+    name: str
+    schema: pa.Schema
+
+    def path(self, part: Part) -> str:
+        """Where the part lies, relative to the storage."""
+        return f"{self.name}/{part}.parquet"
+
+    def footer(self, part: Part) -> Footer | None:
+        """The part's footer; None where the part is absent, or torn by a machine that lost power."""
+        try:
+            metadata = pq.read_metadata(self.storage.path(self.path(part)))
+        except (FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):
+            return None
+        keys = metadata.metadata or {}
+        return Footer(
+            keys.get(_FINGERPRINT, b"").decode(), metadata.num_rows, json.loads(keys.get(_NOTES, b"{}").decode())
+        )
+
+    def is_made(self, part: Part, made_from: str) -> bool:
+        """Whether the part is there and was made from just this."""
+        footer = self.footer(part)
+        return footer is not None and footer.fingerprint == made_from
+
+    def rows(self, part: Part) -> int:
+        """How many rows a part has; `StorageError` if it is not there."""
+        footer = self.footer(part)
+        if footer is None:
+            raise self._missing(part)
+        return footer.rows
+
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """The whole part, or these columns of it."""
+        with self._open(part) as file:
+            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+
+    def batches(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The part's row groups one after another, so that memory holds one at a time."""
+        with self._open(part) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
+
+    @contextmanager
+    def writing(self, part: Part, made_from: str) -> Iterator[PartWriter]:
+        """A writer whose part appears, whole, when the block ends well."""
+        with self.storage.writing(self.path(part)) as stream:
+            writer = PartWriter(stream, self.schema)
+            yield writer
+            writer.close(made_from)
+
+    def write(self, part: Part, table: pa.Table, made_from: str) -> None:
+        """Write a whole part at once."""
+        with self.writing(part, made_from) as writer:
+            writer.write(table)
+
+    def parts(self) -> list[Part]:
+        """Every part that lies there. For removing orphans: readers go by the recipe's inputs instead."""
+        found = []
+        for file in self.storage.list(self.name):
+            source, _, name = file.path.removeprefix(f"{self.name}/").partition("/")
+            if name.endswith(".parquet"):
+                found.append(Part(source, name.removesuffix(".parquet")))
+        return found
+
+    def keep_only(self, parts: Iterable[Part]) -> None:
+        """Remove every part but these."""
+        for orphan in set(self.parts()) - set(parts):
+            self.storage.remove(self.path(orphan))
+
+    def scan(self, parts: Iterable[Part], columns: Sequence[str] | None = None) -> pads.Dataset | pa.Table:
+        """The parts as one relation that DuckDB can read by variable name, columns and rows pushed down."""
+        paths = [self.storage.path(self.path(part)) for part in parts]
+        if not paths:
+            return self.schema.empty_table() if columns is None else self.schema.empty_table().select(list(columns))
+        return pads.dataset(paths, schema=self.schema, format="parquet")
+
+    @contextmanager
+    def _open(self, part: Part) -> Iterator[pq.ParquetFile]:
+        try:
+            file = pq.ParquetFile(self.storage.path(self.path(part)), memory_map=False, pre_buffer=False)
+        except (FileNotFoundError, pa.ArrowInvalid) as error:
+            raise self._missing(part) from error
+        with file:
+            yield file
+
+    def _missing(self, part: Part) -> StorageError:
+        return StorageError(
+            f"{self.storage.path(self.path(part))}: this part is missing or torn",
+            remedy="run `curate run` again: it makes what is missing",
+        )
+
+
+class PartWriter:
+    """Writes one part, row group after row group, cast to the dataset's schema."""
+
+    def __init__(self, stream: Any, target: pa.Schema) -> None:
+        self.schema = target
+        self.notes: dict[str, Any] = {}
+        self.rows = 0
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(stream, mode="w"), target, compression="zstd", compression_level=1, write_statistics=True
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows as row groups of at most `ROW_GROUP_ROWS`."""
+        table = table.select(self.schema.names).cast(self.schema)
+        self.rows += table.num_rows
+        self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+
+    def close(self, made_from: str) -> None:
+        """Finish the file with its fingerprint and `notes`."""
+        self._writer.add_key_value_metadata(
+            {_FINGERPRINT: made_from.encode(), _NOTES: json.dumps(self.notes, sort_keys=True).encode()}
+        )
+        self._writer.close()
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The datasets of one recipe in its WORK folder."""
+
+    storage: Storage
+    #: Signal name to its columns, in the order of measuring; set from the recipe.
+    signals: Mapping[str, Mapping[str, pa.DataType]]
+
+    @cached_property
+    def documents(self) -> Dataset:
+        """What was pulled."""
+        return Dataset(self.storage, "documents", schema.DOCUMENTS)
+
+    @cached_property
+    def pairs(self) -> Dataset:
+        """Verified pairs of exact and near-duplicates."""
+        return Dataset(self.storage, "pairs", schema.PAIRS)
+
+    @cached_property
+    def hits(self) -> Dataset:
+        """The rules that hit each document."""
+        return Dataset(self.storage, "hits", schema.HITS)
+
+    @cached_property
+    def verdicts(self) -> Dataset:
+        """What becomes of each document."""
+        return Dataset(self.storage, "verdicts", schema.VERDICTS)
+
+    @cached_property
+    def blend(self) -> Dataset:
+        """How often each document stands in the release."""
+        return Dataset(self.storage, "blend", schema.BLEND)
+
+    def signal(self, name: str) -> Dataset:
+        """The sidecar of one signal."""
+        return Dataset(self.storage, f"signals/{name}", schema.sidecar(dict(self.signals[name])))
+
+    @cached_property
+    def columns(self) -> dict[str, Dataset]:
+        """Every column that rules, `prefer` and `where` may use, with the dataset that holds it."""
+        found = dict.fromkeys(schema.DOCUMENT_COLUMNS, self.documents)
+        for name, columns in self.signals.items():
+            found |= dict.fromkeys(columns, self.signal(name))
+        return found
+
+    @cached_property
+    def row(self) -> pa.Schema:
+        """The schema of a row of `columns`."""
+        return pa.schema([dataset.schema.field(name) for name, dataset in self.columns.items()])
+
+    def read(self, part: Part, columns: Iterable[str]) -> pa.Table:
+        """`id` and these columns of one part, from whichever sidecars hold them, joined by row.
+
+        Raises `StorageError` if a sidecar's rows are not the documents' rows.
+        """
+        wanted: dict[str, list[str]] = {"documents": ["id"]}
+        for name in dict.fromkeys(columns):
+            if name != "id":
+                wanted.setdefault(self.columns[name].name, []).append(name)
+        joined: pa.Table | None = None
+        for name, names in wanted.items():
+            dataset = self.columns[names[-1]]
+            table = dataset.read(part, names if "id" in names else ["id", *names])
+            if joined is None:
+                joined = table
+                continue
+            if not table["id"].equals(joined["id"]):
+                raise StorageError(
+                    f"{dataset.storage.path(dataset.path(part))}: its rows are not those of documents/{part}",
+                    remedy=f"remove the folder {dataset.storage.path(name)} and run again",
+                )
+            for column in names:
+                joined = joined.append_column(dataset.schema.field(column), table[column])
+        return joined
+
+    def scratch(self) -> str:
+        """A folder for what DuckDB spills; it can be deleted whenever nothing runs."""
+        return self.storage.path("scratch")
+
+
+def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1GB") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with bounded memory that spills into the workspace and fetches nothing from outside."""
+    connection = duckdb.connect()
+    connection.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET TimeZone = 'UTC'")
+    connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+    if work is not None:
+        connection.execute("SET temp_directory = ?", [work.scratch()])
+    return connection

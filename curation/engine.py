@@ -1,0 +1,173 @@
+"""The only concurrency: one function mapped over items by local processes.
+
+A function that is mapped is a module-level function of one item; it reads and writes parts and returns something
+small. It may run twice for the same item, so what it writes appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from curation.errors import WorkerError
+from curation.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Seconds after which the work on one item is taken for hung. It fails the run, after one more try; it never decides
+#: what becomes of a document.
+ITEM_SECONDS = 3600.0
+
+
+class LocalEngine:
+    """Processes on this machine, started when first needed and kept until the end.
+
+    With one worker everything still happens in a process of its own, so that a crash in a library is an error message.
+    """
+
+    def __init__(
+        self, workers: int | None = None, progress: Progress | None = None, *, item_seconds: float = ITEM_SECONDS
+    ) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
+        self.progress = progress or Silent()
+        self.item_seconds = item_seconds
+        self._pool: ProcessPool | None = None
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            if kind is None:
+                self._pool.close()
+            else:
+                self._pool.stop()  # kills the workers: what they were writing never gets its name
+            self._pool.join()
+            self._pool = None
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        label: str,
+        sizes: Sequence[int] | None = None,
+        unit: str = "parts",
+    ) -> list[Result]:
+        """`[function(item) for item in items]`, in that order, made by the workers.
+
+        `sizes` weighs the items for the progress shown. An item whose worker died or did not come back within
+        `item_seconds` is tried once more, alone, after the others. Raises what the function raised, with the item in a
+        note, and `WorkerError` naming the item whose worker died twice.
+        """
+        weights = list(sizes) if sizes is not None else [1] * len(items)
+        results: dict[int, Result] = {}
+        failed: list[int] = []
+        waiting = deque(range(len(items)))
+        running: dict[Future[Result], int] = {}
+        if not items:
+            return []
+        self.progress.start(label, sum(weights), unit)
+        try:
+            pool = self._start()
+            while waiting or running:
+                while waiting and len(running) < 4 * self.workers:
+                    index = waiting.popleft()
+                    running[pool.schedule(function, args=(items[index],), timeout=self.item_seconds)] = index
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    index = running.pop(future)
+                    try:
+                        results[index] = future.result()
+                    except (ProcessExpired, TimeoutError):
+                        failed.append(index)
+                    except Exception as error:
+                        error.add_note(f"while {label} was working on {items[index]}")
+                        raise
+                    else:
+                        self.progress.advance(weights[index])
+            for index in failed:
+                results[index] = self._once_more(function, items[index], label)
+                self.progress.advance(weights[index])
+        finally:
+            self.progress.stop()
+        return [results[index] for index in range(len(items))]
+
+    def _start(self) -> ProcessPool:
+        if self._pool is None:
+            self._pool = _pool(self.workers)
+        return self._pool
+
+    def _once_more(self, function: Callable[[Item], Result], item: Item, label: str) -> Result:
+        with _pool(1) as pool:
+            try:
+                return pool.schedule(function, args=(item,), timeout=self.item_seconds).result()
+            except ProcessExpired as error:
+                how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
+                raise WorkerError(
+                    f"{label}: the worker process died twice ({how}) on {item}",
+                    remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
+                    "Otherwise look at that input: finished parts are kept",
+                ) from None
+            except TimeoutError:
+                raise WorkerError(
+                    f"{label}: no answer within {self.item_seconds:.0f} s, twice, on {item}",
+                    remedy="look at that input; finished parts are kept",
+                ) from None
+
+
+def _pool(workers: int) -> ProcessPool:
+    return ProcessPool(
+        max_workers=workers,
+        context=multiprocessing.get_context("spawn"),
+        initializer=_prepare_worker,
+        initargs=(os.getpid(),),
+    )
+
+
+def _prepare_worker(parent: int) -> None:
+    """One thread a library, Ctrl-C left to the parent, and an end when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import pyarrow as pa  # noqa: PLC0415  # in the worker alone
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def chunks(items: Sequence[Any], sizes: Sequence[int], most: int, *, count: int = 64) -> list[list[Any]]:
+    """Consecutive runs of items of at most `most` bytes and `count` items together, for work on many small parts.
+
+    >>> chunks("abcd", [5, 5, 1, 20], 10)
+    [['a', 'b'], ['c'], ['d']]
+    """
+    runs: list[list[Any]] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if runs and total + size <= most and len(runs[-1]) < count:
+            runs[-1].append(item)
+            total += size
+        else:
+            runs.append([item])
+            total = size
+    return runs

@@ -1,0 +1,373 @@
+"""The recipe: one TOML file with everything that decides the bytes of a release; its types, and loading it.
+
+Every fault is reported at once, each with its place. What needs the signals' columns (SQL in rules, `prefer`, `where`)
+is checked by `rules.check`, still before the first byte is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from curation.errors import RecipeError
+from curation.sources import KINDS
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _wrong(value: object) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "wrong value {value}", {"value": value})
+
+
+def _bytes(value: object) -> int:
+    """A size in bytes, written as a number or like "256MB" or "1.5 GiB"."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B?)", str(value).strip().upper())
+    if not found or found.group(2) not in _UNITS or float(found.group(1)) == 0:
+        raise _wrong(value)
+    return int(float(found.group(1)) * _UNITS[found.group(2)])
+
+
+def _predicate(value: object) -> str | Literal[False]:
+    if value is False or (isinstance(value, str) and value.strip()):
+        return value
+    raise _wrong(value)
+
+
+def _version(value: object) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.strftime("%Y.%m.%d")
+    if isinstance(value, str) and re.fullmatch(r"\d{4}\.\d{2}\.\d{2}(\.[1-9]\d*)?", value):
+        return value
+    raise _wrong(value)
+
+
+def _field(expected: str, default: Any = ..., **rest: Any) -> Any:
+    """A field; `expected` completes the sentence "expected …" in messages and documentation."""
+    return Field(default, description=expected, **rest)
+
+
+Text = Annotated[str, Strict()]
+Number = Annotated[float, Strict()]
+Whole = Annotated[int, Strict()]
+Switch = Annotated[bool, Strict()]
+Name = Annotated[str, Strict(), Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+_NAME = "a name of lower-case letters, digits, - and _"
+_SHARE = "a number from 0 to 1"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Table):
+    """Where documents come from."""
+
+    name: Name = _field(_NAME)
+    kind: Literal[KINDS] = _field("one of " + ", ".join(KINDS))  # type: ignore[valid-type]
+    paths: Annotated[list[Text], Field(min_length=1)] = _field("a list of paths or patterns")
+    license: Text | None = _field("a text: the licence of documents that state none", None)
+    fields: dict[str, Text] = _field(
+        'a table from document columns to names in the input, like { text = "body" }', default_factory=dict
+    )
+    max_loss: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
+
+    @model_validator(mode="after")
+    def _fields_are_columns(self) -> Self:
+        known = ("text", "uri", "title", "license", "created_at")
+        for column in self.fields:
+            if column not in known:
+                raise PydanticCustomError(
+                    "place", "{message}", {"at": ["fields", column], "message": unknown(column, known, "column")}
+                )
+        if self.fields and self.kind not in ("jsonl", "parquet"):
+            message = f"only jsonl and parquet have fields to map, not {self.kind}"
+            raise PydanticCustomError("place", "{message}", {"at": ["fields"], "message": message})
+        return self
+
+
+class Extract(_Table):
+    """How the main text is found in HTML."""
+
+    engine: Literal["resiliparse", "trafilatura"] = _field("resiliparse or trafilatura", "resiliparse")
+
+
+class Dedup(_Table):
+    """Which documents count as copies of another, and which of them stays."""
+
+    enabled: Switch = _field("true or false", default=True)
+    similarity: Annotated[Number, Field(gt=0, le=1)] = _field("a number above 0, at most 1", 0.75)
+    verify: Literal["signature", "exact"] = _field("signature or exact", "signature")
+    bands: Annotated[Whole, Field(ge=1, le=256)] = _field("a whole number from 1 to 256", 14)
+    rows: Annotated[Whole, Field(ge=1, le=64)] = _field("a whole number from 1 to 64", 8)
+    ngram: Annotated[Whole, Field(ge=1, le=100)] = _field("a whole number of words from 1 to 100", 5)
+    prefer: Text = _field("SQL to order by, best first", "education_score desc, word_count desc")
+    max_loss: Annotated[Number, Field(ge=0, le=1)] = _field(_SHARE, 0.5)
+
+
+class Rules(_Table):
+    """What is dropped: named presets, and predicates of one's own."""
+
+    presets: list[Text] = _field("a list of preset names", default_factory=list)
+    alarm_share: Annotated[Number, Field(gt=0, le=1)] = _field("a number above 0, at most 1", 0.8)
+    own: dict[Name, Annotated[str | Literal[False], BeforeValidator(_predicate)]] = _field(
+        "an SQL predicate as text, or false to switch a preset's rule off", default_factory=dict
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        fixed = {key: value for key, value in table.items() if key in ("presets", "alarm_share")}
+        return fixed | {"own": {key: value for key, value in table.items() if key not in fixed}}
+
+
+class Edit(_Table):
+    """What is cut out of the documents that are published."""
+
+    remove: list[Text] = _field("a list of edits, like c4_lines", default_factory=list)
+
+
+class Group(_Table):
+    """A share of the blend."""
+
+    name: Name = _field(_NAME)
+    where: Text = _field("an SQL predicate as text")
+    share: Annotated[Number, Field(gt=0, le=1)] | None = _field(_SHARE, None)
+    max_copies: Annotated[Whole, Field(ge=1)] = _field("a whole number from 1 up", 1)
+
+
+class Blend(_Table):
+    """How much of what."""
+
+    tokens: Annotated[Whole, Field(gt=0)] | None = _field("a whole number of tokens", None)
+    tokenizer: Annotated[str, Strict(), Field(pattern=r"^bytes/[1-9]\d*$")] = _field(
+        'an estimate like "bytes/4"', "bytes/4"
+    )
+    rest: Literal["error", "drop"] = _field("error or drop", "error")
+    group: list[Group] = _field("tables [[blend.group]]", default_factory=list)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        shares = [group.share for group in self.group]
+        problem = None
+        if len({group.name for group in self.group}) < len(self.group):
+            problem = (["group"], "two groups have the same name")
+        elif self.tokens is None and any(share is not None for share in shares):
+            problem = (["tokens"], "expected a whole number of tokens: shares are shares of it")
+        elif self.tokens is not None and any(share is None for share in shares):
+            problem = (["group", shares.index(None), "share"], f"expected {_SHARE}: `tokens` is shared out by it")
+        elif self.tokens is not None and self.group and abs(sum(filter(None, shares)) - 1) > 1e-6:
+            problem = (["group"], f"expected shares that add up to 1, got {sum(filter(None, shares)):g}")
+        if problem:
+            raise PydanticCustomError("place", "{message}", {"at": problem[0], "message": problem[1]})
+        return self
+
+
+class Release(_Table):
+    """Where the release goes and what its shards hold."""
+
+    to: Text = _field("a path", "releases")
+    version: Annotated[str, BeforeValidator(_version)] | None = _field("a version like 2026.11.23 or 2026.11.23.2", None)
+    shard_bytes: Annotated[int, BeforeValidator(_bytes)] = _field('a size like "256MB"', 256_000_000)
+    columns: list[Text] = _field("a list of columns", default_factory=list)
+
+
+class Recipe(_Table):
+    """Everything that decides the bytes of a release."""
+
+    name: Name = _field(_NAME)
+    work: Text | None = _field("a path", None)
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = _field("a whole number from 0 up", 0)
+    source: Annotated[list[Source], Field(min_length=1)] = _field("at least one table [[source]]")
+    extract: Extract = _field("a table", default_factory=Extract)
+    signals: dict[Text, dict[str, Any]] = _field("tables [signals.NAME]", default_factory=dict)
+    dedup: Dedup = _field("a table", default_factory=Dedup)
+    rules: Rules = _field("a table", default_factory=Rules)
+    edit: Edit = _field("a table", default_factory=Edit)
+    blend: Blend = _field("a table", default_factory=Blend)
+    release: Release = _field("a table", default_factory=Release)
+
+    #: The file it was read from; paths in it are relative to its folder.
+    path: Path = Field(Path("recipe.toml"), exclude=True)
+
+    @model_validator(mode="after")
+    def _sources_differ(self) -> Self:
+        names = [source.name for source in self.source]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                message = f'two sources are called "{name}"'
+                raise PydanticCustomError("place", "{message}", {"at": ["source", index, "name"], "message": message})
+        return self
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.path.parent
+
+    def semantic(self) -> dict[str, Any]:
+        """What decides the bytes, as plain values: without the places where files lie."""
+        table = self.model_dump(mode="json")
+        del table["work"], table["release"]["to"]
+        for source in table["source"]:
+            del source["paths"]
+        return table
+
+
+def load(path: str | Path, overrides: tuple[str, ...] = (), *, work: str | None = None) -> Recipe:
+    """The recipe in a TOML file, with `key=value` overrides applied.
+
+    Raises `RecipeError` with every fault and its place.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"{path}: there is no such recipe", remedy="make one and a sample to try it on: curate init my-textbook"
+        ) from error
+    except IsADirectoryError as error:
+        raise RecipeError(f"{path} is a folder", remedy=f"name the recipe in it: {path}/recipe.toml") from error
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}", remedy="check its permissions") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text at byte {error.start}", remedy="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}", remedy="correct that line") from error
+    for override in overrides:
+        _apply(table, override)
+    if work is not None:
+        table["work"] = str(Path(work).absolute()) if "://" not in work else work
+    return parse(table, path)
+
+
+def parse(table: dict[str, Any], path: Path) -> Recipe:
+    """The recipe that a table from TOML holds; `RecipeError` with every fault if it is not one."""
+    try:
+        return Recipe.model_validate({**table, "path": path.absolute()} if "path" not in table else table)
+    except ValidationError as error:
+        faults = list(dict.fromkeys(_fault(fault, table) for fault in error.errors(include_url=False)))
+        raise RecipeError(faults_text(path, faults)) from None
+
+
+def faults_text(path: Path, faults: list[str]) -> str:
+    """The message that lists the faults of a recipe."""
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return f"{path}: {count}\n" + "\n".join(f"  {fault}" for fault in faults)
+
+
+def _fault(fault: Any, table: dict[str, Any]) -> str:
+    place = [*fault["loc"], *fault.get("ctx", {}).get("at", ())] if fault["type"] == "place" else list(fault["loc"])
+    place = [step for step in place if step not in ("own", "[key]")]
+    where = _place(place)
+    if fault["type"] == "place":
+        return f"{where}: {fault['msg']}"
+    if fault["type"] == "extra_forbidden":
+        return f"{_place(place[:-1]) or 'recipe'}: {unknown(str(place[-1]), _known(place[:-1]), 'key')}"
+    expected = _expected(place)
+    if fault["type"] == "missing":
+        return f"{where}: missing: expected {expected}"
+    if "[key]" in fault["loc"]:
+        return f'{where}: expected {_NAME}, got "{place[-1]}"'
+    return f"{where}: expected {expected}, got {_shown(_value(table, place))}"
+
+
+def _place(place: list[Any]) -> str:
+    """A path in the recipe, as in `blend.group[1].share`.
+
+    >>> _place(["blend", "group", 1, "share"])
+    'blend.group[1].share'
+    """
+    text = ""
+    for step in place:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def unknown(key: str, known: Any, what: str) -> str:
+    """The fault of a name that is not known, with the nearest that is."""
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
+    hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(sorted(known))}"
+    return f'unknown {what} "{key}"; {hint}'
+
+
+def _model_at(place: list[Any]) -> type[BaseModel]:
+    model: type[BaseModel] = Recipe
+    tables = {"source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
+              "group": Group, "release": Release}  # fmt: skip
+    for step in place:
+        model = tables.get(step, model)
+    return model
+
+
+def _known(place: list[Any]) -> list[str]:
+    return [name for name in _model_at(place).model_fields if name != "path"]
+
+
+def _expected(place: list[Any]) -> str:
+    names = [step for step in place if isinstance(step, str)]
+    if names[:1] == ["rules"] and names[-1] not in Rules.model_fields and len(names) > 1:
+        return Rules.model_fields["own"].description or ""
+    for depth in range(len(names) - 1, -1, -1):
+        field = _model_at(names[:depth]).model_fields.get(names[depth])
+        if field is not None and field.description:
+            return field.description
+    return "another value"
+
+
+def _value(table: Any, place: list[Any]) -> Any:
+    for step in place:
+        try:
+            table = table[step]
+        except (KeyError, IndexError, TypeError):
+            return table
+    return table
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    """Set one value by its path: `dedup.similarity=0.8`, `blend.group[1].share=0.3`, `source.web.license=CC-BY-4.0`."""
+    path, equals, value = override.partition("=")
+    steps = [step for step in re.split(r"[.\[\]]+", path.strip()) if step]
+    if not equals or not steps:
+        raise RecipeError(f"--set {override}: expected key=value", remedy="for example --set dedup.similarity=0.8")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    at: Any = table
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        key = _key(at, step, override)
+        if following is None:
+            at[key] = parsed
+        elif isinstance(at, dict):
+            at = at.setdefault(key, {})
+        else:
+            at = at[key]
+
+
+def _key(at: Any, step: str, override: str) -> Any:
+    if isinstance(at, dict):
+        return step
+    if isinstance(at, list):
+        for index, item in enumerate(at):
+            if str(index) == step or (isinstance(item, dict) and item.get("name") == step):
+                return index
+    raise RecipeError(f"--set {override}: there is no {step!r} to set", remedy="name a key of the recipe")

@@ -1,0 +1,88 @@
+"""`Run`: what the stages of one run share, and `run.json`, its record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from curation.dataset import Workspace
+from curation.signals import load_signals
+from curation.storage import Storage
+
+if TYPE_CHECKING:
+    from curation.dataset import Footer, Part
+    from curation.engine import LocalEngine
+    from curation.progress import Progress
+    from curation.recipe import Recipe
+    from curation.signals import Signal
+
+
+@dataclass
+class Run:
+    """One walk over the stages.
+
+    Stages read `recipe`, `work` and `parts` (which pull sets), map over parts with `engine`, and say what a person
+    should know with `warn`.
+    """
+
+    recipe: Recipe
+    work: Workspace
+    signals: dict[str, Signal]
+    engine: LocalEngine
+    progress: Progress
+    #: Every part of `documents`, in order, with its footer.
+    parts: dict[Part, Footer] = field(default_factory=dict)
+    #: What was read: source, name, bytes and sha256 of each input.
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    #: Figures that later stages and the report need, by stage.
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def warn(self, text: str) -> None:
+        """Say something that a person should look at; it stands in the summary, run.json and the report."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.progress.line(f"  warning: {text}")
+
+    @property
+    def documents(self) -> int:
+        """How many documents there are."""
+        return sum(footer.rows for footer in self.parts.values())
+
+    def save(self, state: str) -> None:
+        """Write run.json: what happened so far, with times."""
+        record = {
+            "recipe": self.recipe.name,
+            "state": state,
+            "stages": self.stages,
+            "inputs": self.inputs,
+            "figures": self.figures,
+            "warnings": self.warnings,
+        }
+        self.work.storage.write("run.json", json.dumps(record, indent=1, default=str).encode())
+
+
+def work_place(recipe: Recipe) -> Storage:
+    """The recipe's WORK: its `work`, or `work/NAME` beside the recipe."""
+    return Storage.at(recipe.work or f"work/{recipe.name}", recipe.base)
+
+
+def workspace(recipe: Recipe) -> tuple[Workspace, dict[str, Signal]]:
+    """The recipe's datasets and signals; nothing is read or written yet.
+
+    Raises `RecipeError` when a signal is unknown or its settings are wrong.
+    """
+    signals = load_signals(recipe)
+    columns = {name: signal.COLUMNS for name, signal in signals.items()}
+    return Workspace(work_place(recipe), columns), signals
+
+
+def last_run(storage: Storage) -> dict[str, Any] | None:
+    """What run.json says, None where there is none."""
+    try:
+        record = json.loads(storage.read("run.json") or b"null")
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
