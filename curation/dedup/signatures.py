@@ -1,0 +1,147 @@
+"""MinHash signatures, and the hash that exact duplicates share; measured like any signal.
+
+The words are those of the whole project, of the text in Unicode form NFC, case-folded. A shingle is `ngram` words in
+a row; a document with fewer words is one shingle of them all; one without words has no signature and no near-duplicates.
+The permutations are datasketch's `affine32`, whose `MinHash` makes the signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from datasketch import MinHash
+
+from curation.kernels import text as units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from curation.recipe import Dedup
+    from curation.signals.batch import Batch
+
+#: Raised when the same text gives another signature.
+VERSION = 1
+#: The seed of the permutations; other tools that read the signatures need it.
+SEED = 1
+#: Shingles whose permutations are held at once: 112 x 4 bytes each.
+_CHUNK = 65_536
+#: An odd constant (2^64 / golden ratio) that makes a shingle's hash depend on the order of its words.
+_ORDER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def normalised(text: str) -> str:
+    """What exact duplicates have in common: NFC, case-folded, white space collapsed.
+
+    >>> normalised("The  Straße\\n")
+    'the strasse'
+    """
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+
+
+def shingles(text: str, ngram: int) -> npt.NDArray[np.uint64]:
+    """64-bit hashes of the word n-grams of a normalised text, in order, with repetitions.
+
+    >>> len(shingles("a b c d e f", 5)), len(shingles("a b", 5)), len(shingles("--", 5))
+    (2, 1, 0)
+    """
+    known: dict[str, int] = {}
+    hashes = []
+    for word in units.words(text):
+        value = known.get(word)
+        if value is None:
+            value = known[word] = xxhash.xxh3_64_intdigest(word.encode())
+        hashes.append(value)
+    words = np.array(hashes, dtype=np.uint64)
+    width = min(ngram, len(words))
+    if width == 0:
+        return words
+    total = np.zeros(len(words) - width + 1, dtype=np.uint64)
+    for offset in range(width):
+        total = total * _ORDER + words[offset : len(words) - width + 1 + offset]
+    return total ^ (total >> np.uint64(32))
+
+
+class Signatures:
+    """The signal `signature` for the recipe's n-gram length, bands and rows.
+
+    Columns: `text_hash`, 32 hex digits that exact duplicates share ("" for no text); `minhash`, the signature as
+    little-endian uint32 (empty for a document without words); `band_00`, `band_01`, … a 64-bit hash of each band's rows
+    (0 for none), so that candidates are found by reading one column.
+    """
+
+    def __init__(self, ngram: int, bands: int, rows: int) -> None:
+        self.ngram = ngram
+        self.bands = bands
+        self.rows = rows
+        self.VERSION = f"{VERSION}-{ngram}-{bands}-{rows}"
+        self.COLUMNS: Mapping[str, pa.DataType] = {
+            "text_hash": pa.string(),
+            "minhash": pa.binary(),
+            **{name: pa.uint64() for name in band_columns(bands)},
+        }
+
+    @cached_property
+    def _permutations(self) -> npt.NDArray[np.uint32]:
+        count = self.bands * self.rows
+        found: npt.NDArray[np.uint32] = MinHash(count, seed=SEED, scheme="affine32", hashfunc=int).permutations
+        return found
+
+    def signature(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+        """The minimum of each permutation over the lower 32 bits of the shingles' hashes."""
+        count = self.bands * self.rows
+        sketch = MinHash(count, seed=SEED, scheme="affine32", hashfunc=int, permutations=self._permutations)
+        for start in range(0, len(hashes), _CHUNK):
+            sketch.update_batch((hashes[start : start + _CHUNK] & np.uint64(0xFFFFFFFF)).tolist())
+        values: npt.NDArray[np.uint32] = sketch.hashvalues.astype("<u4")
+        return values
+
+    def measure(self, batch: Batch) -> dict[str, Any]:
+        """The columns for each row."""
+        text_hashes, signatures = [], []
+        bands: list[list[int]] = [[] for _ in range(self.bands)]
+        for text in batch.texts:
+            plain = normalised(text)
+            text_hashes.append(hashlib.blake2b(plain.encode(), digest_size=16).hexdigest() if plain else "")
+            hashes = shingles(plain, self.ngram)
+            signature = self.signature(hashes).tobytes() if len(hashes) else b""
+            signatures.append(signature)
+            width = self.rows * 4
+            for band, column in enumerate(bands):
+                rows = signature[band * width : (band + 1) * width]
+                column.append(xxhash.xxh3_64_intdigest(rows) or 1 if rows else 0)
+        return {
+            "text_hash": text_hashes,
+            "minhash": pa.array(signatures, pa.binary()),
+            **{name: np.array(column, dtype=np.uint64) for name, column in zip(band_columns(self.bands), bands, strict=True)},
+        }
+
+
+def band_columns(bands: int) -> list[str]:
+    """The names of the columns that hold a band each.
+
+    >>> band_columns(2)
+    ['band_00', 'band_01']
+    """
+    return [f"band_{band:02d}" for band in range(bands)]
+
+
+def load(settings: Dedup) -> Signatures:
+    """The signal for `[dedup]`."""
+    return Signatures(settings.ngram, settings.bands, settings.rows)
+
+
+def probability(similarity: float, bands: int, rows: int) -> float:
+    """How likely a pair of this similarity becomes a candidate: 1 - (1 - s^rows)^bands.
+
+    >>> round(probability(0.8, 14, 8), 3)
+    0.924
+    """
+    return 1.0 - (1.0 - similarity**rows) ** bands

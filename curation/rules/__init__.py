@@ -1,0 +1,208 @@
+"""Rules: presets and the recipe's own, made into one query. True = drop; the name says what is wrong.
+
+A preset is a TOML file in `presets/`: `NAME@VERSION.toml` with `name`, `version`, `source` and a table `rules`.
+`presets = ["gopher-quality"]` means the version `paper`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from curation.dataset import connect
+from curation.errors import RecipeError
+from curation.recipe import faults_text, unknown
+from curation.schema import SPANS
+
+if TYPE_CHECKING:
+    from curation.dataset import Workspace
+    from curation.recipe import Recipe
+
+#: Reasons that are no rules: a document that could not be read, one without text, one of which the edits leave nothing.
+UNREADABLE = "unreadable"
+EMPTY = "empty"
+EMPTY_AFTER_EDIT = "empty_after_edit"
+BUILT_IN = (UNREADABLE, EMPTY, EMPTY_AFTER_EDIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A named predicate and where it comes from: `recipe`, or a preset's name and version."""
+
+    name: str
+    predicate: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named, versioned set of rules; `source` is the paper and table, or the peer, that its numbers come from."""
+
+    name: str
+    version: str
+    source: str
+    rules: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """As a recipe names it."""
+        return f"{self.name}@{self.version}"
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """Every preset that ships, by label."""
+    found = {}
+    for file in sorted(files("curation.rules").joinpath("presets").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".toml"):
+            table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+            preset = Preset(table["name"], str(table["version"]), table["source"], table["rules"])
+            found[preset.label] = preset
+    return found
+
+
+def rules_of(recipe: Recipe) -> tuple[Rule, ...]:
+    """The rules of a recipe in order: presets as listed, then its own; one of the same name takes a preset's place.
+
+    Raises `RecipeError` for a preset that does not exist.
+    """
+    chosen: dict[str, Rule] = {}
+    faults = []
+    for index, name in enumerate(recipe.rules.presets):
+        label = name if "@" in name else f"{name}@paper"
+        preset = presets().get(label)
+        if preset is None:
+            faults.append(f"rules.presets[{index}]: {unknown(name, presets(), 'preset')}")
+        else:
+            chosen |= {rule: Rule(rule, sql, label) for rule, sql in preset.rules.items()}
+    for rule, predicate in recipe.rules.own.items():
+        if rule in BUILT_IN:
+            faults.append(f"rules.{rule}: the name is taken: every run has this reason")
+        elif predicate is False:
+            if chosen.pop(rule, None) is None:
+                faults.append(f"rules.{rule}: false switches a preset's rule off, and {unknown(rule, chosen, 'rule')}")
+        else:
+            chosen[rule] = Rule(rule, predicate, "recipe")
+    if faults:
+        raise RecipeError(faults_text(recipe.path, faults))
+    return tuple(chosen.values())
+
+
+def edits_of(recipe: Recipe) -> tuple[str, ...]:
+    """The span columns whose spans the recipe cuts out."""
+    return tuple(recipe.edit.remove)
+
+
+def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
+    """The recipe's rules, once all its SQL is known to fit the columns there will be.
+
+    Raises `RecipeError` with every fault: a column that does not exist, a predicate that is not true or false, an
+    expression that looks at more than one document, an unknown edit or release column.
+    """
+    rules = rules_of(recipe)
+    faults = []
+    connection = connect()
+    connection.register("documents", work.row.empty_table())
+    for rule in rules:
+        place = f"rules.{rule.name}" if rule.origin == "recipe" else f"rules.{rule.name} ({rule.origin})"
+        faults += _fault(connection, work, place, rule.predicate)
+    for index, group in enumerate(recipe.blend.group):
+        faults += _fault(connection, work, f"blend.group[{index}].where", group.where)
+    if recipe.dedup.enabled:
+        faults += _fault(connection, work, "dedup.prefer", recipe.dedup.prefer, order=True)
+    spans = [field.name for field in work.row if field.type == SPANS]
+    for index, name in enumerate(recipe.edit.remove):
+        if name not in spans:
+            faults.append(f"edit.remove[{index}]: {unknown(name, spans, 'edit')}")
+    for index, name in enumerate(recipe.release.columns):
+        if name not in work.columns:
+            faults.append(f"release.columns[{index}]: {unknown(name, work.columns, 'column')}")
+    if faults:
+        raise RecipeError(faults_text(recipe.path, faults))
+    return rules
+
+
+def query(rules: tuple[Rule, ...], edits: tuple[str, ...]) -> str:
+    """The one query that judges a part's rows: `id`, `reasons`, and `unanswered`, the rules that were null.
+
+    It selects from `documents`: rows of all the columns that the rules use, with `error` and `byte_count`.
+    """
+    hits = ",\n        ".join(f"CASE WHEN ({rule.predicate}) THEN '{rule.name}' END" for rule in rules) or "NULL"
+    nulls = ",\n        ".join(f"CASE WHEN ({rule.predicate}) IS NULL THEN '{rule.name}' END" for rule in rules) or "NULL"
+    return f"""
+SELECT
+    id,
+    CASE
+        WHEN error IS NOT NULL THEN ['{UNREADABLE}']
+        WHEN byte_count = 0 THEN ['{EMPTY}']
+        ELSE list_filter([{_empty_after(edits)},
+        {hits}], reason -> reason IS NOT NULL)
+    END AS reasons,
+    CASE
+        WHEN error IS NOT NULL OR byte_count = 0 THEN []
+        ELSE list_filter([NULL,
+        {nulls}], name -> name IS NOT NULL)
+    END AS unanswered
+FROM documents
+"""
+
+
+def columns_in(sql: str, work: Workspace) -> list[str]:
+    """The columns that an expression names, in the order of the workspace.
+
+    A word that is both a column and, say, a text in quotes counts too: reading a column too many does no harm.
+    """
+    words = set(re.findall(r"\w+", sql.lower()))
+    return [name for name in work.columns if name.lower() in words]
+
+
+def edited_bytes(edits: tuple[str, ...]) -> str:
+    """SQL for how many bytes of text are left after the edits; several edits' spans may overlap.
+
+    >>> edited_bytes(())
+    'byte_count'
+    """
+    if not edits:
+        return "byte_count"
+    if len(edits) == 1:
+        return f"(byte_count - coalesce(list_sum(list_transform({edits[0]}, s -> s.end - s.start)), 0))"
+    spans = f"list_sort(flatten([{', '.join(edits)}]))"
+    union = (
+        f"list_reduce({spans}, (done, s) -> {{'start': done.start + greatest(0, s.end - greatest(s.start, done.end)), "
+        "'end': greatest(done.end, s.end)}, {'start': 0, 'end': 0}).start"
+    )
+    return f"(byte_count - coalesce({union}, 0))"
+
+
+def _empty_after(edits: tuple[str, ...]) -> str:
+    return f"CASE WHEN {edited_bytes(edits)} <= 0 THEN '{EMPTY_AFTER_EDIT}' END" if edits else "NULL"
+
+
+def _fault(
+    connection: duckdb.DuckDBPyConnection, work: Workspace, place: str, sql: str, *, order: bool = False
+) -> list[str]:
+    """What is wrong with an expression, in at most one line; WHERE refuses what looks at more than one row."""
+    statement = f"SELECT id FROM documents ORDER BY {sql}" if order else f"SELECT id FROM documents WHERE ({sql})"
+    try:
+        connection.execute(statement)
+        if not order:
+            kind = connection.execute(f"SELECT ({sql}) AS answer FROM documents").description[0][1]
+            if str(kind) != "BOOLEAN":
+                return [f"{place}: expected a predicate that is true or false, got {str(kind).lower()} from {sql!r}"]
+    except duckdb.Error as error:
+        missing = re.search(r'[Cc]olumn "?(\w+)"? not found', str(error))
+        if missing:
+            name = missing.group(1)
+            near = difflib.get_close_matches(name, list(work.columns), n=3, cutoff=0.5)
+            hint = f"nearest are {', '.join(near)}" if near else "`curate signals` lists them"
+            return [f"{place}: there is no column {name!r}; {hint}"]
+        return [f"{place}: {str(error).splitlines()[0]} (in {sql!r})"]
+    return []
