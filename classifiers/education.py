@@ -1,0 +1,60 @@
+"""The signal `education`: how much a reader learns from a document, as a fastText model judges it.
+
+The shipped model is for English; its card is classifiers/models/education.md, and docs/classifier.md tells how to
+train another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from classifiers import model as models
+from classifiers import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from curation.signals.batch import Batch
+
+
+class Settings(BaseModel):
+    """The keys of `[signals.education]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field("default", description='"default" or the path of a model file')
+
+    @field_validator("model")
+    @classmethod
+    def _placed(cls, model: str, info: ValidationInfo) -> str:
+        """A relative path is taken from the folder `base` of the validation's context, else from the current one."""
+        base = (info.context or {}).get("base")
+        return model if model == "default" or base is None else str(Path(base) / Path(model).expanduser())
+
+
+@dataclass(frozen=True)
+class Education:
+    """The signal with its model; small to send to another process, which loads the model itself."""
+
+    path: Path
+    VERSION: str
+
+    COLUMNS: ClassVar[Mapping[str, pa.DataType]] = {"education_score": pa.float32()}
+
+    def measure(self, batch: Batch) -> dict[str, Any]:
+        """For each text its score from 0 to 5, rounded to 1e-4; 0 without a word that the model knows."""
+        return {"education_score": models.scores(self.path, batch.texts)}
+
+
+def load(settings: Settings) -> Education:
+    """The signal for these settings; `UsageError` if the model file is not there.
+
+    Its version holds the first 16 digits of the file's SHA-256: another model is another signal.
+    """
+    path = models.DEFAULT if settings.model == "default" else Path(settings.model).expanduser().absolute()
+    return Education(path, f"1.{text.VERSION}+{models.digest(path)[:16]}")
