@@ -31,12 +31,15 @@ def pack(web: Path = HERE / "web") -> bytes:
     """The archive as bytes: a warcinfo record, then what `pages.toml` lists, each record a gzip member of its own."""
     records = tomllib.loads((web / "pages.toml").read_text(encoding="utf-8"))["record"]
     info = b"software: recipes/sample/pack.py of curate\r\nformat: WARC File Format 1.1\r\nlicense: Apache-2.0\r\n"
-    members = [_member(0, "warcinfo", None, BEGIN, {"Content-Type": "application/warc-fields"}, info)]
-    digests: dict[str, str] = {}  # of the payload first seen at a URL, for the revisits
+    members = [
+        _member(0, "warcinfo", None, when=BEGIN, headers={"Content-Type": "application/warc-fields"}, block=info)
+    ]
+    digests: dict[str, str] = {}  # of the payload at each URL, for the revisits
     for number, record in enumerate(records, start=1):
         url, when = record["url"], BEGIN + number * STEP
         if record.get("request"):
-            members.append(_member(number, "request", url, when, {"Content-Type": _HTTP + "request"}, _request(url)))
+            headers = {"Content-Type": _HTTP + "request"}
+            members.append(_member(number, "request", url, when=when, headers=headers, block=_request(url)))
         if record.get("revisit"):
             headers = {
                 "WARC-Profile": "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest",
@@ -44,20 +47,22 @@ def pack(web: Path = HERE / "web") -> bytes:
                 "WARC-Payload-Digest": digests[url],
                 "Content-Type": _HTTP + "response",
             }
-            members.append(_member(number, "revisit", url, when + timedelta(days=7), headers, _head(record, when, b"")))
+            when += timedelta(days=7)
+            members.append(_member(number, "revisit", url, when=when, headers=headers, block=_head(record, when, b"")))
             continue
         payload = _encoded(record, (web / record["file"]).read_bytes())
-        digests.setdefault(url, _digest(payload))
-        headers = {"WARC-Payload-Digest": _digest(payload), "Content-Type": _HTTP + "response"}
         body = _chunked(payload) if record.get("chunked") else payload
-        members.append(_member(number, "response", url, when, headers, _head(record, when, payload) + body))
+        digests[url] = _digest(body)  # of the chunks, not of what they hold: readers check it so
+        headers = {"WARC-Payload-Digest": digests[url], "Content-Type": _HTTP + "response"}
+        block = _head(record, when, payload) + body
+        members.append(_member(number, "response", url, when=when, headers=headers, block=block))
     return b"".join(members)
 
 
 _HTTP = "application/http; msgtype="
 
 
-def _member(number: int, kind: str, url: str | None, when: datetime, headers: dict[str, str], block: bytes) -> bytes:
+def _member(number: int, kind: str, url: str | None, *, when: datetime, headers: dict[str, str], block: bytes) -> bytes:
     """One record, compressed."""
     fields = {
         "WARC-Type": kind,
@@ -76,9 +81,7 @@ def _request(url: str) -> bytes:
     """What the crawler sent."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    return (
-        f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: text/html\r\nUser-Agent: sample/1\r\n\r\n".encode()
-    )
+    return f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: sample/1\r\n\r\n".encode()
 
 
 def _head(record: dict[str, Any], when: datetime, payload: bytes) -> bytes:
