@@ -111,6 +111,11 @@ class Dataset:
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
 
+    def read_groups(self, part: Part, groups: Iterable[int]) -> pa.Table:
+        """These row groups of the part."""
+        with self._open(part) as file:
+            return file.read_row_groups(list(groups), use_threads=False)
+
     @contextmanager
     def writing(self, part: Part, made_from: str) -> Iterator[PartWriter]:
         """A writer whose part appears, whole, when the block ends well."""
@@ -167,7 +172,7 @@ class PartWriter:
     def __init__(self, stream: Any, target: pa.Schema) -> None:
         self.schema = target
         self.notes: dict[str, Any] = {}
-        self.rows = 0
+        self.groups = 0
         self._writer = pq.ParquetWriter(
             pa.PythonFile(stream, mode="w"), target, compression="zstd", compression_level=1, write_statistics=True
         )
@@ -175,7 +180,7 @@ class PartWriter:
     def write(self, table: pa.Table) -> None:
         """Append rows as row groups of at most `ROW_GROUP_ROWS`."""
         table = table.select(self.schema.names).cast(self.schema)
-        self.rows += table.num_rows
+        self.groups += -(-table.num_rows // ROW_GROUP_ROWS)
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
 
     def close(self, made_from: str) -> None:

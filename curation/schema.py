@@ -47,12 +47,14 @@ VERDICTS = pa.schema([
     pa.field("similarity", pa.float32()),
 ])
 
-#: How often each document stands in the release (sidecar): `group` is null for a document that is not kept or in none.
+#: How often each document stands in the release (sidecar): `group` is null for a document that is not kept or in none;
+#: `bytes` and `tokens` are those of its text as published, once.
 BLEND = pa.schema([
     pa.field("id", pa.string(), nullable=False),
     pa.field("group", pa.string()),
     pa.field("copies", pa.int32(), nullable=False),
     pa.field("tokens", pa.int64(), nullable=False),
+    pa.field("bytes", pa.int64(), nullable=False),
 ])
 
 #: The columns of a release's shards; columns that the recipe asks for follow.

@@ -1,0 +1,224 @@
+"""blend: how often each kept document stands in the release, to a budget of tokens.
+
+Within a group documents are taken in the order of a hash of seed and id: a fair sample, the same whatever the parts, and
+a larger budget holds what a smaller one did. Reads columns, never text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from curation import rules as ruling
+from curation.dataset import Dataset, Part, Workspace, connect, fingerprint
+from curation.engine import chunks
+from curation.errors import CurationError
+from curation.recipe import Group
+from curation.schema import BLEND
+
+if TYPE_CHECKING:
+    from curation.recipe import Recipe
+    from curation.run import Run
+
+#: Raised when the same verdicts and wishes give another blend.
+VERSION = 1
+
+#: SQL for the order in which a group's documents are taken; `seed` is a number.
+_ORDER = "md5(concat({seed}, ':', id))"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a group was asked for and what it gives; tokens are counted with repetitions.
+
+    Every document stands `whole` times in the release, those up to `last` in the order once more.
+    """
+
+    name: str
+    asked_share: float | None
+    asked_tokens: int | None
+    available_documents: int
+    available_tokens: int
+    max_copies: int
+    whole: int
+    last: tuple[str, str] | None
+    documents: int
+    tokens: int
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Parts to put into groups, each with the fingerprint of what to write."""
+
+    work: Workspace
+    recipe: Recipe
+    parts: list[tuple[Part, str]]
+    choices: tuple[Choice, ...] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(str(part) for part, _ in self.parts)
+
+
+def blend(run: Run) -> dict[str, Any]:
+    """Make `blend`; the figures say for each group what was asked, what was achieved, and why they differ."""
+    recipe, work = run.recipe, run.work
+    made_from = {part: fingerprint("groups", VERSION, _wishes(recipe), _inputs(run, part)) for part in run.parts}
+    missing = [(part, made) for part, made in made_from.items() if not groups_dataset(work).is_made(part, made)]
+    groups_dataset(work).keep_only(run.parts)
+    run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups")
+    left = _left_over(run)
+    choices = tuple(_choose(run, group) for group in groups_of(recipe))
+    solved = [asdict(choice) for choice in choices]
+    final = {part: fingerprint("blend", VERSION, made, solved, recipe.seed) for part, made in made_from.items()}
+    missing = [(part, made) for part, made in final.items() if not work.blend.is_made(part, made)]
+    run.engine.map(_write_all, _tasks(run, missing, choices), label="blend: copies")
+    total = sum(choice.tokens for choice in choices)
+    for choice in choices:
+        if choice.why:
+            run.warn(f"blend group {choice.name}: {choice.why}")
+    return {
+        "asked_tokens": recipe.blend.tokens,
+        "tokens": total,
+        "documents": sum(choice.documents for choice in choices),
+        "left_over": left,
+        "groups": [
+            {**entry, "achieved_share": round(choice.tokens / total, 6) if total else 0.0}
+            for entry, choice in zip(solved, choices, strict=True)
+        ],
+    }
+
+
+def groups_of(recipe: Recipe) -> list[Group]:
+    """The recipe's groups; one for everything where it names none."""
+    if recipe.blend.group:
+        return recipe.blend.group
+    return [Group(name="all", where="true", share=1.0 if recipe.blend.tokens else None)]
+
+
+def groups_dataset(work: Workspace) -> Dataset:
+    """Each kept document's group, bytes and tokens, before a budget is looked at."""
+    return Dataset(work.storage, "groups", BLEND)
+
+
+def _wishes(recipe: Recipe) -> Any:
+    wheres = [[group.name, group.where] for group in groups_of(recipe)]
+    return [wheres, recipe.blend.tokenizer, list(ruling.edits_of(recipe))]
+
+
+def _inputs(run: Run, part: Part) -> list[str | None]:
+    """The fingerprints of what a part's groups depend on."""
+    verdicts = run.work.verdicts.footer(part)
+    sidecars = [run.work.signal(name).footer(part) for name in run.work.signals]
+    return [footer.fingerprint if footer else None for footer in (verdicts, *sidecars)]
+
+
+def _tasks(run: Run, parts: list[tuple[Part, str]], choices: tuple[Choice, ...] = ()) -> list[Assign]:
+    sizes = [run.parts[part].rows for part, _ in parts]
+    return [Assign(run.work, run.recipe, group, choices) for group in chunks(parts, sizes, 100_000)]
+
+
+def _assign_all(task: Assign) -> None:
+    connection = connect(task.work)
+    edits = ruling.edits_of(task.recipe)
+    groups = groups_of(task.recipe)
+    bytes_a_token = int(task.recipe.blend.tokenizer.removeprefix("bytes/"))
+    cases = " ".join(f"WHEN ({group.where}) THEN '{group.name}'" for group in groups)
+    sql = f"""
+        SELECT id, "group", 1 AS copies, (bytes + {bytes_a_token - 1}) // {bytes_a_token} AS tokens, bytes
+        FROM (
+            SELECT documents.id AS id, verdicts.keep AS keep,
+                CASE WHEN NOT verdicts.keep THEN NULL {cases} END AS "group",
+                CASE WHEN verdicts.keep THEN {ruling.edited_bytes(edits)} ELSE 0 END AS bytes
+            FROM documents POSITIONAL JOIN verdicts
+        )
+    """
+    columns = ["byte_count", *edits]
+    for group in groups:
+        columns += ruling.columns_in(group.where, task.work)
+    for part, made_from in task.parts:
+        rows = task.work.read(part, columns)
+        verdicts = task.work.verdicts.read(part, ["keep"])
+        connection.register("documents", rows)
+        connection.register("verdicts", verdicts)
+        table = connection.sql(sql).to_arrow_table()
+        connection.unregister("documents")
+        connection.unregister("verdicts")
+        if not table["id"].combine_chunks().equals(rows["id"].combine_chunks()):
+            raise CurationError(f"{part}: grouping returned other rows than it was given")
+        groups_dataset(task.work).write(part, table, made_from)
+
+
+def _left_over(run: Run) -> int:
+    """How many kept documents are in no group; an error unless the recipe lets them go."""
+    connection = connect(run.work)
+    connection.register("grouped", groups_dataset(run.work).scan(run.parts))
+    connection.register("verdicts", run.work.verdicts.scan(run.parts))
+    sql = """FROM verdicts JOIN grouped USING (id) WHERE verdicts.keep AND grouped."group" IS NULL"""
+    count = (connection.execute(f"SELECT count(*) {sql}").fetchone() or (0,))[0]
+    if count and run.recipe.blend.rest == "error":
+        example = (connection.execute(f"SELECT min(id) {sql}").fetchone() or ("",))[0]
+        raise CurationError(
+            f"{count:,} kept documents are in no blend group, for example {example}",
+            remedy='add a group for them (`where = "true"` as the last takes all that is left), or set blend.rest = "drop"',
+        )
+    return int(count)
+
+
+def _choose(run: Run, group: Group) -> Choice:
+    """How often the documents of a group are taken."""
+    connection = connect(run.work)
+    connection.register("grouped", groups_dataset(run.work).scan(run.parts))
+    where = f"""FROM grouped WHERE "group" = '{group.name}'"""
+    documents, available = connection.execute(
+        f"SELECT count(*), coalesce(sum(tokens), 0)::BIGINT {where}"
+    ).fetchone() or (0, 0)
+    if run.recipe.blend.tokens is None or group.share is None:
+        return Choice(group.name, None, None, documents, available, 1, 1, None, documents, available, None)
+    asked = round(run.recipe.blend.tokens * group.share)
+    most = group.max_copies
+    whole = min(most, asked // available) if available else 0
+    last, more, extra = None, 0, 0
+    if whole < most and available:
+        order = _ORDER.format(seed=run.recipe.seed)
+        row = connection.execute(f"""
+            SELECT place, id, number, total FROM (
+                SELECT id, {order} AS place, row_number() OVER taken AS number, sum(tokens) OVER taken AS total
+                {where} WINDOW taken AS (ORDER BY {order}, id ROWS UNBOUNDED PRECEDING)
+            ) WHERE total <= {asked - whole * available} ORDER BY number DESC LIMIT 1
+        """).fetchone()
+        if row:
+            last, more, extra = (row[0], row[1]), int(row[2]), int(row[3])
+    tokens = whole * available + extra
+    why = None
+    if not available:
+        why = f"asked for {asked:,} tokens; no kept document is in it"
+    elif whole == most and tokens < asked:
+        why = f"asked for {asked:,} tokens, got {tokens:,}: its {available:,} tokens may stand at most {most} times"
+    elif tokens == 0:
+        why = f"asked for {asked:,} tokens, got none: its first document is larger than that"
+    return Choice(
+        group.name, group.share, asked, documents, available, most, whole, last,
+        documents if whole else more, tokens, why,
+    )  # fmt: skip
+
+
+def _write_all(task: Assign) -> None:
+    connection = connect(task.work)
+    cases = ""
+    for choice in task.choices:
+        more = "0"
+        if choice.last:
+            order = _ORDER.format(seed=task.recipe.seed)
+            more = f"(({order}, id) <= ('{choice.last[0]}', '{choice.last[1]}'))::INTEGER"
+        cases += f" WHEN \"group\" = '{choice.name}' THEN {choice.whole} + {more}"
+    copies = f"CASE WHEN \"group\" IS NULL THEN 0{cases} END"
+    for part, made_from in task.parts:
+        grouped = groups_dataset(task.work).read(part)
+        connection.register("grouped", grouped)
+        table = connection.sql(f"SELECT ({copies})::INTEGER AS copies FROM grouped").to_arrow_table()
+        connection.unregister("grouped")
+        place = grouped.schema.get_field_index("copies")
+        task.work.blend.write(part, grouped.set_column(place, "copies", table["copies"].cast(pa.int32())), made_from)

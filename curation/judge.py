@@ -1,0 +1,271 @@
+"""judge: every document's verdict. First the rules, then, among what passed them, one of each set of copies.
+
+Reads columns, never text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from curation import rules as ruling
+from curation import schema
+from curation.compare import EXACT, pair_parts, pairs_fingerprint
+from curation.dataset import Part, Workspace, connect, fingerprint
+from curation.dedup.survivors import Copy, choose
+from curation.engine import chunks
+from curation.errors import RuleError, WipeOutError
+
+if TYPE_CHECKING:
+    from curation.recipe import Recipe
+    from curation.rules import Rule
+    from curation.run import Run
+
+#: Raised when the same columns and rules give other verdicts.
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rulings:
+    """Parts to apply the rules to, each with the fingerprint of the hits to write."""
+
+    work: Workspace
+    rules: tuple[Rule, ...]
+    edits: tuple[str, ...]
+    parts: list[tuple[Part, str]]
+
+    def __str__(self) -> str:
+        return ", ".join(str(part) for part, _ in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Parts to write verdicts for, with the copies among their documents."""
+
+    work: Workspace
+    parts: list[tuple[Part, str, dict[str, Copy]]]
+
+    def __str__(self) -> str:
+        return ", ".join(str(part) for part, _, _ in self.parts)
+
+
+def judge(run: Run) -> dict[str, Any]:
+    """Make `verdicts`.
+
+    Raises `RuleError` when a rule is null for a document, and `WipeOutError` when a source would lose more to
+    deduplication than the recipe allows.
+    """
+    hits = _apply_rules(run)
+    pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
+    made_from = fingerprint("verdicts", VERSION, pairs, run.recipe.dedup.prefer, list(hits.values()))
+    wanted = {part: fingerprint(made_from, hit) for part, hit in hits.items()}
+    if not all(run.work.verdicts.is_made(part, made) for part, made in wanted.items()):
+        _write_verdicts(run, wanted, _gone(run) if run.recipe.dedup.enabled else {})
+    figures = _figures(run)
+    _refuse_wipe_out(run, figures["sources"])
+    _alarms(run, figures)
+    return figures
+
+
+def _apply_rules(run: Run) -> dict[Part, str]:
+    """Make `hits` where missing; the fingerprint of each part's."""
+    rules, edits = ruling.rules_of(run.recipe), ruling.edits_of(run.recipe)
+    sql = ruling.query(rules, edits)
+    made_from = {}
+    for part, documents in run.parts.items():
+        sidecars = [run.work.signal(name).footer(part) for name in _signals_in(run.work, sql)]
+        prints = [footer.fingerprint if footer else None for footer in sidecars]
+        made_from[part] = fingerprint("hits", VERSION, sql, documents.fingerprint, prints)
+    missing = [(part, made) for part, made in made_from.items() if not run.work.hits.is_made(part, made)]
+    sizes = [run.parts[part].rows for part, _ in missing]
+    tasks = [Rulings(run.work, rules, edits, group) for group in chunks(missing, sizes, 100_000)]
+    weights = [sum(run.parts[part].rows for part, _ in task.parts) for task in tasks]
+    run.engine.map(_rule_all, tasks, label="judge: rules", sizes=weights, unit="documents")
+    return made_from
+
+
+def _signals_in(work: Workspace, sql: str) -> list[str]:
+    datasets = {work.columns[name].name for name in ruling.columns_in(sql, work)} | {"signals/length"}
+    return [name for name in work.signals if f"signals/{name}" in datasets]
+
+
+def _rule_all(task: Rulings) -> None:
+    connection = connect(task.work)
+    sql = ruling.query(task.rules, task.edits)
+    columns = ["error", "byte_count", *ruling.columns_in(sql, task.work)]
+    for part, made_from in task.parts:
+        rows = task.work.read(part, columns)
+        connection.register("documents", rows)
+        judged = connection.sql(sql).to_arrow_table()
+        connection.unregister("documents")
+        if not judged["id"].combine_chunks().equals(rows["id"].combine_chunks()):
+            raise RuleError(f"{part}: the rules returned other rows than they were given")
+        _refuse_nulls(judged, task, part, rows)
+        task.work.hits.write(part, judged.select(["id", "reasons"]), made_from)
+
+
+def _refuse_nulls(judged: pa.Table, task: Rulings, part: Part, rows: pa.Table) -> None:
+    for row, (document, names) in enumerate(
+        zip(judged["id"].to_pylist(), judged["unanswered"].to_pylist(), strict=True)
+    ):
+        if names:
+            rule = next(rule for rule in task.rules if rule.name == names[0])
+            used = ruling.columns_in(rule.predicate, task.work)
+            empty = [name for name in used if rows[name][row].as_py() is None]
+            which = ", ".join(empty) or "an expression in it"
+            raise RuleError(
+                f"rules.{rule.name}: no answer for document {document} of {part.source}: {which} is null in "
+                f"{rule.predicate!r}",
+                remedy=f"say what holds for null, for example: {rule.name} = "
+                f'"coalesce({empty[0] if empty else "…"}, …) …"',
+            )
+
+
+def _gone(run: Run) -> dict[str, Copy]:
+    """The documents that go because a better copy stays."""
+    work, parts = run.work, list(run.parts)
+    there = pair_parts(work)
+    exact = work.pairs.read(EXACT, ["id_a", "id_b"]) if EXACT in there else schema.PAIRS.empty_table()
+    near = pa.concat_tables(
+        [schema.PAIRS.empty_table(), *(work.pairs.read(part) for part in sorted(there) if part != EXACT)]
+    )
+    connection = connect(work)
+    connection.register("exact", exact)
+    connection.register("near", near)
+    connection.execute("CREATE TEMP TABLE involved (id VARCHAR)")
+    connection.execute("""
+        INSERT INTO involved
+        SELECT DISTINCT id FROM (
+            SELECT id_a AS id FROM exact UNION ALL SELECT id_b FROM exact
+            UNION ALL SELECT id_a FROM near UNION ALL SELECT id_b FROM near
+        )
+    """)
+    prefer = run.recipe.dedup.prefer
+    columns = ruling.columns_in(prefer, work)
+    connection.register("hits", work.hits.scan(parts))
+    selected, joins = "", ""
+    for name in sorted({work.columns[column].name for column in columns}):
+        view = name.replace("/", "_")
+        dataset = next(dataset for dataset in work.columns.values() if dataset.name == name)
+        connection.register(view, dataset.scan(parts))
+        joins += f" JOIN {view} ON {view}.id = hits.id"
+        selected += "".join(f", {view}.{c}" for c in columns if work.columns[c].name == name and c != "id")
+    ranked = connection.sql(f"""
+        SELECT id FROM (
+            SELECT hits.id AS id{selected}
+            FROM hits SEMI JOIN involved ON involved.id = hits.id{joins}
+            WHERE len(hits.reasons) = 0
+        )
+        ORDER BY {prefer}, id
+    """).to_arrow_table()
+    rank = {document: place for place, document in enumerate(ranked["id"].to_pylist())}
+    return choose(
+        zip(exact["id_a"].to_pylist(), exact["id_b"].to_pylist(), strict=True),
+        zip(near["id_a"].to_pylist(), near["id_b"].to_pylist(), near["similarity"].to_pylist(), strict=True),
+        rank,
+    )
+
+
+def _write_verdicts(run: Run, wanted: dict[Part, str], gone: dict[str, Copy]) -> None:
+    parts = list(wanted)
+    sizes = [run.parts[part].rows for part in parts]
+    tasks = []
+    for group in chunks(parts, sizes, 100_000):
+        entries = []
+        for part in group:
+            ids = run.work.hits.read(part, ["id"])["id"].to_pylist() if gone else []
+            entries.append((part, wanted[part], {document: gone[document] for document in ids if document in gone}))
+        tasks.append(Verdicts(run.work, entries))
+    run.engine.map(_write_all, tasks, label="judge: verdicts")
+
+
+def _write_all(task: Verdicts) -> None:
+    for part, made_from, gone in task.parts:
+        hits = task.work.hits.read(part)
+        copies = [gone.get(document) for document in hits["id"].to_pylist()]
+        passed = [not reasons for reasons in hits["reasons"].to_pylist()]
+        table = pa.table({
+            "id": hits["id"],
+            "keep": pa.array([ok and copy is None for ok, copy in zip(passed, copies, strict=True)], pa.bool_()),
+            "reasons": hits["reasons"],
+            "duplicate_of": pa.array([copy and copy.of for copy in copies], pa.string()),
+            "similarity": pa.array([copy and copy.similarity for copy in copies], pa.float32()),
+        })
+        task.work.verdicts.write(part, table, made_from)
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    """Documents by source and fate, and by rule: as counted, and by the first reason alone."""
+    connection = connect(run.work)
+    connection.register("verdicts", run.work.verdicts.scan(run.parts))
+    sources: dict[str, dict[str, Any]] = {}
+    rules: Counter[str] = Counter()
+    for source in run.recipe.source:
+        parts = [part for part in run.parts if part.source == source.name]
+        connection.register("mine", run.work.verdicts.scan(parts))
+        counted = connection.execute(f"""
+            SELECT count(*), count(*) FILTER (reasons = ['{ruling.UNREADABLE}']),
+                count(*) FILTER (len(reasons) > 0 AND reasons <> ['{ruling.UNREADABLE}']),
+                count(duplicate_of), count(*) FILTER (keep)
+            FROM mine
+        """).fetchone()
+        names = ("documents", "errors", "dropped", "duplicates", "kept")
+        by_rule = dict(connection.execute(f"""
+            SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
+            WHERE reason <> '{ruling.UNREADABLE}' GROUP BY reason ORDER BY reason
+        """).fetchall())
+        rules.update(by_rule)
+        sources[source.name] = {**dict(zip(names, counted or (0,) * 5, strict=True)), "rules": by_rule}
+    return {"sources": sources, "rules": dict(sorted(rules.items()))}
+
+
+def _refuse_wipe_out(run: Run, sources: dict[str, dict[str, Any]]) -> None:
+    for source in run.recipe.source:
+        counts = sources[source.name]
+        passed = counts["duplicates"] + counts["kept"]
+        most = run.recipe.dedup.max_loss if source.max_loss is None else source.max_loss
+        if passed and counts["duplicates"] > most * passed:
+            share = counts["duplicates"] / passed
+            raise WipeOutError(
+                f"source {source.name}: {counts['duplicates']:,} of the {passed:,} documents that passed the rules "
+                f"({share:.0%}) are copies of kept ones; at most {most:.0%} may go",
+                remedy=f"look at them with: curate sql {run.recipe.path.name} \"select duplicate_of, count(*) from verdicts "
+                f"group by all order by 2 desc\"; if that is right, set max_loss = {_round_up(share)} "
+                f"in [[source]] {source.name}",
+            )
+
+
+def _round_up(share: float) -> float:
+    return min(1.0, int(share * 20 + 1) / 20)
+
+
+def _alarms(run: Run, figures: dict[str, Any]) -> None:
+    readable = sum(counts["documents"] - counts["errors"] for counts in figures["sources"].values())
+    for name, hit in figures["rules"].items():
+        if readable and hit > run.recipe.rules.alarm_share * readable:
+            run.warn(f"rule {name} hit {hit:,} of {readable:,} documents ({hit / readable:.0%}): is that meant?")
+    silent = [rule.name for rule in ruling.rules_of(run.recipe) if rule.name not in figures["rules"]]
+    figures["silent_rules"] = silent
+    if silent:
+        run.warn(f"{len(silent)} of {len(ruling.rules_of(run.recipe))} rules hit nothing: {', '.join(silent)}")
+    if all(counts["kept"] == 0 for counts in figures["sources"].values()):
+        run.warn("no document is kept")
+
+
+def fate_of(reasons: list[str], duplicate_of: str | None) -> str:
+    """What became of a document: error, dropped, duplicate or kept, in that precedence.
+
+    >>> fate_of(["too_short"], None), fate_of([], None)
+    ('dropped', 'kept')
+    """
+    if reasons == [ruling.UNREADABLE]:
+        return "error"
+    return "dropped" if reasons else "duplicate" if duplicate_of else "kept"
+
+
+def rules_text(recipe: Recipe) -> str:
+    """The query that judges, to read."""
+    return ruling.query(ruling.rules_of(recipe), ruling.edits_of(recipe)).strip()

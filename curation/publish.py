@@ -1,0 +1,341 @@
+"""publish: what the blend chose becomes shards, and the release appears at once.
+
+Claim the version, write shards, report and card, then the manifest, the pointer last. The shuffle is global and needs the
+memory of one shard: parts are first cut into slices by the hash of seed, document and copy, then each shard gathers its
+slices and sorts them. The only stage that reads the text of kept documents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation import __version__, schema
+from curation import rules as ruling
+from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint
+from curation.errors import ReleaseError
+from curation.releases import Release, latest, releases
+from curation.report.card import card
+from curation.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from curation.recipe import Recipe
+    from curation.run import Run
+
+#: Raised when the same blend gives other shards.
+VERSION = 1
+#: The format of manifest.json.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part whose chosen rows are to be cut into slices, one for each shard."""
+
+    work: Workspace
+    recipe: Recipe
+    part: Part
+    shards: int
+    made_from: str
+
+    def __str__(self) -> str:
+        return str(self.part)
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """A shard to be made of the slices of all parts."""
+
+    work: Workspace
+    recipe: Recipe
+    parts: list[Part]
+    release: Release
+    index: int
+    shards: int
+    made_from: str
+
+    def __str__(self) -> str:
+        return f"shard {self.index}"
+
+
+def publish(run: Run) -> dict[str, Any]:
+    """Publish a release, or nothing when the latest one was made from the same.
+
+    Raises `ReleaseError` when the version that the recipe asks for is taken by another release.
+    """
+    storage = Storage.at(run.recipe.release.to, run.recipe.base)
+    made_from = release_fingerprint(run)
+    newest = latest(storage, run.recipe.name)
+    if newest is not None and _is_same(newest, made_from, run.recipe.release.version):
+        return {"published": False, "release": newest.path, "version": newest.version}
+    release = _claim(run, storage, made_from)
+    shards = _shards(run, release, made_from)
+    run.work.storage.remove("shuffle")
+    report = run.work.storage.read("report.html")
+    storage.write(f"{release.folder}/report.html", report or b"")
+    manifest = _manifest(run, release, made_from, shards, newest)
+    storage.write(f"{release.folder}/README.md", card(manifest).encode())
+    data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+    storage.write(f"{release.folder}/manifest.json", data)
+    _point(release, data)
+    return {
+        "published": True,
+        "release": release.path,
+        "version": release.version,
+        "shards": len(shards),
+        "rows": manifest["documents"],
+        "tokens": manifest["tokens"],
+        "bytes": manifest["bytes"],
+    }
+
+
+def release_fingerprint(run: Run) -> str:
+    """What a release is made from."""
+    recipe = run.recipe
+    settings = [recipe.name, recipe.seed, list(recipe.edit.remove), recipe.release.shard_bytes, recipe.release.columns]
+    prints = [footer.fingerprint if (footer := run.work.blend.footer(part)) else None for part in run.parts]
+    return fingerprint("release", FORMAT, VERSION, settings, recipe.blend.tokenizer, prints)
+
+
+def _is_same(newest: Release, made_from: str, wanted: str | None) -> bool:
+    manifest = newest.manifest()
+    return manifest is not None and manifest["fingerprint"] == made_from and wanted in (None, newest.version)
+
+
+def _claim(run: Run, storage: Storage, made_from: str) -> Release:
+    """The version to publish: one that this workspace began and did not finish, else a new one, claimed."""
+    name, wanted = run.recipe.name, run.recipe.release.version
+    mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
+    for release in releases(storage, name):
+        claim = release.claim() or {}
+        if release.manifest() is None and claim.get("workspace") == mine["workspace"]:
+            if claim == mine and wanted in (None, release.version):
+                storage.sweep(release.folder)
+                return release
+            storage.remove(release.folder)  # begun here from something else, and never seen by a reader
+    day = datetime.now(UTC).strftime("%Y.%m.%d")
+    versions = [wanted] if wanted else [day, *(f"{day}.{number}" for number in range(2, 1000))]
+    for version in versions:
+        release = Release(storage, name, version)
+        if storage.create(f"{release.folder}/claim.json", json.dumps(mine, sort_keys=True).encode()):
+            return release
+    raise ReleaseError(
+        f"{storage.path(name)}/{versions[0]}: this version is taken, and a release is never changed",
+        remedy=f'ask for another: --set release.version="{versions[0].rsplit(".", 1)[0]}…", or leave version out',
+    )
+
+
+def workspace_id(storage: Storage) -> str:
+    """What tells this workspace from others in claims: made at random once, kept in WORK."""
+    storage.create("workspace.id", hashlib.sha256(str(datetime.now(UTC).timestamp()).encode()).hexdigest()[:32].encode())
+    return (storage.read("workspace.id") or b"").decode()
+
+
+def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:
+    chosen, size = _chosen(run)
+    count = max(1, -(-size // run.recipe.release.shard_bytes)) if chosen else 0
+    slices = [Slice(run.work, run.recipe, part, count, fingerprint(made_from, str(part))) for part in chosen]
+    undone = [task for task in slices if not slices_dataset(run.work, run.recipe).is_made(task.part, task.made_from)]
+    weights = [run.parts[task.part].notes["text_bytes"] for task in undone]
+    run.engine.map(_slice, undone, label="publish: shuffle", sizes=weights, unit="B")
+    gathers = [
+        Gather(run.work, run.recipe, chosen, release, index, count, fingerprint(made_from, index))
+        for index in range(count)
+    ]
+    return run.engine.map(_gather, gathers, label="publish: shards", unit="shards")
+
+
+def _chosen(run: Run) -> tuple[list[Part], int]:
+    """The parts with documents in the release, and how many bytes of text those have, with repetitions."""
+    connection = connect(run.work)
+    parts, total = [], 0
+    for part in run.parts:
+        connection.register("blend", run.work.blend.read(part, ["copies", "bytes"]))
+        size = (connection.execute("SELECT sum(copies * bytes)::BIGINT FROM blend WHERE copies > 0").fetchone() or (0,))[0]
+        if size:
+            parts.append(part)
+            total += int(size)
+    return parts, total
+
+
+def shard_schema(work: Workspace, recipe: Recipe) -> pa.Schema:
+    """The columns of a shard: the fixed ones and those the recipe asks for."""
+    asked = [work.row.field(name) for name in recipe.release.columns if name not in schema.SHARD.names]
+    return pa.schema([*schema.SHARD, *asked])
+
+
+def slices_dataset(work: Workspace, recipe: Recipe) -> Dataset:
+    """Each part's chosen rows, a row group for each shard; kept until the release is out."""
+    fields = [*shard_schema(work, recipe), pa.field("key", pa.uint64(), nullable=False), pa.field("copy", pa.int32())]
+    return Dataset(work.storage, "shuffle", pa.schema(fields))
+
+
+def shuffle_key(seed: int, document: str, copy: int) -> int:
+    """The place of a copy in the release: a hash from 0 to 2^64 - 1.
+
+    >>> shuffle_key(0, "a", 0) == shuffle_key(0, "a", 0) != shuffle_key(0, "a", 1)
+    True
+    """
+    data = f"{seed}:{document}:{copy}".encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+def _slice(task: Slice) -> None:
+    target = slices_dataset(task.work, task.recipe)
+    rows = _chosen_rows(task)
+    copies = np.repeat(np.arange(rows.num_rows), rows["copies"].to_numpy())
+    number = np.concatenate([np.arange(count) for count in rows["copies"].to_pylist()] or [np.array([], dtype=int)])
+    ids = rows["id"].to_pylist()
+    keys = [shuffle_key(task.recipe.seed, ids[row], int(copy)) for row, copy in zip(copies, number, strict=True)]
+    shards = np.array([key * task.shards >> 64 for key in keys], dtype=np.int64)
+    key_array = np.array(keys, dtype=np.uint64)
+    with target.writing(task.part, task.made_from) as writer:
+        groups: dict[str, list[int]] = {}
+        for shard in np.unique(shards):
+            mine = np.flatnonzero(shards == shard)
+            table = rows.take(pa.array(copies[mine]))
+            table = table.append_column("key", pa.array(key_array[mine])).append_column("copy", pa.array(number[mine]))
+            before = writer.groups
+            writer.write(table)
+            groups[str(shard)] = [before, writer.groups]
+        writer.notes["groups"] = groups
+
+
+def _chosen_rows(task: Slice) -> pa.Table:
+    """The chosen rows of a part with their text as published, in the shard's columns, and `copies`."""
+    work, recipe = task.work, task.recipe
+    blend = work.blend.read(task.part)
+    edits = ruling.edits_of(recipe)
+    asked = [name for name in recipe.release.columns if name not in schema.SHARD.names]
+    side = work.read(task.part, [*edits, *asked])
+    chosen = pc.greater(blend["copies"], 0)
+    tables = []
+    start = 0
+    columns = [name for name in schema.SHARD.names if name in schema.DOCUMENTS.names]
+    for documents in work.documents.batches(task.part, columns):
+        here = chosen.slice(start, documents.num_rows)
+        if pc.any(here).as_py():
+            kept = documents.filter(here)
+            beside = side.slice(start, documents.num_rows).filter(here)
+            for name in (*edits, *asked):
+                kept = kept.append_column(side.schema.field(name), beside[name])
+            for name in ("group", "tokens", "copies"):
+                kept = kept.append_column(name, blend[name].slice(start, documents.num_rows).filter(here))
+            tables.append(_edited(kept, edits))
+        start += documents.num_rows
+    return pa.concat_tables(tables)
+
+
+def _edited(rows: pa.Table, edits: tuple[str, ...]) -> pa.Table:
+    if not edits:
+        return rows
+    spans = zip(*(rows[name].to_pylist() for name in edits), strict=True)
+    texts = [
+        cut(text, [span for found in each for span in found])
+        for text, each in zip(rows["text"].to_pylist(), spans, strict=True)
+    ]
+    place = rows.schema.get_field_index("text")
+    return rows.set_column(place, "text", pa.array(texts, pa.string()))
+
+
+def cut(text: str, spans: list[dict[str, int]]) -> str:
+    """The text without the spans, which are in bytes of UTF-8 and may overlap.
+
+    >>> cut("añb c", [{"start": 3, "end": 5}, {"start": 4, "end": 5}])
+    'añc'
+    """
+    data = text.encode()
+    pieces, done = [], 0
+    for span in sorted(spans, key=lambda span: span["start"]):
+        pieces.append(data[done : span["start"]])
+        done = max(done, span["end"])
+    return b"".join([*pieces, data[done:]]).decode()
+
+
+def _gather(task: Gather) -> dict[str, Any]:
+    target = Dataset(task.release.storage, task.release.folder, shard_schema(task.work, task.recipe))
+    part = Part("data", f"train-{task.index:05d}")
+    if not target.is_made(part, task.made_from):
+        source = slices_dataset(task.work, task.recipe)
+        tables = [source.schema.empty_table()]
+        for name in task.parts:
+            footer = source.footer(name)
+            groups = footer.notes["groups"].get(str(task.index)) if footer else None
+            if groups:
+                tables.append(source.read_groups(name, range(*groups)))
+        rows = pa.concat_tables(tables).sort_by([("key", "ascending"), ("id", "ascending"), ("copy", "ascending")])
+        with target.writing(part, task.made_from) as writer:
+            for table in _row_groups(rows):
+                writer.write(table)
+    rows = target.read(part, ["tokens"])
+    path = target.path(part)
+    with target.storage.reading(path) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = stream.tell()
+    tokens = pc.sum(rows["tokens"]).as_py() or 0
+    return {"path": f"{part}.parquet", "rows": rows.num_rows, "tokens": tokens, "bytes": size, "sha256": digest}
+
+
+def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
+    """Runs of rows with about `ROW_GROUP_BYTES` of text: small enough to be read one at random."""
+    sizes = pc.binary_length(rows["text"]).to_numpy().astype(np.int64)
+    bounds = np.flatnonzero(np.diff(np.cumsum(sizes) // ROW_GROUP_BYTES)) + 1
+    for start, end in zip([0, *bounds], [*bounds, len(sizes)], strict=True):
+        if end > start:
+            yield rows.slice(start, end - start)
+
+
+def _manifest(
+    run: Run, release: Release, made_from: str, shards: list[dict[str, Any]], previous: Release | None
+) -> dict[str, Any]:
+    judged, blended = run.figures["judge"], run.figures["blend"]
+    groups = [
+        {
+            "name": group["name"],
+            "asked_share": group["asked_share"],
+            "achieved_share": group["achieved_share"],
+            "documents": group["documents"],
+            "tokens": group["tokens"],
+            "max_copies": group["max_copies"],
+        }
+        for group in blended["groups"]
+    ]
+    return {
+        "format": FORMAT,
+        "name": release.name,
+        "version": release.version,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": made_from,
+        "recipe": run.recipe.semantic(),
+        "software": f"curate {__version__}",
+        "documents": sum(shard["rows"] for shard in shards),
+        "tokens": sum(shard["tokens"] for shard in shards),
+        "bytes": sum(shard["bytes"] for shard in shards),
+        "tokenizer": run.recipe.blend.tokenizer,
+        "shards": shards,
+        "groups": groups,
+        "sources": [{"name": name, **counts} for name, counts in judged["sources"].items()],
+        "inputs": run.inputs,
+        "previous": previous.version if previous and previous.version != release.version else None,
+        "forgotten": 0,
+    }
+
+
+def _point(release: Release, manifest: bytes) -> None:
+    """Move latest.json to this release, unless a newer one was published meanwhile."""
+    name = f"{release.name}/latest.json"
+    entry = {"version": release.version, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
+    data = json.dumps(entry, sort_keys=True).encode()
+    while True:
+        there = release.storage.read(name)
+        if release.storage.swap(name, data, there):
+            return
