@@ -7,10 +7,10 @@ nothing but zlib and brotli, and so that the readers of WARC files are tested on
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import tomllib
 import uuid
+import zlib
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -74,7 +74,7 @@ def _member(number: int, kind: str, url: str | None, *, when: datetime, headers:
         "Content-Length": str(len(block)),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return gzip.compress(b"WARC/1.1\r\n" + head.encode() + b"\r\n" + block + b"\r\n\r\n", compresslevel=9, mtime=0)
+    return _gzip(b"WARC/1.1\r\n" + head.encode() + b"\r\n" + block + b"\r\n\r\n")
 
 
 def _request(url: str) -> bytes:
@@ -102,11 +102,19 @@ def _encoded(record: dict[str, Any], content: bytes) -> bytes:
     """The content as the record's `content_encoding` says."""
     match record.get("content_encoding"):
         case "gzip":
-            return gzip.compress(content, compresslevel=9, mtime=0)
+            return _gzip(content)
         case "br":
             return bytes(brotli.compress(content, quality=11))
         case _:
             return content
+
+
+def _gzip(content: bytes) -> bytes:
+    """One gzip member; `gzip.compress` names an operating system in its header, another one in each Python."""
+    deflate = zlib.compressobj(level=9, wbits=-15)
+    header = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x02\xff"
+    trailer = zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little")
+    return header + deflate.compress(content) + deflate.flush() + trailer
 
 
 def _chunked(payload: bytes, size: int = 700) -> bytes:
