@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 from pydantic import ValidationError
 
 from curation.errors import RecipeError
+from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from curation.signals.batch import Batch
 
 #: Every signal of the project, in the order of measuring.
-SIGNALS: tuple[ModuleType, ...] = ()
+SIGNALS: tuple[ModuleType, ...] = (length, symbols, gopher_quality, gopher_repetition, c4, fineweb)
 
 
 @runtime_checkable

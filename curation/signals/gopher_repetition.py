@@ -1,0 +1,99 @@
+"""How much of a document repeats itself: lines, paragraphs, n-grams of words (Rae et al. 2021, table A1).
+
+Every figure is a share of what the document is made of, so that none exceeds 1: lines of all lines, characters of the
+characters in all lines (or paragraphs, or words: white space between them is not counted). A duplicate is what occurred
+earlier in the same document; first occurrences are not counted. Lines, paragraphs and words are compared as they stand,
+case included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from curation.signals.batch import Batch
+
+VERSION = 1
+TOP = (2, 3, 4)
+DUPLICATE = (5, 6, 7, 8, 9, 10)
+COLUMNS = {
+    "duplicate_line_ratio": pa.float32(),
+    "duplicate_line_char_ratio": pa.float32(),
+    "duplicate_paragraph_ratio": pa.float32(),
+    "duplicate_paragraph_char_ratio": pa.float32(),
+    # characters in the most frequent n-gram, wherever it occurs
+    **{f"top_{n}gram_char_ratio": pa.float32() for n in TOP},
+    # characters in any n-gram that occurred earlier
+    **{f"duplicate_{n}gram_char_ratio": pa.float32() for n in DUPLICATE},
+}
+
+
+def measure(batch: Batch) -> dict[str, Any]:
+    """The repetition of each document; a ratio over nothing is 0."""
+    lines = [_duplicates(lines) for lines in batch.lines]
+    paragraphs = [_duplicates(paragraphs) for paragraphs in batch.paragraphs]
+    grams = [_grams(*words) for words in batch.numbered_words]
+    return {
+        "duplicate_line_ratio": [items for items, _ in lines],
+        "duplicate_line_char_ratio": [characters for _, characters in lines],
+        "duplicate_paragraph_ratio": [items for items, _ in paragraphs],
+        "duplicate_paragraph_char_ratio": [characters for _, characters in paragraphs],
+        **{f"top_{n}gram_char_ratio": [ratios.get(n, 0.0) for ratios in grams] for n in TOP},
+        **{f"duplicate_{n}gram_char_ratio": [ratios.get(n, 0.0) for ratios in grams] for n in DUPLICATE},
+    }
+
+
+def _duplicates(items: list[str]) -> tuple[float, float]:
+    """The share of items that occurred earlier, and of the characters in them."""
+    distinct = set(items)
+    if len(distinct) == len(items):
+        return 0.0, 0.0
+    characters = sum(map(len, items))
+    return (len(items) - len(distinct)) / len(items), (characters - sum(map(len, distinct))) / characters
+
+
+def _grams(distinct: list[str], numbers: NDArray[np.int32]) -> dict[int, float]:
+    """For each n the ratio of its column; an n that is not there has 0.
+
+    An n-gram is numbered by its first n-1 words, numbered before, and its last word: no hash, so no collision. Only
+    n-grams that occur again are looked at for the next n, since a longer one can repeat only where a shorter one does.
+    """
+    lengths = np.fromiter(map(len, distinct), np.int64, len(distinct))[numbers]
+    before = np.concatenate(([0], np.cumsum(lengths)))  # the characters before each word, and all of them
+    starts = np.arange(len(numbers))
+    grams = numbers.astype(np.int64)
+    ratios = {}
+    for n in range(2, max(DUPLICATE) + 1):
+        inside = starts <= len(numbers) - n
+        starts, grams = starts[inside], grams[inside]
+        keys = grams * len(distinct) + numbers[starts + n - 1]
+        _, first, grams, times = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        repeats = times[grams] > 1
+        if not repeats.any():
+            break
+        if n in TOP:
+            chosen = starts[grams == _most_frequent(times, before[starts[first] + n] - before[starts[first]], first)]
+            ratios[n] = _covered(chosen, n, lengths)
+        if n in DUPLICATE:
+            ratios[n] = _covered(starts[first[grams] != np.arange(len(grams))], n, lengths)
+        starts, grams = starts[repeats], grams[repeats]
+    return ratios
+
+
+def _most_frequent(times: NDArray[np.int64], sizes: NDArray[np.int64], first: NDArray[np.int64]) -> int:
+    """The n-gram that occurs most often; of several the one with most characters, then the earliest."""
+    (best,) = np.nonzero(times == times.max())
+    best = best[sizes[best] == sizes[best].max()]
+    return int(best[first[best].argmin()])
+
+
+def _covered(starts: NDArray[np.int64], n: int, lengths: NDArray[np.int64]) -> float:
+    """The share of characters in words that an n-gram at one of these places covers, each word counted once."""
+    size = len(lengths) + 1
+    depth = np.cumsum(np.bincount(starts, minlength=size) - np.bincount(starts + n, minlength=size))
+    return float(lengths[depth[:-1] > 0].sum() / lengths.sum())
