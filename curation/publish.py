@@ -21,7 +21,7 @@ from curation import __version__, schema
 from curation import rules as ruling
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint
 from curation.errors import ReleaseError
-from curation.releases import Release, latest, releases
+from curation.releases import Release, latest, order, releases
 from curation.report.card import card
 from curation.storage import Storage
 
@@ -77,7 +77,10 @@ def publish(run: Run) -> dict[str, Any]:
     newest = latest(storage, run.recipe.name)
     if newest is not None and _is_same(newest, made_from, run.recipe.release.version):
         return {"published": False, "release": newest.path, "version": newest.version}
-    release = _claim(run, storage, made_from)
+    release = _claim(run, storage, made_from, newest)
+    if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
+        _point(release, data)
+        return _published(release, json.loads(data))
     shards = _shards(run, release, made_from)
     run.work.storage.remove("shuffle")
     report = run.work.storage.read("report.html")
@@ -87,11 +90,15 @@ def publish(run: Run) -> dict[str, Any]:
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     storage.write(f"{release.folder}/manifest.json", data)
     _point(release, data)
+    return _published(release, manifest)
+
+
+def _published(release: Release, manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "published": True,
         "release": release.path,
         "version": release.version,
-        "shards": len(shards),
+        "shards": len(manifest["shards"]),
         "rows": manifest["documents"],
         "tokens": manifest["tokens"],
         "bytes": manifest["bytes"],
@@ -111,16 +118,20 @@ def _is_same(newest: Release, made_from: str, wanted: str | None) -> bool:
     return manifest is not None and manifest["fingerprint"] == made_from and wanted in (None, newest.version)
 
 
-def _claim(run: Run, storage: Storage, made_from: str) -> Release:
+def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -> Release:
     """The version to publish: one that this workspace began and did not finish, else a new one, claimed."""
     name, wanted = run.recipe.name, run.recipe.release.version
     mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
     for release in releases(storage, name):
         claim = release.claim() or {}
-        if release.manifest() is None and claim.get("workspace") == mine["workspace"]:
-            if claim == mine and wanted in (None, release.version):
-                storage.sweep(release.folder)
+        resumable = claim == mine and wanted in (None, release.version)
+        if release.manifest() is not None:
+            if resumable and (newest is None or order(newest.version) < order(release.version)):
                 return release
+        elif resumable:
+            storage.sweep(release.folder)
+            return release
+        elif claim.get("workspace") == mine["workspace"]:
             storage.remove(release.folder)  # begun here from something else, and never seen by a reader
     day = datetime.now(UTC).strftime("%Y.%m.%d")
     versions = [wanted] if wanted else [day, *(f"{day}.{number}" for number in range(2, 1000))]

@@ -152,3 +152,12 @@ def _shard_faults(release: Release, shard: dict[str, Any]) -> list[str]:
     if (tokens := sum(table["tokens"].to_pylist())) != shard["tokens"]:
         faults.append(f"{path}: {tokens:,} tokens, not {shard['tokens']:,}")
     return faults
+
+
+def where_is(release: Release, manifest: dict[str, Any], document: str) -> list[dict[str, Any]]:
+    """The shards and rows in which a document stands."""
+    found = []
+    for shard in manifest["shards"]:
+        ids = pq.read_table(release.storage.path(f"{release.folder}/{shard['path']}"), columns=["id"])["id"]
+        found += [{"shard": shard["path"], "row": row} for row, one in enumerate(ids.to_pylist()) if one == document]
+    return found

@@ -22,6 +22,7 @@ from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, len
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import ModuleType
 
     import pyarrow as pa
@@ -76,7 +77,7 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
             faults.append(f"signals.{name}.enabled: expected true or false, got {enabled!r}")
         elif enabled:
             try:
-                signals[name] = _loaded(name, module, table)
+                signals[name] = _loaded(name, module, table, recipe.base)
             except _Faults as error:
                 faults += error.faults
     if "length" in modules and "length" not in signals:
@@ -100,7 +101,7 @@ class _Faults(Exception):  # noqa: N818
         self.faults = faults
 
 
-def _loaded(name: str, module: ModuleType, table: dict[str, Any]) -> Signal:
+def _loaded(name: str, module: ModuleType, table: dict[str, Any], base: Path) -> Signal:
     settings = getattr(module, "Settings", None)
     if settings is None:
         if table:
@@ -108,7 +109,7 @@ def _loaded(name: str, module: ModuleType, table: dict[str, Any]) -> Signal:
         signal: object = module
     else:
         try:
-            signal = module.load(settings(**table))
+            signal = module.load(settings.model_validate(table, context={"base": base}))  # where relative paths start
         except ValidationError as error:
             raise _Faults(*(
                 f"signals.{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()

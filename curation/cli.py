@@ -1,0 +1,448 @@
+"""The command line: parse, call, print. The only place that catches `CurationError`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation import __version__
+from curation.errors import CurationError, UsageError
+
+if TYPE_CHECKING:
+    from curation.explain import Explanation
+    from curation.progress import Progress
+    from curation.releases import Release
+
+_RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+_SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a value of the recipe.")
+_WORK = click.option("--work", metavar="DIR", help="Work in this folder instead of the recipe's.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def main() -> None:
+    """The entry point: every failure is one message and an exit status."""
+    debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _end("stopped; finished parts are kept, and the same command goes on from there", None, 130)
+    except KeyboardInterrupt:
+        _end("stopped; finished parts are kept, and the same command goes on from there", None, 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except CurationError as error:
+        if debug:
+            raise
+        _end(error.message, error.remedy, error.exit_status)
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", []))
+        _end(
+            f"unexpected {type(error).__name__}: {error}{notes}",
+            "run it again with --debug and report what it shows; finished parts are kept",
+            1,
+        )
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(message: str, remedy: str | None, status: int) -> None:
+    click.echo(f"curate: {message}", err=True)
+    if remedy:
+        click.echo(f"  -> {remedy}", err=True)
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="curate")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def cli(debug: bool) -> None:  # noqa: ARG001  # main() looks for it before anything can fail
+    """Turn raw web and internal text into the textbook a language model learns from.
+
+    \b
+    Begin with:  curate init my-textbook
+                 curate run my-textbook/recipe.toml
+    """
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Make FOLDER with a commented recipe and a small sample to run it on.
+
+    Example: curate init my-textbook
+    """
+    from curation.sample import copy_to
+
+    for path in copy_to(folder):
+        click.echo(f"made {path}")
+    click.echo(f"\nrun it:  curate run {folder / 'recipe.toml'}")
+
+
+@cli.command()
+@_RECIPE
+@_SET
+@_WORK
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes to use; one for each core if left out.")
+@click.option("--until", metavar="STAGE", help="Stop after pull, measure, compare, judge, blend, report or publish.")
+@_JSON
+def run(recipe: Path, overrides: tuple[str, ...], work: str | None, workers: int | None, until: str | None, as_json: bool) -> None:
+    """Run RECIPE: pull, measure, compare, judge, blend, report, publish. What is made already is not made again.
+
+    Example: curate run my-textbook/recipe.toml --set rules.low_value="education_score < 2"
+    """
+    from curation import pipeline
+    from curation.engine import LocalEngine
+    from curation.recipe import load
+
+    loaded = load(recipe, overrides, work=work)
+    with ExitStack() as stack:
+        progress = _progress(stack, as_json)
+        engine = stack.enter_context(LocalEngine(workers, progress))
+        state = pipeline.run(loaded, engine, until=until)
+    if as_json:
+        record = {"recipe": loaded.name, "stages": state.stages, "figures": state.figures, "warnings": state.warnings}
+        click.echo(json.dumps(record, indent=1, default=str))
+        return
+    for line in _summary(state.figures):
+        click.echo(line)
+    if "publish" in state.figures:
+        release = state.figures["publish"]["release"]
+        click.echo(f"\nrelease  {release}\nreport   {release}/report.html")
+
+
+def _progress(stack: ExitStack, silent: bool) -> Progress:
+    from curation.progress import Lines, Silent, Terminal
+
+    if silent:
+        return Silent()
+    return stack.enter_context(Terminal()) if sys.stderr.isatty() else Lines()
+
+
+def _summary(figures: dict[str, Any]) -> list[str]:
+    """The funnel by source and the blend by group, as aligned lines."""
+    lines: list[str] = []
+    if "judge" in figures:
+        head = ("source", "documents", "errors", "dropped", "duplicates", "kept")
+        rows = [(name, *(counts[key] for key in head[1:])) for name, counts in figures["judge"]["sources"].items()]
+        lines += ["", *_aligned([head, *rows])]
+    if "blend" in figures:
+        rows = [
+            (
+                group["name"],
+                "-" if group["asked_tokens"] is None else group["asked_tokens"],
+                group["tokens"],
+                f"{group['achieved_share']:.1%}",
+                group["documents"],
+            )
+            for group in figures["blend"]["groups"]
+        ]
+        lines += ["", *_aligned([("group", "tokens asked", "achieved", "share", "documents"), *rows])]
+    return lines
+
+
+def _aligned(rows: list[tuple[Any, ...]]) -> list[str]:
+    texts = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
+    return [
+        "  ".join(cell.rjust(width) if column else cell.ljust(width)
+                  for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in texts
+    ]  # fmt: skip
+
+
+@cli.command()
+@_RECIPE
+@click.argument("document", metavar="ID|URI")
+@_SET
+@_WORK
+@_JSON
+def explain(recipe: Path, document: str, overrides: tuple[str, ...], work: str | None, as_json: bool) -> None:
+    """Tell all that is known of a document of RECIPE's last run: origin, measures, rules, copies, shard.
+
+    Example: curate explain my-textbook/recipe.toml https://tides.example/how-tides-work
+    """
+    from curation.explain import explain as explanations
+    from curation.recipe import load
+
+    found = explanations(load(recipe, overrides, work=work), document)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
+        return
+    click.echo("\n\n".join("\n".join(_explained(one)) for one in found))
+
+
+def _explained(one: Explanation) -> list[str]:
+    lines = [f"{one.document['id']}: {one.fate}"]
+    lines += [f"  {key:12} {value}" for key, value in one.document.items()
+              if key != "id" and value not in (None, "{}")]  # fmt: skip
+    lines.append(f"  {'part':12} documents/{one.part}.parquet, row {one.row}")
+    if one.hits:
+        lines.append("rules that hit")
+    for hit in one.hits:
+        values = ", ".join(f"{name} = {_shown(value)}" for name, value in hit.values.items())
+        lines.append(f"  {hit.rule:32} {hit.predicate or hit.origin}" + (f"   here {values}" if values else ""))
+    if one.survivor:
+        kept = one.survivor
+        lines.append(f"copy of       {kept['id']} ({kept['uri'] or kept['origin']}), similarity {one.similarity:.3f}")
+    if one.copies:
+        lines.append("copies that went because this one stays")
+        lines += [f"  {copy['id']} {copy['similarity']:.3f} {copy['uri'] or copy['origin']}" for copy in one.copies]
+    lines.append("measured")
+    for name, values in one.signals.items():
+        shown = ", ".join(f"{key} {_shown(value)}" for key, value in values.items() if not key.startswith("band_"))
+        lines.append(f"  {name:18} {shown}")
+    if one.blend and one.blend["copies"]:
+        lines.append(f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens")
+    if one.shards:
+        places = ", ".join(f"{place['shard']} row {place['row']:,}" for place in one.shards)
+        lines.append(f"in release    {one.release}: {places}")
+    elif one.release:
+        lines.append(f"not in the latest release, {one.release}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, list):
+        return f"{len(value)} spans"
+    return str(value)
+
+
+@cli.command()
+@_RECIPE
+@click.argument("query")
+@_SET
+@_WORK
+@_JSON
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, as_json: bool, as_csv: bool) -> None:
+    """Ask QUERY, in DuckDB's SQL, of what RECIPE's last run made.
+
+    There is a view for documents, each signal, pairs, verdicts and blend, and `corpus`: all of them joined.
+
+    Example: curate sql recipe.toml "select source, avg(education_score) from corpus group by all"
+    """
+    import csv
+
+    import duckdb
+
+    from curation.query import open_views
+    from curation.recipe import load
+
+    connection = open_views(load(recipe, overrides, work=work))
+    try:
+        relation = connection.sql(query)
+        if relation is None:
+            return
+        if not (as_json or as_csv):
+            click.echo(str(relation))
+            return
+        names, rows = relation.columns, relation.fetchall()
+    except duckdb.Error as error:
+        raise UsageError(f"this SQL cannot be run: {error}", remedy="`show tables` lists the views") from error
+    if as_json:
+        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str, indent=1))
+    else:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(names)
+        writer.writerows(rows)
+
+
+@cli.group()
+def releases() -> None:
+    """List, show and verify releases."""
+
+
+_PLACE = click.argument("place", type=click.Path(path_type=Path))
+_WHICH = click.argument("which", required=False, metavar="[NAME/VERSION]")
+
+
+@releases.command("list")
+@_PLACE
+@_JSON
+def releases_list(place: Path, as_json: bool) -> None:
+    """List the releases at PLACE: a recipe, or the folder it publishes to.
+
+    Example: curate releases list my-textbook/recipe.toml
+    """
+    from curation.releases import latest, names
+    from curation.releases import releases as versions
+
+    storage, only = _release_place(place)
+    rows: list[dict[str, Any]] = []
+    for name in [only] if only else names(storage):
+        newest = latest(storage, name)
+        for release in versions(storage, name):
+            manifest = release.manifest() or {}
+            rows.append({
+                "release": f"{name}/{release.version}",
+                "documents": manifest.get("documents"),
+                "tokens": manifest.get("tokens"),
+                "bytes": manifest.get("bytes"),
+                "state": "unfinished" if not manifest else "latest" if newest == release else "",
+            })
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif not rows:
+        click.echo(f"no release in {storage}")
+    else:
+        cells = [tuple("-" if value is None else value for value in row.values()) for row in rows]
+        click.echo("\n".join(_aligned([tuple(rows[0]), *cells])))
+
+
+@releases.command("show")
+@_PLACE
+@_WHICH
+@_JSON
+def releases_show(place: Path, which: str | None, as_json: bool) -> None:
+    """Show what a release holds: the latest, or the one named.
+
+    Example: curate releases show my-textbook/recipe.toml
+    """
+    release = _release(place, which)
+    manifest = release.manifest() or {}
+    if as_json:
+        click.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"{release.path}\n  published {manifest['created_at']}, by {manifest['software']}")
+    click.echo(f"  {manifest['documents']:,} documents, {manifest['tokens']:,} tokens ({manifest['tokenizer']}), "
+               f"{manifest['bytes']:,} bytes in {len(manifest['shards'])} shards\n")  # fmt: skip
+    head = ("source", "documents", "errors", "dropped", "duplicates", "kept")
+    rows = [(source["name"], *(source[key] for key in head[1:])) for source in manifest["sources"]]
+    click.echo("\n".join(_aligned([head, *rows])) + "\n")
+    groups = [(group["name"], "-" if group["asked_share"] is None else f"{group['asked_share']:.1%}",
+               f"{group['achieved_share']:.1%}", group["documents"], group["tokens"])
+              for group in manifest["groups"]]  # fmt: skip
+    click.echo("\n".join(_aligned([("group", "asked", "achieved", "documents", "tokens"), *groups])))
+
+
+@releases.command("verify")
+@_PLACE
+@_WHICH
+def releases_verify(place: Path, which: str | None) -> None:
+    """Check every file of a release against its manifest: sha256, rows, tokens, and the counts against each other.
+
+    Example: curate releases verify my-textbook/recipe.toml
+    """
+    from curation.errors import ReleaseError
+    from curation.releases import verify
+
+    release = _release(place, which)
+    faults = verify(release)
+    if faults:
+        raise ReleaseError(
+            f"{release.path}: not what its manifest says\n" + "\n".join(f"  {fault}" for fault in faults),
+            remedy="do not train on it: restore the files from a copy, or publish again",
+        )
+    click.echo(f"{release.path}: all {len((release.manifest() or {})['shards'])} shards are what the manifest says")
+
+
+def _release_place(place: Path) -> tuple[Any, str | None]:
+    from curation.recipe import load
+    from curation.storage import Storage
+
+    if place.suffix == ".toml":
+        recipe = load(place)
+        return Storage.at(recipe.release.to, recipe.base), recipe.name
+    if not place.is_dir():
+        raise UsageError(f"{place}: there is no such folder", remedy="name a recipe, or the folder it publishes to")
+    return Storage.at(str(place)), None
+
+
+def _release(place: Path, which: str | None) -> Release:
+    from curation.releases import find
+
+    storage, name = _release_place(place)
+    if name and which and not which.startswith(f"{name}/"):
+        which = f"{name}/{which}"
+    return find(storage, which or name)
+
+
+@cli.command()
+@_JSON
+def signals(as_json: bool) -> None:
+    """List what is measured of every document: each signal with its columns.
+
+    Example: curate signals
+    """
+    from curation.signals import SIGNALS, signal_name
+
+    rows = []
+    for module in SIGNALS:
+        loaded = module.load(module.Settings()) if hasattr(module, "Settings") else module
+        about = (module.__doc__ or "").strip().splitlines()[0]
+        rows.append({"signal": signal_name(module), "version": str(loaded.VERSION), "about": about,
+                     "columns": {name: str(kind) for name, kind in loaded.COLUMNS.items()}})  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row['signal']}  (version {row['version']})\n  {row['about']}")
+        for name, kind in row["columns"].items():
+            click.echo(f"    {name:36} {kind}")
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@_SET
+@_WORK
+@_JSON
+@click.option("--sql", "as_sql", is_flag=True, help="Print the query that judges.")
+def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_json: bool, as_sql: bool) -> None:
+    """List the presets with their rules, or the rules of RECIPE and how often each hit on its last run.
+
+    Example: curate rules my-textbook/recipe.toml
+    """
+    from curation import rules as ruling
+
+    if recipe is None:
+        if as_sql:
+            raise UsageError("--sql: the query is that of a recipe", remedy="name one: curate rules recipe.toml --sql")
+        presets = list(ruling.presets().values())
+        if as_json:
+            click.echo(json.dumps([asdict(preset) for preset in presets], indent=1))
+            return
+        for preset in presets:
+            click.echo(f"{preset.label}  ({preset.source})")
+            for name, predicate in preset.rules.items():
+                click.echo(f"    {name:36} {predicate}")
+        return
+    from curation.judge import rules_text
+    from curation.recipe import load
+    from curation.run import last_run, workspace
+
+    loaded = load(recipe, overrides, work=work)
+    space, _ = workspace(loaded)
+    if as_sql:
+        click.echo(rules_text(loaded))
+        return
+    record = last_run(space.storage) or {}
+    hits = record.get("figures", {}).get("judge", {}).get("rules")
+    rows = [
+        {"rule": rule.name, "hits": None if hits is None else hits.get(rule.name, 0), "from": rule.origin, "drops": rule.predicate}
+        for rule in ruling.check(loaded, space)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        for row in rows:
+            count = "-" if row["hits"] is None else f"{row['hits']:,}"
+            click.echo(f"{row['rule']:36} {count:>9}  {row['from']:28} {row['drops']}")

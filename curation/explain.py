@@ -1,0 +1,164 @@
+"""Why a document was kept, dropped, taken for a copy, or could not be read: all that is known of it, in one record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from curation import releases
+from curation import rules as ruling
+from curation.dataset import connect
+from curation.errors import StorageError, UsageError
+from curation.judge import fate_of
+from curation.pull import parts_there
+from curation.run import workspace
+from curation.storage import Storage
+
+if TYPE_CHECKING:
+    from curation.dataset import Part, Workspace
+    from curation.recipe import Recipe
+
+#: Documents with one URI that are explained at most.
+MOST = 20
+#: Characters of text shown.
+PREVIEW = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A rule that hit a document: its predicate, where it comes from, and the values it looked at."""
+
+    rule: str
+    predicate: str
+    origin: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that is known of a document.
+
+    `document` holds the columns of `documents`, `text` a beginning of it; `signals` what was measured, by signal;
+    `fate` is error, dropped, duplicate or kept; `survivor` the kept copy of a duplicate; `copies` what went because this
+    one stays; `shards` where it stands in the latest release.
+    """
+
+    document: dict[str, Any]
+    part: str
+    row: int
+    signals: dict[str, dict[str, Any]]
+    fate: str
+    hits: list[Hit]
+    similarity: float | None
+    survivor: dict[str, Any] | None
+    copies: list[dict[str, Any]]
+    blend: dict[str, Any] | None
+    release: str | None
+    shards: list[dict[str, Any]]
+
+
+def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
+    """The documents with this id (or the beginning of it, six digits at least) or this URI.
+
+    Raises `UsageError` when there is none, `StorageError` when nothing was run yet.
+    """
+    work, _ = workspace(recipe)
+    parts = list(parts_there(recipe, work))
+    if not parts:
+        raise StorageError(
+            f"{work.storage}: nothing was run here yet", remedy=f"run it first: curate run {recipe.path.name}"
+        )
+    found = _find(work, parts, wanted)
+    if not found:
+        raise UsageError(
+            f"no document has the id or URI {wanted!r}",
+            remedy=f"look for it: curate sql {recipe.path.name} \"select id, uri from documents where uri like '%…%'\"",
+        )
+    return [_explained(recipe, work, parts, part, document) for part, document in found[:MOST]]
+
+
+def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, str]]:
+    names = {work.storage.path(work.documents.path(part)): part for part in parts}
+    scan = work.documents.scan(parts)
+    condition = (pc.field("id") == wanted) | (pc.field("uri") == wanted)
+    if len(wanted) >= 6 and set(wanted) <= set("0123456789abcdef"):
+        condition |= pc.starts_with(pc.field("id"), wanted)
+    table = scan.to_table(columns=["id", "__filename"], filter=condition)
+    rows = zip(table["__filename"].to_pylist(), table["id"].to_pylist(), strict=True)
+    return sorted((names[file], document) for file, document in rows)
+
+
+def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, document: str) -> Explanation:
+    row = work.documents.read(part, ["id"])["id"].to_pylist().index(document)
+    columns = {**work.documents.read(part).slice(row, 1).to_pylist()[0]}
+    text = columns.pop("text")
+    columns["text"] = None if text is None else text[:PREVIEW] + ("…" if len(text) > PREVIEW else "")
+    signals: dict[str, dict[str, Any]] = {}
+    for name in work.signals:
+        if work.signal(name).footer(part) is not None:
+            values = work.signal(name).read(part).slice(row, 1).to_pylist()[0]
+            signals[name] = {key: value for key, value in values.items() if key != "id"}
+    flat = {**columns, **{key: value for values in signals.values() for key, value in values.items()}}
+    verdict = _row(work, "verdicts", part, row)
+    reasons = verdict["reasons"] if verdict else []
+    rules = {rule.name: rule for rule in ruling.rules_of(recipe)}
+    hits = []
+    for reason in reasons:
+        rule = rules.get(reason)
+        used = ruling.columns_in(rule.predicate, work) if rule else []
+        hits.append(Hit(
+            reason, rule.predicate if rule else "", rule.origin if rule else "every run",
+            {name: flat.get(name) for name in used},
+        ))  # fmt: skip
+    release, shards = _shards(recipe, document)
+    return Explanation(
+        document=columns,
+        part=str(part),
+        row=row,
+        signals=signals,
+        fate=fate_of(reasons, verdict["duplicate_of"]) if verdict else "not judged yet",
+        hits=hits,
+        similarity=verdict["similarity"] if verdict else None,
+        survivor=_brief(work, parts, [verdict["duplicate_of"]])[0] if verdict and verdict["duplicate_of"] else None,
+        copies=_copies(work, parts, document) if verdict else [],
+        blend=_row(work, "blend", part, row),
+        release=release,
+        shards=shards,
+    )
+
+
+def _row(work: Workspace, name: str, part: Part, row: int) -> dict[str, Any] | None:
+    dataset = work.verdicts if name == "verdicts" else work.blend
+    if dataset.footer(part) is None:
+        return None
+    values: dict[str, Any] = dataset.read(part).slice(row, 1).to_pylist()[0]
+    return values
+
+
+def _brief(work: Workspace, parts: list[Part], ids: list[str]) -> list[dict[str, Any]]:
+    table = work.documents.scan(parts).to_table(
+        columns=["id", "source", "uri", "origin"], filter=pc.field("id").isin(ids)
+    )
+    found: list[dict[str, Any]] = sorted(table.to_pylist(), key=lambda row: ids.index(row["id"]))
+    return found
+
+
+def _copies(work: Workspace, parts: list[Part], document: str) -> list[dict[str, Any]]:
+    connection = connect(work)
+    connection.register("verdicts", work.verdicts.scan(parts))
+    rows = connection.execute(
+        "SELECT id, similarity FROM verdicts WHERE duplicate_of = ? ORDER BY similarity DESC, id", [document]
+    ).fetchall()
+    similarity = {row[0]: round(row[1], 4) for row in rows}
+    return [{**entry, "similarity": similarity[entry["id"]]} for entry in _brief(work, parts, [row[0] for row in rows])]
+
+
+def _shards(recipe: Recipe, document: str) -> tuple[str | None, list[dict[str, Any]]]:
+    storage = Storage.at(recipe.release.to, recipe.base)
+    release = releases.latest(storage, recipe.name)
+    manifest = release.manifest() if release else None
+    if release is None or manifest is None:
+        return None, []
+    return release.version, releases.where_is(release, manifest, document)

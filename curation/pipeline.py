@@ -1,0 +1,94 @@
+"""The order of the stages, and walking it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from curation import rules
+from curation.blend import blend
+from curation.compare import compare
+from curation.errors import StorageError, UsageError
+from curation.judge import judge
+from curation.measure import measure
+from curation.publish import publish
+from curation.pull import pull
+from curation.report import report
+from curation.run import Run, last_run, workspace
+
+if TYPE_CHECKING:
+    from curation.engine import LocalEngine
+    from curation.recipe import Recipe
+
+STAGES = (pull, measure, compare, judge, blend, report, publish)
+
+
+def run(recipe: Recipe, engine: LocalEngine, *, until: str | None = None) -> Run:
+    """Walk the stages, up to and with the one called `until`; what is made already is not made again.
+
+    Raises `RecipeError` before the first byte is read, and whatever a stage raises.
+    """
+    names = [stage.__name__ for stage in STAGES]
+    if until is not None and until not in names:
+        raise UsageError(f"--until {until}: there is no such stage", remedy=f"the stages are {', '.join(names)}")
+    work, signals = workspace(recipe)
+    rules.check(recipe, work)
+    state = Run(recipe, work, signals, engine, engine.progress)
+    with work.storage.lock():
+        _refuse_foreign(state)
+        work.storage.sweep()
+        work.storage.remove("scratch")
+        for stage in STAGES:
+            _walk(state, stage)
+            if stage.__name__ == until:
+                break
+        state.save("done")
+    return state
+
+
+def _walk(state: Run, stage: Any) -> None:
+    name = stage.__name__
+    began = time.monotonic()
+    try:
+        state.figures[name] = stage(state)
+    except BaseException:
+        state.stages[name] = {"seconds": round(time.monotonic() - began, 3), "state": "failed"}
+        with suppress(StorageError):  # a full disk must not hide what went wrong
+            state.save("failed")
+        raise
+    seconds = time.monotonic() - began
+    state.stages[name] = {"seconds": round(seconds, 3), "rows": state.documents}
+    state.progress.line(f"{name:8} {seconds:7.1f} s  {_said(name, state)}")
+
+
+def _refuse_foreign(state: Run) -> None:
+    """A workspace belongs to the recipe of one name: two would remove each other's parts."""
+    record = last_run(state.work.storage)
+    if record and record.get("recipe") != state.recipe.name:
+        raise StorageError(
+            f"{state.work.storage}: this workspace belongs to the recipe {record.get('recipe')}",
+            remedy="give this recipe a folder of its own: `work` in the recipe, or --work",
+        )
+
+
+def _said(name: str, state: Run) -> str:
+    """What a stage did, in a few words."""
+    figures = state.figures[name]
+    match name:
+        case "pull":
+            return f"{figures['rows']:,} documents from {figures['inputs']:,} inputs, {figures['inputs_read']:,} of them read"
+        case "measure":
+            return f"{figures['rows']:,} documents, {len(figures['signals'])} signals" if figures["parts"] else "as before"
+        case "compare":
+            return f"{figures.get('exact', 0):,} exact and {figures.get('near', 0):,} near-duplicate pairs"
+        case "judge":
+            counts = figures["sources"].values()
+            totals = {key: sum(count[key] for count in counts) for key in ("errors", "dropped", "duplicates", "kept")}
+            return ", ".join(f"{count:,} {key}" for key, count in totals.items())
+        case "blend":
+            return f"{figures['documents']:,} documents, {figures['tokens']:,} tokens"
+        case "report":
+            return state.work.storage.path("report.html")
+        case _:
+            return figures["release"] if figures["published"] else f"nothing new: {figures['version']} was made from the same"

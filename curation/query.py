@@ -1,0 +1,40 @@
+"""SQL over everything that was measured and decided: a view for each dataset, and `corpus`, all of them joined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from curation.compare import pair_parts
+from curation.dataset import connect
+from curation.errors import StorageError
+from curation.pull import parts_there
+from curation.run import workspace
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from curation.recipe import Recipe
+
+
+def open_views(recipe: Recipe) -> duckdb.DuckDBPyConnection:
+    """A connection with the views `documents`, one for each signal, `pairs`, `verdicts`, `blend` and `corpus`.
+
+    Datasets that were not made yet have no view. Raises `StorageError` when nothing was run yet.
+    """
+    work, _ = workspace(recipe)
+    parts = list(parts_there(recipe, work))
+    if not parts:
+        raise StorageError(
+            f"{work.storage}: nothing was run here yet", remedy=f"run it first: curate run {recipe.path.name}"
+        )
+    connection = connect(work, threads=2, memory="2GB")
+    sidecars = {name: work.signal(name) for name in work.signals} | {"verdicts": work.verdicts, "blend": work.blend}
+    connection.register("documents", work.documents.scan(parts))
+    joined = "SELECT * FROM documents"
+    for name, dataset in sidecars.items():
+        if all(dataset.footer(part) is not None for part in parts):
+            connection.register(name, dataset.scan(parts))
+            joined += f' JOIN "{name}" USING (id)'
+    connection.register("pairs", work.pairs.scan(list(pair_parts(work))))
+    connection.execute(f"CREATE TEMP VIEW corpus AS {joined}")
+    return connection
