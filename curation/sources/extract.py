@@ -1,0 +1,181 @@
+"""HTML to text: the main content of a page as plain text, and its title, by one of two engines and within bounds.
+
+The bounds exist because some pages of a few hundred kB cost a parser minutes or gigabytes. They count what is in the
+page, never time, so that a page is a row with `error` on every machine or on none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+
+from curation.errors import UsageError
+from curation.sources.decoding import Fault, decode_text, utf8_safe
+from curation.sources.record import MAX_HTML_BYTES
+
+#: Raised when the same page gives another text or title with the same engine.
+VERSION = 1
+ENGINES = ("resiliparse", "trafilatura")
+
+#: `<` in a page; 500,000 nested tags took resiliparse 6 s and 800 MB. The largest of 1,386 real pages has 14,000.
+MAX_TAGS = 500_000
+#: Nesting of the parsed page; resiliparse climbs to the root from every node. No real page reached 64.
+MAX_DEPTH = 256
+#: Attributes of one tag; a parser compares each with all before it: 100,000 took more than 20 s.
+MAX_ATTRIBUTES = 2_000
+#: Unclosed formatting elements times tags: HTML5 opens an unclosed <font> anew in every later block, so that 2,000
+#: different ones in 2,000 paragraphs took 950 MB.
+MAX_COPIES = 2_000_000
+#: End tags times the elements open at each, which a parser may have to look through: 20,000 x 20,000 took 1.3 s.
+MAX_STEPS = 100_000_000
+_MAX_TITLE = 1_000
+
+#: Below these, no page can be expensive, and most pages need not be looked at more closely.
+_FEW_TAGS = 2_000
+_MANY_TAGS = 20_000
+_LONG_TAG = re.compile(r"<[a-zA-Z][^>]{8192}")
+_ATTRIBUTE = r"[\s/]++[^\s/>=][^\s/>=]*+(?:\s*+=\s*+(?:\"[^\"]*+(?:\"|\Z)|'[^']*+(?:'|\Z)|[^\s>]*+))?+"
+_MANY_ATTRIBUTES = re.compile(rf"<[a-zA-Z][^\s/>]*+(?:{_ATTRIBUTE}){{{MAX_ATTRIBUTES + 1}}}")
+_SCRIPT = re.compile(r"<script\b.*?</script", re.DOTALL | re.IGNORECASE)
+#: Without <a> and <nobr>: a second one closes the first.
+_FORMATTING = re.compile(r"<(/?)(b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])[^>]*+", re.IGNORECASE)
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*+)")
+_VOID = "area base br col embed hr img input link meta param source track wbr"
+_ENDED_BY_THE_NEXT = "p li dt dd tr td th thead tbody tfoot option optgroup rt rp colgroup html head body"
+_NOT_NESTING = frozenset([*_VOID.split(), *_ENDED_BY_THE_NEXT.split()])
+_DEEP = " > ".join(["*"] * MAX_DEPTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What a page says: `text` is "" where no main content was found, `title` None where the page has none."""
+
+    text: str
+    title: str | None
+
+
+def extract(html: bytes | str, engine: str, charset: str | None = None) -> Extracted:
+    r"""The main content and title of a page; `charset` is what its HTTP header said of it.
+
+    Raises Fault for a page out of bounds, UsageError where the engine is not installed.
+
+    >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse")
+    Extracted(text='It has leaves.\n\nIt has roots.', title='A tree')
+    """
+    size = len(html)
+    if size > MAX_HTML_BYTES:
+        raise Fault(f"HTML of {size:,} bytes: over the limit of {MAX_HTML_BYTES:,}")
+    page = utf8_safe(html) if isinstance(html, str) else decode_text(html, charset, html=True)
+    page = page.replace("\0", "")
+    _check_source(page)
+    tree = HTMLTree.parse(page)
+    document = tree.document
+    if document is not None and page.count("<") > MAX_DEPTH and document.query_selector(_DEEP) is not None:
+        raise Fault(f"HTML nested {MAX_DEPTH} deep or deeper: over the limit")
+    title = " ".join((tree.title or "").split())[:_MAX_TITLE] or None
+    return Extracted(_main_text(page, tree, engine), title)
+
+
+def version(engine: str) -> str:
+    """What the text of a page depends on beside the page; part of a fingerprint.
+
+    >>> version("resiliparse").startswith(f"{VERSION}-resiliparse-")
+    True
+    """
+    try:
+        parts = [str(VERSION)] + [f"{name}-{package_version(name)}" for name in dict.fromkeys((engine, "resiliparse"))]
+    except PackageNotFoundError:
+        raise _not_installed(engine) from None
+    return "-".join(parts)
+
+
+def _main_text(page: str, tree: HTMLTree, engine: str) -> str:
+    if engine == "resiliparse":
+        text = extract_plain_text(
+            tree,
+            preserve_formatting=True,
+            main_content=True,
+            list_bullets=True,
+            alt_texts=False,
+            links=False,
+            form_fields=False,
+            noscript=False,
+            comments=False,
+        )
+        return utf8_safe(text).strip()
+    if engine != "trafilatura":
+        raise UsageError(f"extract.engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+    try:
+        trafilatura = import_module("trafilatura")
+    except ModuleNotFoundError:
+        raise _not_installed(engine) from None
+    try:
+        text = trafilatura.extract(page, favor_precision=True, include_comments=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # it has no errors of its own: whatever a page provokes in it is this page's fault
+        raise Fault(f"trafilatura failed: {type(error).__name__}: {str(error)[:200]}") from error
+    return utf8_safe(text or "").strip()
+
+
+def _not_installed(engine: str) -> UsageError:
+    return UsageError(f"extract.engine: {engine} is not installed", remedy=f"pip install 'curate[{engine}]'")
+
+
+def _check_source(page: str) -> None:
+    """Raise Fault for a page that would cost a parser more than its size; runs in a small part of the parser's time."""
+    tags = page.count("<")
+    if tags > MAX_TAGS:
+        raise Fault(f"HTML with {tags:,} tags: over the limit of {MAX_TAGS:,}")
+    if _LONG_TAG.search(page) and _MANY_ATTRIBUTES.search(_SCRIPT.sub("", page)):
+        raise Fault(f"HTML with more than {MAX_ATTRIBUTES:,} attributes in one tag: over the limit")
+    if tags > _FEW_TAGS:
+        _check_formatting(page, tags)
+    if tags > _MANY_TAGS:
+        _check_nesting(page)
+
+
+def _check_formatting(page: str, tags: int) -> None:
+    """Raise Fault if open formatting elements, times the tags after them, could become too many nodes."""
+    unclosed: Counter[str] = Counter()
+    most = 0
+    seen: Counter[str] = Counter()
+    for tag in _FORMATTING.finditer(page):
+        name = tag[2].lower()
+        if tag[1]:
+            unclosed[name] = max(0, unclosed[name] - 1)
+        else:
+            # A parser keeps at most three that are alike open, so more of them make no more copies.
+            seen[tag[0]] += 1
+            if seen[tag[0]] <= 3 or unclosed[name] < 3:
+                unclosed[name] += 1
+                most = max(most, unclosed.total())
+    if most * tags > MAX_COPIES:
+        raise Fault(f"HTML with {most:,} unclosed formatting elements in {tags:,} tags: over the limit")
+
+
+def _check_nesting(page: str) -> None:
+    """Raise Fault if end tags, times the elements open at each, are too many."""
+    opened: Counter[str] = Counter()
+    depth = steps = 0
+    for tag in _TAG.finditer(page):
+        name = tag[2].lower()
+        if name in _NOT_NESTING:
+            continue
+        if not tag[1]:
+            opened[name] += 1
+            depth += 1
+            continue
+        steps += depth
+        if opened[name]:
+            opened[name] -= 1
+            depth -= 1
+    if steps > MAX_STEPS:
+        raise Fault(f"HTML with {depth:,} unclosed elements: over the limit")

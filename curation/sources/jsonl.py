@@ -1,0 +1,201 @@
+"""JSON lines, plain, gzip or zstd, one document a line; `offset` is the number of the line from 0.
+
+What a row of fields becomes is decided here for Parquet too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from curation.sources.decoding import Fault, read_chunks, utf8_safe
+from curation.sources.record import MAX_TEXT_BYTES, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from curation.recipe import Extract, Source
+
+VERSION = 1
+WHOLE_FILES = False
+
+#: A longer line is a row with `error` and is never held: its text would be over the limit, or nearly all escapes.
+MAX_LINE_BYTES = 2 * MAX_TEXT_BYTES
+
+#: Document column -> the keys it is taken from where the recipe's `fields` names none, the first present.
+DEFAULT_FIELDS: dict[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "uri": ("uri", "url"),
+    "title": ("title",),
+    "license": ("license",),
+    "created_at": ("created_at",),
+}
+
+
+def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+    """The documents of the lines from number `start` on; blank lines are none."""
+    del name, extract
+    try:
+        for number, line in _lines(stream, start):
+            if line is None:
+                error = f"line of more than {MAX_LINE_BYTES:,} bytes: over the limit"
+                yield Record(offset=number, end=number + 1, error=error)
+            elif line.strip():
+                yield _record(line, number, source.fields)
+    except _Ended as end:
+        if end.line >= start:
+            yield Record(offset=end.line, end=end.line + 1, error=str(end))
+
+
+class _Ended(Fault):
+    """The stream cannot be read on from this line."""
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+def _lines(stream: BinaryIO, start: int) -> Iterator[tuple[int, bytes | None]]:
+    """Each line from `start` on with its number; None for one over the limit."""
+    number = held = 0
+    parts: list[bytes] = []
+    try:
+        for chunk in read_chunks(stream):
+            at = 0
+            if number < start and (newlines := chunk.count(b"\n")) and number + newlines < start:
+                # A whole piece before the first line wanted.
+                number += newlines
+                held, parts = 0, []
+                continue
+            while (end := chunk.find(b"\n", at)) >= 0:
+                held += end - at
+                if number >= start:
+                    yield number, b"".join((*parts, chunk[at:end])) if held <= MAX_LINE_BYTES else None
+                number += 1
+                held, parts, at = 0, [], end + 1
+            held += len(chunk) - at
+            if held > MAX_LINE_BYTES or number < start:
+                parts = []
+            elif at < len(chunk):
+                parts.append(chunk[at:] if at else chunk)
+    except Fault as fault:
+        unfinished = f"; {held:,} bytes of a line are not finished" if held else ""
+        raise _Ended(number, f"{fault}{unfinished}") from None
+    if held and number >= start:
+        yield number, b"".join(parts) if held <= MAX_LINE_BYTES else None
+
+
+def _record(line: bytes, number: int, fields: Mapping[str, str]) -> Record:
+    try:
+        row = json.loads(line.decode("utf-8-sig" if number == 0 else "utf-8"), parse_constant=_no_number)
+    except UnicodeDecodeError as fault:
+        error = f"not UTF-8: byte {fault.start:,} of the line is {line[fault.start : fault.start + 1]!r}"
+    except json.JSONDecodeError as fault:
+        error = f"not JSON: {fault.msg} at character {fault.pos:,}"
+    except (ValueError, RecursionError) as fault:
+        error = f"not JSON that can be read: {type(fault).__name__}: {str(fault)[:100]}"
+    else:
+        if isinstance(row, dict):
+            return to_record(row, number, fields)
+        error = f"expected an object, got {_name_of(row)}"
+    return Record(offset=number, end=number + 1, error=error)
+
+
+def to_record(row: dict[str, Any], number: int, fields: Mapping[str, str]) -> Record:
+    """The document of a row of fields: what `fields` and DEFAULT_FIELDS name, the rest in `meta`.
+
+    A value that does not fit its column stays in `meta` under its own name; a row without a text is one with `error`.
+
+    >>> record = to_record({"body": "Bees fly.", "url": "https://a.example", "n": 1}, 0, {"text": "body"})
+    >>> record.text, record.uri, record.meta
+    ('Bees fly.', 'https://a.example', {'n': 1})
+    """
+    rest = dict(row)
+    taken: dict[str, Any] = {}
+    error = None
+    for column, names in DEFAULT_FIELDS.items():
+        keys = (fields[column],) if column in fields else names
+        key = next((key for key in keys if key in rest), None)
+        value = None if key is None else rest[key]
+        fitting = to_utc(value) if column == "created_at" else value if isinstance(value, str) else None
+        if key is not None and fitting is not None:
+            taken[column] = utf8_safe(fitting) if isinstance(fitting, str) else fitting
+        if key is not None and (fitting is not None or value is None or column == "text"):
+            del rest[key]
+        if column == "text":
+            error = _fault_of_text(row, keys[0], key, value)
+    if error:
+        taken["text"] = None
+    try:
+        meta = clean(rest)
+    except RecursionError:
+        meta, error = {}, "nested too deeply"
+        taken["text"] = None
+    return Record(offset=number, end=number + 1, error=error, meta=meta, **taken)
+
+
+def _fault_of_text(row: dict[str, Any], wanted: str, key: str | None, value: object) -> str | None:
+    if key is None:
+        keys = ", ".join(sorted(utf8_safe(str(name))[:40] for name in row)[:20])
+        return f"no field {wanted!r}: the fields are {keys or 'none'}"
+    if not isinstance(value, str):
+        return f"{wanted!r}: expected a string, got {_name_of(value)}"
+    if len(value) > MAX_TEXT_BYTES // 4 and (size := len(utf8_safe(value).encode())) > MAX_TEXT_BYTES:
+        return f"text of {size:,} bytes: over the limit of {MAX_TEXT_BYTES:,}"
+    return None
+
+
+def _name_of(value: object) -> str:
+    """What JSON calls a value of this type."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, (int, float)) else type(value).__name__)
+
+
+def _no_number(_: str) -> None:
+    """None for NaN and the infinities, which JSON does not know."""
+
+
+def clean(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any value of JSON, YAML or Arrow
+    """`value` as JSON and UTF-8 can hold it: times in ISO 8601, bytes in hex, U+FFFD for lone surrogates.
+
+    >>> clean({"on": date(2024, 2, 29), 1: [float("nan")]})
+    {'on': '2024-02-29', '1': [None]}
+    """
+    if isinstance(value, str):
+        return utf8_safe(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, dict):
+        return {utf8_safe(key if isinstance(key, str) else str(key)): clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [clean(item) for item in value]
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    return utf8_safe(str(value))
+
+
+def to_utc(value: object) -> datetime | None:
+    """A time in ISO 8601, in seconds since 1970, or as Python has it, in UTC; None for anything else.
+
+    >>> to_utc("2024-05-01T10:00:00+02:00"), to_utc(0), to_utc("yesterday")
+    (datetime.datetime(2024, 5, 1, 8, 0, tzinfo=datetime.timezone.utc), \
+datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), None)
+    """
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value.strip())
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime.combine(value, time())
+        if isinstance(value, datetime):
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

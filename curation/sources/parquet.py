@@ -1,0 +1,106 @@
+"""Parquet files, one document a row; `offset` is the number of the row from 0."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import InputError
+from curation.sources.decoding import Fault
+from curation.sources.jsonl import DEFAULT_FIELDS, to_record
+from curation.sources.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from curation.recipe import Extract, Source
+
+VERSION = 1
+WHOLE_FILES = False
+
+#: Few rows, since one may hold 256 MB.
+_BATCH_ROWS = 256
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, UnicodeDecodeError)
+
+
+def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+    """The documents of the rows from number `start` on; InputError where the recipe names a column that is not there.
+
+    A row group that cannot be read is one row from the first of its rows that is missing.
+    """
+    del extract
+    try:
+        file = pq.ParquetFile(stream, pre_buffer=False)
+    except _UNREADABLE as error:
+        if start == 0:
+            yield Record(offset=0, end=1, error=f"not a Parquet file that can be read: {_first_line(error)}")
+        return
+    with file:
+        _check_columns(file.schema_arrow, name, source)
+        first = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if first + rows > start:
+                yield from _read_group(file, group, range(first, first + rows), start, source)
+            first += rows
+
+
+def _read_group(file: pq.ParquetFile, group: int, numbers: range, start: int, source: Source) -> Iterator[Record]:
+    number = numbers.start
+    try:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], use_threads=False):
+            skip = max(0, start - number)
+            number += min(skip, batch.num_rows)
+            for at in range(skip, batch.num_rows):
+                record = _read_row(batch, at, number, source)
+                number += 1
+                yield record
+    except _UNREADABLE as error:
+        what = f"rows {number:,} to {numbers.stop - 1:,} cannot be read: {_first_line(error)}"
+        yield Record(offset=number, end=numbers.stop, error=what)
+        return
+    if number < numbers.stop:
+        what = f"rows {number:,} to {numbers.stop - 1:,} are missing from their row group"
+        yield Record(offset=number, end=numbers.stop, error=what)
+
+
+def _read_row(batch: pa.RecordBatch, at: int, number: int, source: Source) -> Record:
+    try:
+        row = {name: _value(column[at]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    except Fault as fault:
+        return Record(offset=number, end=number + 1, error=str(fault))
+    return to_record(row, number, source.fields)
+
+
+def _value(scalar: pa.Scalar) -> object:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        raise Fault("a string of the row is not UTF-8") from None
+    except (ValueError, OverflowError):  # a time that Python cannot hold
+        return str(scalar.cast(pa.int64(), safe=False).as_py()) if pa.types.is_temporal(scalar.type) else None
+
+
+def _check_columns(schema: pa.Schema, name: str, source: Source) -> None:
+    """Raise InputError unless the columns that were named are there and the one for text holds text."""
+    wanted = dict(source.fields)
+    wanted.setdefault("text", DEFAULT_FIELDS["text"][0])
+    columns = ", ".join(f"{column.name} ({column.type})" for column in schema)
+    for column, key in wanted.items():
+        if key not in schema.names:
+            remedy = f'name the column in the source\'s table: fields = {{ {column} = "..." }}'
+            raise InputError(f"{name}: no column {key!r} for {column}; the columns are {columns}", remedy=remedy)
+    kind = schema.field(wanted["text"]).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        remedy = 'name a column that holds text: fields = { text = "..." }'
+        raise InputError(
+            f"{name}: column {wanted['text']!r} holds {kind}, not text; the columns are {columns}", remedy=remedy
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

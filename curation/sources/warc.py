@@ -1,0 +1,552 @@
+"""WARC 1.0 and 1.1, plain or gzip: web pages, and the text records of WET files; `offset` is the record's in the file.
+
+The reader is our own because fastwarc and warcio end silently where a file is cut or a gzip member is damaged, hand
+out the half record as if it were whole, and lose what follows; here each of these is a row, and reading goes on.
+
+In a file with one gzip member for each record, as crawlers write them, `offset` is where the member starts. In a plain
+file it is where the record starts. In a file compressed as a whole nothing can be found by its place in the file, so
+there it is the place in the decompressed stream.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from curation.sources.decoding import CHUNK, GZIP, Fault, decode_body, decode_text, is_binary, read_chunks
+from curation.sources.extract import extract as extract_html
+from curation.sources.jsonl import to_utc
+from curation.sources.record import MAX_HTML_BYTES, MAX_TEXT_BYTES, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from curation.recipe import Extract, Source
+
+VERSION = 1
+WHOLE_FILES = False
+
+MAX_HEADER_BYTES = 64 * 1024
+HTML_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"})
+TEXT_TYPES = frozenset({"text/plain", "text/markdown"})
+#: Types by which servers say that they do not know: what the body looks like decides.
+UNSURE_TYPES = frozenset({"", "application/octet-stream", "unknown/unknown", "application/x-unknown", "text/plain"})
+#: They describe other records, so they are no documents and no rows.
+DESCRIBING_TYPES = frozenset({"warcinfo", "request", "metadata"})
+
+_VERSION_LINE = re.compile(rb"WARC/\d+\.\d+\s*$")
+_NEXT_RECORD = re.compile(rb"\nWARC/\d\.\d\r?\n")
+_LOOKS_LIKE_HTML = re.compile(
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
+)
+_DIGEST_NAMES = {"sha1": "sha1", "sha-1": "sha1", "sha256": "sha256", "sha-256": "sha256", "md5": "md5"}
+_STEP = CHUNK * 4
+
+
+def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+    """The documents of a WARC from `start` on, and a row with `error` for each response that holds none."""
+    del name, source
+    head = stream.read(len(GZIP))
+    stream.seek(0)
+    if not head.startswith(GZIP):
+        stream.seek(start)
+        yield from _read_plain(_Bytes(_file_chunks(stream), start), 0, extract.engine)
+    elif _has_many_records(stream):
+        stream.seek(0)
+        yield from _read_plain(_Bytes(read_chunks(stream), 0), start, extract.engine)
+    else:
+        yield from _read_members(stream, start, extract.engine)
+
+
+# Bytes ----------------------------------------------------------------------------------------------------------------
+
+
+def _file_chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while data := stream.read(_STEP):
+        yield data
+
+
+class _Bytes:
+    """A stream of pieces that is read from its front; `position` counts what has been taken.
+
+    `fault` is why the stream ended, if it did not end where it should.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], position: int) -> None:
+        self._pieces = pieces
+        self._buffer = b""
+        self.position = position
+        self.fault: Fault | None = None
+
+    def peek(self, size: int) -> bytes:
+        """Up to `size` bytes from the front, fewer only at the end; nothing is taken."""
+        if len(self._buffer) < size:
+            parts, held = [self._buffer], len(self._buffer)
+            while held < size and (piece := self._next()):
+                parts.append(piece)
+                held += len(piece)
+            self._buffer = b"".join(parts)
+        return self._buffer[:size]
+
+    def take(self, size: int) -> bytes:
+        """As `peek`, but taken."""
+        data = self.peek(size)
+        self._buffer = self._buffer[len(data) :]
+        self.position += len(data)
+        return data
+
+    def skip(self, size: int, see: Callable[[bytes], object] | None = None) -> int:
+        """How many of `size` bytes there were; they are taken, shown to `see` and not held."""
+        left = size
+        while left and (piece := self.take(min(left, _STEP))):
+            left -= len(piece)
+            if see:
+                see(piece)
+        return size - left
+
+    def skip_blank(self) -> bool:
+        """Whether anything follows the line ends between records, which are taken."""
+        while piece := self.peek(64):
+            rest = piece.lstrip(b"\r\n")
+            self.take(len(piece) - len(rest))
+            if rest:
+                return True
+        return False
+
+    def skip_to_record(self) -> int:
+        """How many bytes were taken to come to the next line that starts a record, or to the end."""
+        begin = self.position
+        while len(data := self.peek(_STEP)) > 16:
+            if found := _NEXT_RECORD.search(data):
+                self.take(found.start() + 1)
+                return self.position - begin
+            self.take(len(data) - 16)
+        if found := _NEXT_RECORD.search(data):
+            self.take(found.start() + 1)
+        else:
+            self.take(len(data))
+        return self.position - begin
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._pieces, b"")
+        except Fault as fault:
+            self.fault = fault
+            self._pieces = iter(())
+            return b""
+
+
+class _File:
+    """The bytes of the file in front of the next gzip member; what a member did not use is put back."""
+
+    def __init__(self, stream: BinaryIO, position: int) -> None:
+        stream.seek(position)
+        self._stream = stream
+        self._back = b""
+        self.position = position
+
+    def take(self) -> bytes:
+        data = self._back or self._stream.read(CHUNK)
+        self._back = b""
+        self.position += len(data)
+        return data
+
+    def put_back(self, data: bytes) -> None:
+        self._back = data + self._back
+        self.position -= len(data)
+
+    def move(self, position: int) -> None:
+        self._stream.seek(position)
+        self._back = b""
+        self.position = position
+
+
+def _member_chunks(file: _File) -> Iterator[bytes]:
+    """What one gzip member holds; Fault if it is damaged or the file ends in it."""
+    member = zlib.decompressobj(31)
+    data = file.take()
+    while not member.eof:
+        if not data:
+            raise Fault("ends in the middle of a gzip member")
+        try:
+            out = member.decompress(data, _STEP)
+        except zlib.error as error:
+            raise Fault(f"damaged gzip member: {error}") from None
+        if out:
+            yield out
+        if not member.eof:
+            data = member.unconsumed_tail or file.take()
+    file.put_back(member.unused_data)
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _has_many_records(stream: BinaryIO) -> bool:
+    """Whether the first gzip member goes on after its first record: the file was compressed as a whole."""
+    data = _Bytes(_member_chunks(_File(stream, 0)), 0)
+    try:
+        head = _read_head(data)
+    except Fault:
+        return False
+    data.skip(head.length)
+    return data.skip_blank() and data.peek(5) == b"WARC/"
+
+
+def _read_plain(data: _Bytes, start: int, engine: str) -> Iterator[Record]:
+    if data.skip(start) < start:
+        return
+    while data.skip_blank():
+        offset = data.position
+        try:
+            head = _read_head(data)
+            body = _Body(data, head)
+            record = _record(head, body, engine)
+            got = body.finish()
+        except Fault as fault:
+            data.skip_to_record()
+            yield Record(offset=offset, end=data.position, error=str(data.fault or fault))
+            continue
+        if got < head.length:
+            yield _cut(head, offset, data.position, got, data.fault)
+        elif record:
+            yield _placed(record, offset, data.position)
+    if data.fault:
+        yield Record(offset=data.position, end=data.position, error=str(data.fault))
+
+
+def _read_members(stream: BinaryIO, start: int, engine: str) -> Iterator[Record]:
+    file = _File(stream, start)
+    while True:
+        offset = file.position
+        first = file.take()
+        file.put_back(first)
+        if not first:
+            return
+        if not first.startswith(GZIP[: len(first)]):
+            file.move(_next_member(stream, offset + 1))
+            error = f"{file.position - offset:,} bytes that are no gzip member: they start with {first[:8]!r}"
+            yield Record(offset=offset, end=file.position, error=error)
+            continue
+        record, damaged = _read_member(file, offset, engine)
+        if damaged:
+            file.move(_next_member(stream, offset + 1))
+        if record:
+            yield _placed(record, offset, file.position)
+
+
+def _read_member(file: _File, offset: int, engine: str) -> tuple[Record | None, bool]:
+    """The row of the gzip member at the front of the file, if it makes one, and whether the member is damaged."""
+    data = _Bytes(_member_chunks(file), 0)
+    record: Record | None = None
+    if data.skip_blank():
+        try:
+            head = _read_head(data)
+            body = _Body(data, head)
+            record = _record(head, body, engine)
+            if (got := body.finish()) < head.length:
+                record = _cut(head, offset, offset, got, data.fault)
+            elif data.skip_blank():
+                record = _failed(head, f"followed by more in the same gzip member: {data.peek(16)!r}; not read")
+        except Fault as fault:
+            record = Record(offset=offset, end=offset, error=str(fault))
+    # To its end, where its checksum is: only then is what was read known to be what was written.
+    data.skip(1 << 62)
+    if data.fault and not (record and record.error and record.error.startswith("ends in the middle of a record")):
+        record = Record(offset=offset, end=offset, uri=record.uri if record else None, error=str(data.fault))
+    return record, data.fault is not None
+
+
+def _next_member(stream: BinaryIO, position: int) -> int:
+    """Where the next gzip member that starts a WARC record begins, or the end of the file."""
+    keep = len(GZIP)
+    tail = b""
+    stream.seek(position)
+    while data := stream.read(_STEP):
+        block = tail + data
+        base = position - len(tail)
+        found = block.find(GZIP + b"\x08")
+        while found >= 0:
+            if _starts_record(stream, base + found):
+                return base + found
+            found = block.find(GZIP + b"\x08", found + 1)
+        tail = block[-keep:]
+        position += len(data)
+        stream.seek(position)
+    return position
+
+
+def _starts_record(stream: BinaryIO, position: int) -> bool:
+    stream.seek(position)
+    try:
+        return zlib.decompressobj(31).decompress(stream.read(1024), 64).lstrip(b"\r\n").startswith(b"WARC/")
+    except zlib.error:
+        return False
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Head:
+    """The header of a WARC record; names in lower case."""
+
+    fields: dict[str, str]
+    length: int
+    raw_size: int
+
+    @property
+    def type(self) -> str:
+        return self.fields.get("warc-type", "").lower()
+
+
+def _read_head(data: _Bytes) -> _Head:
+    """The header at the front, taken; Fault if there is none."""
+    raw = data.peek(4096)
+    if not raw.startswith(b"WARC/"):
+        raise Fault(f"no WARC record here: it starts with {raw[:16]!r}")
+    if _header_end(raw) is None:
+        raw = data.peek(MAX_HEADER_BYTES)
+    end = _header_end(raw)
+    if end is None and len(raw) < MAX_HEADER_BYTES:
+        data.take(len(raw))
+        raise Fault("ends in the middle of a record's header")
+    if end is None or not _VERSION_LINE.match(raw[: raw.find(b"\n")]):
+        data.take(5)
+        raise Fault("a WARC record whose header is not one")
+    fields = _fields(data.take(end))
+    length = fields.get("content-length", "")
+    if not (length.isascii() and length.isdigit() and len(length) < 19):
+        raise Fault(f"a WARC record without a usable Content-Length: {length[:40]!r}")
+    return _Head(fields, int(length), end)
+
+
+def _header_end(raw: bytes) -> int | None:
+    ends = [at + len(mark) for mark in (b"\r\n\r\n", b"\n\n") if (at := raw.find(mark)) >= 0]
+    return min(ends, default=None)
+
+
+def _fields(raw: bytes) -> dict[str, str]:
+    """The header fields of a WARC or HTTP header, names in lower case; the first of equal names counts."""
+    fields: dict[str, str] = {}
+    last = ""
+    for line in raw.splitlines()[1:]:
+        if line[:1] in {b" ", b"\t"} and last:
+            fields[last] += " " + _text(line)
+            continue
+        name, colon, value = line.partition(b":")
+        last = _text(name).lower() if colon else ""
+        if last and last not in fields:
+            fields[last] = _text(value)
+        elif last:
+            last = ""
+    return fields
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode().strip()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip()
+
+
+@dataclass(slots=True)
+class _Body:
+    """The block of one record: taken from the front of `data` as far as it is wanted, hashed if a digest is given."""
+
+    data: _Bytes
+    head: _Head
+    taken: int = 0
+    _hash: Any = None
+    _expected: str = ""
+    digest: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        name, _, value = self.head.fields.get("warc-block-digest", "").partition(":")
+        if self.head.type not in DESCRIBING_TYPES and (known := _DIGEST_NAMES.get(name.lower())):
+            self._hash, self._expected = hashlib.new(known, usedforsecurity=False), value.strip()
+
+    def take(self, size: int) -> bytes:
+        data = self.data.take(min(size, self.head.length - self.taken))
+        self.taken += len(data)
+        if self._hash:
+            self._hash.update(data)
+        return data
+
+    def peek(self, size: int) -> bytes:
+        return self.data.peek(min(size, self.head.length - self.taken))
+
+    @property
+    def left(self) -> int:
+        return self.head.length - self.taken
+
+    def is_as_written(self) -> bool:
+        """Whether the bytes taken are those that the digest was made of; True where no digest is given."""
+        if not self._hash or self.left:
+            return True
+        expected = self._expected
+        if len(expected) == self._hash.digest_size * 2:
+            return bool(self._hash.hexdigest() == expected.lower())
+        return bool(base64.b32encode(self._hash.digest()).rstrip(b"=").decode() == expected.upper().rstrip("="))
+
+    def finish(self) -> int:
+        """How many bytes the block has, which is less than its header says where the file ends too early."""
+        self.taken += self.data.skip(self.left)
+        return self.taken
+
+
+class _Reader(Protocol):
+    def __call__(self, head: _Head, body: _Body, engine: str) -> Record: ...
+
+
+def _record(head: _Head, body: _Body, engine: str) -> Record | None:
+    """The row of a record; None for one that describes others. The block is not always taken to its end."""
+    kind = head.type
+    if kind in DESCRIBING_TYPES:
+        return None
+    readers: dict[str, _Reader] = {"response": _response, "resource": _resource, "conversion": _resource}
+    if kind not in readers:
+        if kind == "revisit":
+            refers = head.fields.get("warc-refers-to-target-uri") or head.fields.get("warc-refers-to") or "not named"
+            return _failed(head, f"revisit: the page was stored before, with {refers[:500].strip('<>')}")
+        return _failed(head, f"WARC record of type {kind[:80]!r}: not one that holds a document")
+    try:
+        record = readers[kind](head, body, engine)
+    except Fault as fault:
+        return _failed(head, str(fault))
+    if not body.is_as_written():
+        record.meta["digest"] = "mismatch"
+    return record
+
+
+def _response(head: _Head, body: _Body, engine: str) -> Record:
+    warc_type = head.fields.get("content-type", "")
+    if warc_type and not warc_type.lower().replace(" ", "").startswith("application/http"):
+        raise Fault(f"response of type {warc_type[:80]}: not HTTP")
+    raw = body.peek(MAX_HEADER_BYTES)
+    if not raw.startswith(b"HTTP/"):
+        raise Fault(f"response without an HTTP header: it starts with {raw[:16]!r}")
+    end = _header_end(raw)
+    if end is None and len(raw) == MAX_HEADER_BYTES:
+        raise Fault(f"HTTP header of more than {MAX_HEADER_BYTES:,} bytes: over the limit")
+    http = body.take(end if end is not None else len(raw))
+    status = http.split(b"\n", 1)[0].split(None, 2)[1:2]
+    if status != [b"200"]:
+        raise Fault(f"HTTP status {_text(status[0])[:20] if status else 'missing'}")
+    return _document(head, body, _fields(http), engine)
+
+
+def _resource(head: _Head, body: _Body, engine: str) -> Record:
+    return _document(head, body, {"content-type": head.fields.get("content-type", "")}, engine)
+
+
+def _document(head: _Head, body: _Body, http: dict[str, str], engine: str) -> Record:
+    content_type = http.get("content-type", "")
+    kind, _, parameters = content_type.partition(";")
+    kind = kind.strip().lower()
+    codings = [coding.strip().lower() for coding in http.get("content-encoding", "").split(",")]
+    chunked = "chunked" in http.get("transfer-encoding", "").lower()
+    if not (kind in HTML_TYPES or kind in TEXT_TYPES or kind in UNSURE_TYPES):
+        raise Fault(f"content type {kind[:80]}: not HTML or plain text")
+    limit = MAX_TEXT_BYTES if kind in TEXT_TYPES else MAX_HTML_BYTES
+    if body.left > limit:
+        raise Fault(f"{'text' if kind in TEXT_TYPES else 'HTML'} of {body.left:,} bytes: over the limit of {limit:,}")
+    expected = body.left
+    content = body.take(expected)
+    if len(content) < expected:
+        raise Fault("ends in the middle of a record")  # the caller knows where
+    if chunked:
+        content = _dechunk(content)
+    content = decode_body(content, codings, limit)
+    if kind in UNSURE_TYPES:
+        if _LOOKS_LIKE_HTML.match(content[:4096]):
+            kind = "text/html"
+        elif kind not in TEXT_TYPES and content:
+            raise Fault(f"content type {kind or 'missing'}: not HTML or plain text")
+    meta = _meta(head, content_type)
+    charset = re.search(r"charset\s*=\s*[\"']?([^\s;\"',]+)", parameters, re.IGNORECASE)
+    declared = charset[1] if charset else None
+    if kind in HTML_TYPES:
+        page = extract_html(content, engine, declared)
+        return _row(head, text=page.text, title=page.title, meta=meta)
+    text = decode_text(content, declared)
+    if is_binary(text):
+        raise Fault(f"content type {kind or 'missing'}: the body is binary, not text")
+    return _row(head, text=text, meta=meta)
+
+
+def _dechunk(body: bytes) -> bytes:
+    """A chunked body put together; one that does not start with a chunk was put together before it was stored."""
+    view = memoryview(body)
+    parts: list[memoryview] = []
+    at = 0
+    while True:
+        line_end = body.find(b"\n", at, at + 1024)
+        size = body[at:line_end].split(b";")[0].strip() if line_end >= 0 else b""
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", size):
+            if at == 0:
+                return body
+            raise Fault(f"the chunked body is damaged after {at:,} bytes")
+        length = int(size, 16)
+        if length == 0:
+            return b"".join(parts)
+        at = line_end + 1
+        if at + length > len(body):
+            raise Fault(f"the chunked body ends in the middle of a chunk: {len(body) - at:,} of {length:,} bytes")
+        parts.append(view[at : at + length])
+        at += length
+        at += 2 if body[at : at + 2] == b"\r\n" else 1 if body[at : at + 1] == b"\n" else 0
+
+
+# Rows -----------------------------------------------------------------------------------------------------------------
+
+
+def _row(
+    head: _Head,
+    *,
+    meta: dict[str, Any],
+    text: str | None = None,
+    title: str | None = None,
+    error: str | None = None,
+) -> Record:
+    """A row that `_placed` still has to give its place."""
+    uri = head.fields.get("warc-target-uri", "").strip("<> ") or None
+    fetched = head.fields.get("warc-date", "")
+    return Record(offset=0, end=0, text=text, uri=uri, title=title, fetched_at=to_utc(fetched), meta=meta, error=error)
+
+
+def _failed(head: _Head, error: str) -> Record:
+    return _row(head, meta=_meta(head, None), error=error)
+
+
+def _cut(head: _Head, offset: int, end: int, got: int, fault: Fault | None) -> Record:
+    where = f"ends in the middle of a record: {got:,} of {head.length:,} bytes"
+    record = _failed(head, f"{where} ({fault})" if fault and "ends in" not in str(fault) else where)
+    return _placed(record, offset, end)
+
+
+def _placed(record: Record, offset: int, end: int) -> Record:
+    return Record(
+        offset=offset,
+        end=end,
+        text=record.text,
+        uri=record.uri,
+        title=record.title,
+        fetched_at=record.fetched_at,
+        meta=record.meta,
+        error=record.error,
+    )
+
+
+def _meta(head: _Head, content_type: str | None) -> dict[str, Any]:
+    given = {
+        "content_type": content_type,
+        "record_id": head.fields.get("warc-record-id", "").strip("<> "),
+        "language": head.fields.get("warc-identified-content-language"),
+        "truncated": head.fields.get("warc-truncated"),
+    }
+    return {key: value[:1000] for key, value in given.items() if value}
