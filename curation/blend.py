@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curation import rules as ruling
-from curation.dataset import Dataset, Part, Workspace, connect, fingerprint
+from curation.dataset import Dataset, Part, Workspace, connect, fingerprint, first_row
 from curation.engine import chunks
 from curation.errors import CurationError
 from curation.recipe import Group
@@ -157,9 +157,9 @@ def _left_over(run: Run) -> int:
     connection.register("grouped", groups_dataset(run.work).scan(run.parts))
     connection.register("verdicts", run.work.verdicts.scan(run.parts))
     sql = """FROM verdicts JOIN grouped USING (id) WHERE verdicts.keep AND grouped."group" IS NULL"""
-    count = (connection.execute(f"SELECT count(*) {sql}").fetchone() or (0,))[0]
+    (count,) = first_row(connection, f"SELECT count(*) {sql}")
     if count and run.recipe.blend.rest == "error":
-        example = (connection.execute(f"SELECT min(id) {sql}").fetchone() or ("",))[0]
+        (example,) = first_row(connection, f"SELECT min(id) {sql}")
         raise CurationError(
             f"{count:,} kept documents are in no blend group, for example {example}",
             remedy='add a group for them (`where = "true"` as the last takes all that is left), or set blend.rest = "drop"',
@@ -172,9 +172,7 @@ def _choose(run: Run, group: Group) -> Choice:
     connection = connect(run.work)
     connection.register("grouped", groups_dataset(run.work).scan(run.parts))
     where = f"""FROM grouped WHERE "group" = '{group.name}'"""
-    documents, available = connection.execute(
-        f"SELECT count(*), coalesce(sum(tokens), 0)::BIGINT {where}"
-    ).fetchone() or (0, 0)
+    documents, available = first_row(connection, f"SELECT count(*), coalesce(sum(tokens), 0)::BIGINT {where}")
     if run.recipe.blend.tokens is None or group.share is None:
         return Choice(group.name, None, None, documents, available, 1, 1, None, documents, available, None)
     asked = round(run.recipe.blend.tokens * group.share)
@@ -183,12 +181,12 @@ def _choose(run: Run, group: Group) -> Choice:
     last, more, extra = None, 0, 0
     if whole < most and available:
         order = _ORDER.format(seed=run.recipe.seed)
-        row = connection.execute(f"""
+        row = first_row(connection, f"""
             SELECT place, id, number, total FROM (
                 SELECT id, {order} AS place, row_number() OVER taken AS number, sum(tokens) OVER taken AS total
                 {where} WINDOW taken AS (ORDER BY {order}, id ROWS UNBOUNDED PRECEDING)
             ) WHERE total <= {asked - whole * available} ORDER BY number DESC LIMIT 1
-        """).fetchone()
+        """)
         if row:
             last, more, extra = (row[0], row[1]), int(row[2]), int(row[3])
     tokens = whole * available + extra

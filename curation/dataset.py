@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from curation import schema
@@ -23,6 +22,8 @@ from curation.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow.dataset as pads
 
     from curation.storage import Storage
 
@@ -143,11 +144,13 @@ class Dataset:
         for orphan in set(self.parts()) - set(parts):
             self.storage.remove(self.path(orphan))
 
-    def scan(self, parts: Iterable[Part], columns: Sequence[str] | None = None) -> pads.Dataset | pa.Table:
-        """The parts as one relation that DuckDB can read by variable name, columns and rows pushed down."""
+    def scan(self, parts: Iterable[Part]) -> pads.Dataset:
+        """The parts as one relation that DuckDB reads when registered, columns and rows pushed down."""
+        import pyarrow.dataset as pads  # noqa: PLC0415  # half a second where pandas is installed
+
         paths = [self.storage.path(self.path(part)) for part in parts]
         if not paths:
-            return self.schema.empty_table() if columns is None else self.schema.empty_table().select(list(columns))
+            return pads.dataset(self.schema.empty_table())
         return pads.dataset(paths, schema=self.schema, format="parquet")
 
     @contextmanager
@@ -279,3 +282,9 @@ def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1
     if work is not None:
         connection.execute("SET temp_directory = ?", [work.scratch()])
     return connection
+
+
+def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    """The first row of a query's answer, read to its end as DuckDB asks; empty where there is none."""
+    rows = connection.execute(sql).fetchall()
+    return rows[0] if rows else ()

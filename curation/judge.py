@@ -14,7 +14,7 @@ import pyarrow as pa
 from curation import rules as ruling
 from curation import schema
 from curation.compare import EXACT, pair_parts, pairs_fingerprint
-from curation.dataset import Part, Workspace, connect, fingerprint
+from curation.dataset import Part, Workspace, connect, fingerprint, first_row
 from curation.dedup.survivors import Copy, choose
 from curation.engine import chunks
 from curation.errors import RuleError, WipeOutError
@@ -206,19 +206,19 @@ def _figures(run: Run) -> dict[str, Any]:
     for source in run.recipe.source:
         parts = [part for part in run.parts if part.source == source.name]
         connection.register("mine", run.work.verdicts.scan(parts))
-        counted = connection.execute(f"""
+        counted = first_row(connection, f"""
             SELECT count(*), count(*) FILTER (reasons = ['{ruling.UNREADABLE}']),
                 count(*) FILTER (len(reasons) > 0 AND reasons <> ['{ruling.UNREADABLE}']),
                 count(duplicate_of), count(*) FILTER (keep)
             FROM mine
-        """).fetchone()
+        """)
         names = ("documents", "errors", "dropped", "duplicates", "kept")
         by_rule = dict(connection.execute(f"""
             SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
             WHERE reason <> '{ruling.UNREADABLE}' GROUP BY reason ORDER BY reason
         """).fetchall())
         rules.update(by_rule)
-        sources[source.name] = {**dict(zip(names, counted or (0,) * 5, strict=True)), "rules": by_rule}
+        sources[source.name] = {**dict(zip(names, counted, strict=True)), "rules": by_rule}
     return {"sources": sources, "rules": dict(sorted(rules.items()))}
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curation import __version__, schema
 from curation import rules as ruling
-from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint
+from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint, first_row
 from curation.errors import ReleaseError
 from curation.releases import Release, latest, order, releases
 from curation.report.card import card
@@ -171,7 +171,7 @@ def _chosen(run: Run) -> tuple[list[Part], int]:
     parts, total = [], 0
     for part in run.parts:
         connection.register("blend", run.work.blend.read(part, ["copies", "bytes"]))
-        size = (connection.execute("SELECT sum(copies * bytes)::BIGINT FROM blend WHERE copies > 0").fetchone() or (0,))[0]
+        (size,) = first_row(connection, "SELECT sum(copies * bytes)::BIGINT FROM blend WHERE copies > 0")
         if size:
             parts.append(part)
             total += int(size)

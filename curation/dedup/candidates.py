@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from curation.dataset import Dataset, connect
+from curation.dataset import Dataset, connect, first_row
 
 if TYPE_CHECKING:
     from curation.dataset import Part, Workspace
@@ -73,8 +73,8 @@ def of_band(work: Workspace, parts: list[Part], band: str, copies: pa.Table) -> 
             full=FULL_BUCKET, next=NEIGHBOURS
         )
     ).to_arrow_table()
-    possible = connection.execute("""
+    (possible,) = first_row(connection, """
         SELECT coalesce(sum(size * (size - 1) // 2), 0)::BIGINT FROM (SELECT band, any_value(size) AS size
         FROM members GROUP BY band)
-    """).fetchone()
-    return pairs, int(possible[0]) - pairs.num_rows if possible else 0
+    """)
+    return pairs, possible - pairs.num_rows

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import xxhash
-from datasketch import MinHash
 
 from curation.kernels import text as units
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
+
+    from datasketch import MinHash
 
     from curation.recipe import Dedup
     from curation.signals.batch import Batch
@@ -89,15 +90,14 @@ class Signatures:
         }
 
     @cached_property
-    def _permutations(self) -> npt.NDArray[np.uint32]:
-        count = self.bands * self.rows
-        found: npt.NDArray[np.uint32] = MinHash(count, seed=SEED, scheme="affine32", hashfunc=int).permutations
-        return found
+    def _empty(self) -> MinHash:
+        from datasketch import MinHash  # noqa: PLC0415  # over a second: it brings SciPy
+
+        return MinHash(self.bands * self.rows, seed=SEED, scheme="affine32", hashfunc=int)
 
     def signature(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
         """The minimum of each permutation over the lower 32 bits of the shingles' hashes."""
-        count = self.bands * self.rows
-        sketch = MinHash(count, seed=SEED, scheme="affine32", hashfunc=int, permutations=self._permutations)
+        sketch = self._empty.copy()
         for start in range(0, len(hashes), _CHUNK):
             sketch.update_batch((hashes[start : start + _CHUNK] & np.uint64(0xFFFFFFFF)).tolist())
         values: npt.NDArray[np.uint32] = sketch.hashvalues.astype("<u4")

@@ -144,12 +144,12 @@ SELECT
         WHEN error IS NOT NULL THEN ['{UNREADABLE}']
         WHEN byte_count = 0 THEN ['{EMPTY}']
         ELSE list_filter([{_empty_after(edits)},
-        {hits}], reason -> reason IS NOT NULL)
+        {hits}], lambda reason: reason IS NOT NULL)
     END AS reasons,
     CASE
         WHEN error IS NOT NULL OR byte_count = 0 THEN []
         ELSE list_filter([NULL,
-        {nulls}], name -> name IS NOT NULL)
+        {nulls}], lambda name: name IS NOT NULL)
     END AS unanswered
 FROM documents
 """
@@ -173,10 +173,10 @@ def edited_bytes(edits: tuple[str, ...]) -> str:
     if not edits:
         return "byte_count"
     if len(edits) == 1:
-        return f"(byte_count - coalesce(list_sum(list_transform({edits[0]}, s -> s.end - s.start)), 0))"
+        return f"(byte_count - coalesce(list_sum(list_transform({edits[0]}, lambda s: s.end - s.start)), 0))"
     spans = f"list_sort(flatten([{', '.join(edits)}]))"
     union = (
-        f"list_reduce({spans}, (done, s) -> {{'start': done.start + greatest(0, s.end - greatest(s.start, done.end)), "
+        f"list_reduce({spans}, lambda done, s: {{'start': done.start + greatest(0, s.end - greatest(s.start, done.end)), "
         "'end': greatest(done.end, s.end)}, {'start': 0, 'end': 0}).start"
     )
     return f"(byte_count - coalesce({union}, 0))"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from pydantic import ValidationError
 
+from classifiers import education, language
 from curation.errors import RecipeError
 from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from curation.signals.batch import Batch
 
 #: Every signal of the project, in the order of measuring.
-SIGNALS: tuple[ModuleType, ...] = (length, symbols, gopher_quality, gopher_repetition, c4, fineweb)
+SIGNALS: tuple[ModuleType, ...] = (
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, language, education,
+)  # fmt: skip
 
 
 @runtime_checkable
