@@ -113,8 +113,7 @@ _TOKEN = re.compile(f"[{_LETTERS}][{_MARKS}]*+|[^{_WHITE}{_LETTERS}]++")
 _ASCII_TOKEN = re.compile(r"[^\t-\r ]++")
 _LETTER_OR_NUMBER = re.compile(r"[^\W_]")  # \w is L*, N* and the underscore: tests/test_text.py says so
 _CORE = re.compile(rf"[^\W_]|[{_MARKS}]")  # what a word may begin and end with
-_LINE_BREAK = re.compile(r"\r\n|\n|\r")
-_RAW_LINE = re.compile(r"[^\r\n]*+(?:\r\n|\n|\r)|[^\r\n]++")
+_RAW_LINE = re.compile(r"[^\r\n]*+(?:\r\n|\n|\r|\Z)")  # the last one is empty where the text ends with a line break
 _SENTENCE_END = re.compile(
     f"([{re.escape(_TERMINALS)}]++)([{re.escape(_CLOSING)}]*+)[{re.escape(_CLOSING_BEFORE_SPACE)}]*+"
 )
@@ -170,31 +169,30 @@ def lines(text: str) -> list[str]:
     r"""The lines of a text: what stands between line breaks (\n, \r\n or \r), without surrounding white space.
 
     A line of nothing but white space is blank and is none. Form feeds, vertical tabs and U+2028 break no line.
+    Equal lines are one object.
 
     >>> lines("Title\r\n\r\n  one \n\u3000\ntwo")
     ['Title', 'one', 'two']
     """
-    return [line for raw in _LINE_BREAK.split(text) if (line := raw.strip(WHITE_SPACE))]
+    return list(filter(None, _stripped(text)))
 
 
-def line_spans(text: str) -> list[tuple[str, int, int]]:
+def line_spans(text: str) -> Iterator[tuple[str, int, int]]:
     r"""Each line of a text as `lines` gives it, with the bytes of UTF-8 it takes: (line, start, end).
 
     The bytes hold the white space around the line and its line break, so that cutting them removes the line whole.
     Blank lines have no span.
 
-    >>> line_spans("é \r\n\n b")
+    >>> list(line_spans("é \r\n\n b"))
     [('é', 0, 5), ('b', 6, 8)]
     """
-    found = []
     end = 0
     for match in _RAW_LINE.finditer(text):
         raw = match[0]
         start, end = end, end + (len(raw) if raw.isascii() else len(raw.encode()))
         line = raw.strip(WHITE_SPACE)
         if line:
-            found.append((line, start, end))
-    return found
+            yield line, start, end
 
 
 def paragraphs(text: str) -> list[str]:
@@ -205,8 +203,7 @@ def paragraphs(text: str) -> list[str]:
     """
     found = []
     block: list[str] = []
-    for raw in chain(_LINE_BREAK.split(text), ("",)):
-        line = raw.strip(WHITE_SPACE)
+    for line in chain(_stripped(text), ("",)):
         if line:
             block.append(line)
         elif block:
@@ -263,6 +260,14 @@ class _Trimmed(dict[str, str]):
         word = token if token.isalnum() else _trim(token)
         self[token] = word
         return word
+
+
+def _stripped(text: str) -> Iterator[str]:
+    """Every line without the white space around it, "" for a blank one; equal lines are one object."""
+    known: dict[str, str] = {}
+    for match in _RAW_LINE.finditer(text):
+        line = match[0].strip(WHITE_SPACE)
+        yield known.setdefault(line, line)
 
 
 def _trim(token: str) -> str:

@@ -62,38 +62,44 @@ def _grams(distinct: list[str], numbers: NDArray[np.int32]) -> dict[int, float]:
 
     An n-gram is numbered by its first n-1 words, numbered before, and its last word: no hash, so no collision. Only
     n-grams that occur again are looked at for the next n, since a longer one can repeat only where a shorter one does.
+    Numbers are given by first appearance, and what has an item for each word is int32, because a text can have a
+    hundred million words.
     """
-    lengths = np.fromiter(map(len, distinct), np.int64, len(distinct))[numbers]
-    before = np.concatenate(([0], np.cumsum(lengths)))  # the characters before each word, and all of them
-    starts = np.arange(len(numbers))
-    grams = numbers.astype(np.int64)
+    lengths = np.fromiter(map(len, distinct), np.int32, len(distinct))[numbers]
+    starts = np.arange(len(numbers), dtype=np.int32)
+    grams = numbers
     ratios = {}
     for n in range(2, max(DUPLICATE) + 1):
         inside = starts <= len(numbers) - n
-        starts, grams = starts[inside], grams[inside]
-        keys = grams * len(distinct) + numbers[starts + n - 1]
-        _, first, grams, times = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        repeats = times[grams] > 1
-        if not repeats.any():
+        starts = starts[inside]
+        keys = grams[inside].astype(np.int64) * len(distinct)
+        keys += numbers[starts + (n - 1)]
+        grams = pa.array(keys).dictionary_encode().indices.to_numpy()
+        del keys
+        times = np.bincount(grams)
+        if len(times) == len(grams):
             break
+        firsts = np.flatnonzero(np.diff(np.maximum.accumulate(grams), prepend=-1))
         if n in TOP:
-            chosen = starts[grams == _most_frequent(times, before[starts[first] + n] - before[starts[first]], first)]
-            ratios[n] = _covered(chosen, n, lengths)
+            best = _most_frequent(times, starts[firsts], n, lengths)
+            ratios[n] = _covered(starts[grams == best], n, lengths)
         if n in DUPLICATE:
-            ratios[n] = _covered(starts[first[grams] != np.arange(len(grams))], n, lengths)
-        starts, grams = starts[repeats], grams[repeats]
+            ratios[n] = _covered(np.delete(starts, firsts), n, lengths)
+        again = times[grams] > 1
+        starts, grams = starts[again], grams[again]
     return ratios
 
 
-def _most_frequent(times: NDArray[np.int64], sizes: NDArray[np.int64], first: NDArray[np.int64]) -> int:
+def _most_frequent(times: NDArray[np.int64], firsts: NDArray[np.int32], n: int, lengths: NDArray[np.int32]) -> int:
     """The n-gram that occurs most often; of several the one with most characters, then the earliest."""
     (best,) = np.nonzero(times == times.max())
-    best = best[sizes[best] == sizes[best].max()]
-    return int(best[first[best].argmin()])
+    sizes = sum(lengths[firsts[best] + place] for place in range(n))
+    return int(best[np.argmax(sizes)])
 
 
-def _covered(starts: NDArray[np.int64], n: int, lengths: NDArray[np.int64]) -> float:
+def _covered(starts: NDArray[np.int32], n: int, lengths: NDArray[np.int32]) -> float:
     """The share of characters in words that an n-gram at one of these places covers, each word counted once."""
-    size = len(lengths) + 1
-    depth = np.cumsum(np.bincount(starts, minlength=size) - np.bincount(starts + n, minlength=size))
-    return float(lengths[depth[:-1] > 0].sum() / lengths.sum())
+    covered = np.zeros(len(lengths), np.bool_)
+    for place in range(n):
+        covered[starts + place] = True
+    return float(lengths.sum(where=covered, dtype=np.int64) / lengths.sum(dtype=np.int64))

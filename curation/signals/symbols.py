@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from curation.kernels import text as units
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,7 +51,7 @@ def _measure(text: str, distinct: list[str], numbers: NDArray[np.int32]) -> dict
     with_letter = np.fromiter((_has_letter(word) for word in distinct), np.bool_, len(distinct))
     kinds: Counter[str] = Counter()
     for character, number in Counter(text).items():
-        if not character.isspace():
+        if character not in units.WHITE_SPACE:
             kinds[_category(character)] += number
     shown = kinds.total()
     letters = _total(kinds, "L")
