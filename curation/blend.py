@@ -1,7 +1,7 @@
 """blend: how often each kept document stands in the release, to a budget of tokens.
 
-Within a group documents are taken in the order of a hash of seed and id: a fair sample, the same whatever the parts, and
-a larger budget holds what a smaller one did. Reads columns, never text.
+Within a group documents are taken in the order of a hash of seed and id: a fair sample, the same whatever the parts,
+and a larger budget holds what a smaller one did. Reads columns, never text.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def groups_dataset(work: Workspace) -> Dataset:
 
 def _wishes(recipe: Recipe) -> Any:
     wheres = [[group.name, group.where] for group in groups_of(recipe)]
-    return [wheres, recipe.blend.tokenizer, list(ruling.edits_of(recipe))]
+    return [wheres, recipe.blend.tokenizer, recipe.edit.model_dump()]
 
 
 def _inputs(run: Run, part: Part) -> list[str | None]:
@@ -135,7 +135,7 @@ def _assign_all(task: Assign) -> None:
             FROM documents POSITIONAL JOIN verdicts
         )
     """
-    columns = ["byte_count", *edits]
+    columns = ["byte_count", *edits.columns, *ruling.columns_in(edits.where, task.work)]
     for group in groups:
         columns += ruling.columns_in(group.where, task.work)
     for part, made_from in task.parts:
@@ -162,7 +162,7 @@ def _left_over(run: Run) -> int:
         (example,) = first_row(connection, f"SELECT min(id) {sql}")
         raise CurationError(
             f"{count:,} kept documents are in no blend group, for example {example}",
-            remedy='add a group for them (`where = "true"` as the last takes all that is left), or set blend.rest = "drop"',
+            remedy='add a group for them (`where = "true"` as the last takes all the rest), or set blend.rest = "drop"',
         )
     return int(count)
 
@@ -181,12 +181,15 @@ def _choose(run: Run, group: Group) -> Choice:
     last, more, extra = None, 0, 0
     if whole < most and available:
         order = _ORDER.format(seed=run.recipe.seed)
-        row = first_row(connection, f"""
+        row = first_row(
+            connection,
+            f"""
             SELECT place, id, number, total FROM (
                 SELECT id, {order} AS place, row_number() OVER taken AS number, sum(tokens) OVER taken AS total
                 {where} WINDOW taken AS (ORDER BY {order}, id ROWS UNBOUNDED PRECEDING)
             ) WHERE total <= {asked - whole * available} ORDER BY number DESC LIMIT 1
-        """)
+        """,
+        )
         if row:
             last, more, extra = (row[0], row[1]), int(row[2]), int(row[3])
     tokens = whole * available + extra
@@ -212,7 +215,7 @@ def _write_all(task: Assign) -> None:
             order = _ORDER.format(seed=task.recipe.seed)
             more = f"(({order}, id) <= ('{choice.last[0]}', '{choice.last[1]}'))::INTEGER"
         cases += f" WHEN \"group\" = '{choice.name}' THEN {choice.whole} + {more}"
-    copies = f"CASE WHEN \"group\" IS NULL THEN 0{cases} END"
+    copies = f'CASE WHEN "group" IS NULL THEN 0{cases} END'
     for part, made_from in task.parts:
         grouped = groups_dataset(task.work).read(part)
         connection.register("grouped", grouped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from contextlib import ExitStack
@@ -56,7 +57,7 @@ def main() -> None:
         )
 
 
-def _terminated(number: int, frame: object) -> None:
+def _terminated(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -70,13 +71,13 @@ def _end(message: str, remedy: str | None, status: int) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="curate")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def cli(debug: bool) -> None:  # noqa: ARG001  # main() looks for it before anything can fail
+def cli(debug: bool) -> None:  # main() reads it from sys.argv, before anything can fail
     """Turn raw web and internal text into the textbook a language model learns from.
 
     \b
     Begin with:  curate init my-textbook
                  curate run my-textbook/recipe.toml
-    """
+    """  # noqa: D301  # click reads the backspace as: leave these lines as they are
 
 
 @cli.command()
@@ -100,7 +101,9 @@ def init(folder: Path) -> None:
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes to use; one for each core if left out.")
 @click.option("--until", metavar="STAGE", help="Stop after pull, measure, compare, judge, blend, report or publish.")
 @_JSON
-def run(recipe: Path, overrides: tuple[str, ...], work: str | None, workers: int | None, until: str | None, as_json: bool) -> None:
+def run(
+    recipe: Path, overrides: tuple[str, ...], work: str | None, workers: int | None, until: str | None, as_json: bool
+) -> None:
     """Run RECIPE: pull, measure, compare, judge, blend, report, publish. What is made already is not made again.
 
     Example: curate run my-textbook/recipe.toml --set rules.low_value="education_score < 2"
@@ -203,11 +206,13 @@ def _explained(one: Explanation) -> list[str]:
         lines.append("copies that went because this one stays")
         lines += [f"  {copy['id']} {copy['similarity']:.3f} {copy['uri'] or copy['origin']}" for copy in one.copies]
     lines.append("measured")
-    for name, values in one.signals.items():
-        shown = ", ".join(f"{key} {_shown(value)}" for key, value in values.items() if not key.startswith("band_"))
+    for name, measured in one.signals.items():
+        shown = ", ".join(f"{key} {_shown(value)}" for key, value in measured.items() if not key.startswith("band_"))
         lines.append(f"  {name:18} {shown}")
     if one.blend and one.blend["copies"]:
-        lines.append(f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens")
+        lines.append(
+            f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens"
+        )
     if one.shards:
         places = ", ".join(f"{place['shard']} row {place['row']:,}" for place in one.shards)
         lines.append(f"in release    {one.release}: {places}")
@@ -253,7 +258,7 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
         if relation is None:
             return
         if not (as_json or as_csv):
-            click.echo(str(relation))
+            relation.show(max_rows=200, max_width=shutil.get_terminal_size((160, 50)).columns)
             return
         names, rows = relation.columns, relation.fetchall()
     except duckdb.Error as error:
@@ -292,13 +297,15 @@ def releases_list(place: Path, as_json: bool) -> None:
         newest = latest(storage, name)
         for release in versions(storage, name):
             manifest = release.manifest() or {}
-            rows.append({
-                "release": f"{name}/{release.version}",
-                "documents": manifest.get("documents"),
-                "tokens": manifest.get("tokens"),
-                "bytes": manifest.get("bytes"),
-                "state": "unfinished" if not manifest else "latest" if newest == release else "",
-            })
+            rows.append(
+                {
+                    "release": f"{name}/{release.version}",
+                    "documents": manifest.get("documents"),
+                    "tokens": manifest.get("tokens"),
+                    "bytes": manifest.get("bytes"),
+                    "state": "unfinished" if not manifest else "latest" if newest == release else "",
+                }
+            )
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif not rows:
@@ -385,7 +392,7 @@ def signals(as_json: bool) -> None:
     """
     from curation.signals import SIGNALS, signal_name
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for module in SIGNALS:
         loaded = module.load(module.Settings()) if hasattr(module, "Settings") else module
         about = (module.__doc__ or "").strip().splitlines()[0]
@@ -437,7 +444,12 @@ def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_
     record = last_run(space.storage) or {}
     hits = record.get("figures", {}).get("judge", {}).get("rules")
     rows = [
-        {"rule": rule.name, "hits": None if hits is None else hits.get(rule.name, 0), "from": rule.origin, "drops": rule.predicate}
+        {
+            "rule": rule.name,
+            "hits": None if hits is None else hits.get(rule.name, 0),
+            "from": rule.origin,
+            "drops": rule.predicate,
+        }
         for rule in ruling.check(loaded, space)
     ]
     if as_json:

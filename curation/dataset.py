@@ -133,7 +133,7 @@ class Dataset:
     def parts(self) -> list[Part]:
         """Every part that lies there. For removing orphans: readers go by the recipe's inputs instead."""
         found = []
-        for file in self.storage.list(self.name):
+        for file in self.storage.files(self.name):
             source, _, name = file.path.removeprefix(f"{self.name}/").partition("/")
             if name.endswith(".parquet"):
                 found.append(Part(source, name.removesuffix(".parquet")))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -46,7 +46,7 @@ class LocalEngine:
         self.item_seconds = item_seconds
         self._pool: ProcessPool | None = None
 
-    def __enter__(self) -> LocalEngine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -54,9 +54,9 @@ class LocalEngine:
     ) -> None:
         if self._pool is not None:
             if kind is None:
-                self._pool.close()
+                self._pool.close()  # type: ignore[no-untyped-call]
             else:
-                self._pool.stop()  # kills the workers: what they were writing never gets its name
+                self._pool.stop()  # type: ignore[no-untyped-call]  # kills the workers: what they were writing never gets its name
             self._pool.join()
             self._pool = None
 

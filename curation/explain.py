@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import releases
@@ -41,8 +42,8 @@ class Explanation:
     """All that is known of a document.
 
     `document` holds the columns of `documents`, `text` a beginning of it; `signals` what was measured, by signal;
-    `fate` is error, dropped, duplicate or kept; `survivor` the kept copy of a duplicate; `copies` what went because this
-    one stays; `shards` where it stands in the latest release.
+    `fate` is error, dropped, duplicate or kept; `survivor` the kept copy of a duplicate; `copies` what went because
+    this one stays; `shards` where it stands in the latest release.
     """
 
     document: dict[str, Any]
@@ -139,7 +140,7 @@ def _row(work: Workspace, name: str, part: Part, row: int) -> dict[str, Any] | N
 
 def _brief(work: Workspace, parts: list[Part], ids: list[str]) -> list[dict[str, Any]]:
     table = work.documents.scan(parts).to_table(
-        columns=["id", "source", "uri", "origin"], filter=pc.field("id").isin(ids)
+        columns=["id", "source", "uri", "origin"], filter=pc.field("id").isin(pa.array(ids, pa.string()))
     )
     found: list[dict[str, Any]] = sorted(table.to_pylist(), key=lambda row: ids.index(row["id"]))
     return found

@@ -21,7 +21,7 @@ from curation.errors import RuleError, WipeOutError
 
 if TYPE_CHECKING:
     from curation.recipe import Recipe
-    from curation.rules import Rule
+    from curation.rules import Edits, Rule
     from curation.run import Run
 
 #: Raised when the same columns and rules give other verdicts.
@@ -34,7 +34,7 @@ class Rulings:
 
     work: Workspace
     rules: tuple[Rule, ...]
-    edits: tuple[str, ...]
+    edits: Edits
     parts: list[tuple[Part, str]]
 
     def __str__(self) -> str:
@@ -187,13 +187,15 @@ def _write_all(task: Verdicts) -> None:
         hits = task.work.hits.read(part)
         copies = [gone.get(document) for document in hits["id"].to_pylist()]
         passed = [not reasons for reasons in hits["reasons"].to_pylist()]
-        table = pa.table({
-            "id": hits["id"],
-            "keep": pa.array([ok and copy is None for ok, copy in zip(passed, copies, strict=True)], pa.bool_()),
-            "reasons": hits["reasons"],
-            "duplicate_of": pa.array([copy and copy.of for copy in copies], pa.string()),
-            "similarity": pa.array([copy and copy.similarity for copy in copies], pa.float32()),
-        })
+        table = pa.table(
+            {
+                "id": hits["id"],
+                "keep": pa.array([ok and copy is None for ok, copy in zip(passed, copies, strict=True)], pa.bool_()),
+                "reasons": hits["reasons"],
+                "duplicate_of": pa.array([copy and copy.of for copy in copies], pa.string()),
+                "similarity": pa.array([copy and copy.similarity for copy in copies], pa.float32()),
+            }
+        )
         task.work.verdicts.write(part, table, made_from)
 
 
@@ -206,17 +208,22 @@ def _figures(run: Run) -> dict[str, Any]:
     for source in run.recipe.source:
         parts = [part for part in run.parts if part.source == source.name]
         connection.register("mine", run.work.verdicts.scan(parts))
-        counted = first_row(connection, f"""
+        counted = first_row(
+            connection,
+            f"""
             SELECT count(*), count(*) FILTER (reasons = ['{ruling.UNREADABLE}']),
                 count(*) FILTER (len(reasons) > 0 AND reasons <> ['{ruling.UNREADABLE}']),
                 count(duplicate_of), count(*) FILTER (keep)
             FROM mine
-        """)
+        """,
+        )
         names = ("documents", "errors", "dropped", "duplicates", "kept")
-        by_rule = dict(connection.execute(f"""
+        by_rule = dict(
+            connection.execute(f"""
             SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
             WHERE reason <> '{ruling.UNREADABLE}' GROUP BY reason ORDER BY reason
-        """).fetchall())
+        """).fetchall()
+        )
         rules.update(by_rule)
         sources[source.name] = {**dict(zip(names, counted, strict=True)), "rules": by_rule}
     return {"sources": sources, "rules": dict(sorted(rules.items()))}
@@ -232,9 +239,9 @@ def _refuse_wipe_out(run: Run, sources: dict[str, dict[str, Any]]) -> None:
             raise WipeOutError(
                 f"source {source.name}: {counts['duplicates']:,} of the {passed:,} documents that passed the rules "
                 f"({share:.0%}) are copies of kept ones; at most {most:.0%} may go",
-                remedy=f"look at them with: curate sql {run.recipe.path.name} \"select duplicate_of, count(*) from verdicts "
-                f"group by all order by 2 desc\"; if that is right, set max_loss = {_round_up(share)} "
-                f"in [[source]] {source.name}",
+                remedy=f"look at them: curate sql {run.recipe.path.name} "
+                '"select duplicate_of, count(*) from verdicts group by all order by 2 desc"; '
+                f"if that is right, set max_loss = {_round_up(share)} in [[source]] {source.name}",
             )
 
 

@@ -77,9 +77,12 @@ def _said(name: str, state: Run) -> str:
     figures = state.figures[name]
     match name:
         case "pull":
-            return f"{figures['rows']:,} documents from {figures['inputs']:,} inputs, {figures['inputs_read']:,} of them read"
+            read = f"{figures['inputs_read']:,} of them read"
+            return f"{figures['rows']:,} documents from {figures['inputs']:,} inputs, {read}"
         case "measure":
-            return f"{figures['rows']:,} documents, {len(figures['signals'])} signals" if figures["parts"] else "as before"
+            return (
+                f"{figures['rows']:,} documents, {len(figures['signals'])} signals" if figures["parts"] else "as before"
+            )
         case "compare":
             return f"{figures.get('exact', 0):,} exact and {figures.get('near', 0):,} near-duplicate pairs"
         case "judge":
@@ -91,4 +94,8 @@ def _said(name: str, state: Run) -> str:
         case "report":
             return state.work.storage.path("report.html")
         case _:
-            return figures["release"] if figures["published"] else f"nothing new: {figures['version']} was made from the same"
+            return (
+                figures["release"]
+                if figures["published"]
+                else f"nothing new: {figures['version']} was made from the same"
+            )

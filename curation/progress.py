@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,7 +59,9 @@ class Lines:
             label, total, unit = self._work
             rate = self._done / (now - self._began)
             left = f", {_duration((total - self._done) / rate)} left" if rate else ""
-            self.line(f"  {label}: {_amount(self._done, unit)} of {_amount(total, unit)}, {_amount(rate, unit)}/s{left}")
+            self.line(
+                f"  {label}: {_amount(self._done, unit)} of {_amount(total, unit)}, {_amount(rate, unit)}/s{left}"
+            )
             self._said = now
 
     def stop(self) -> None:
@@ -75,8 +77,8 @@ class Terminal:
     """A bar with rate and time left while work goes on, lines above it."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.console import Console  # noqa: PLC0415  # only where there is a terminal
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
         self._console = Console(stderr=True)
         self._bar = Progress(
@@ -86,7 +88,7 @@ class Terminal:
         self._task: int | None = None
         self._unit = ""
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

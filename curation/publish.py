@@ -1,8 +1,8 @@
 """publish: what the blend chose becomes shards, and the release appears at once.
 
-Claim the version, write shards, report and card, then the manifest, the pointer last. The shuffle is global and needs the
-memory of one shard: parts are first cut into slices by the hash of seed, document and copy, then each shard gathers its
-slices and sorts them. The only stage that reads the text of kept documents.
+Claim the version, write shards, report and card, then the manifest, the pointer last. The shuffle is global and needs
+the memory of one shard: parts are first cut into slices by the hash of seed, document and copy, then each shard gathers
+its slices and sorts them. The only stage that reads the text of kept documents.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _published(release: Release, manifest: dict[str, Any]) -> dict[str, Any]:
 def release_fingerprint(run: Run) -> str:
     """What a release is made from."""
     recipe = run.recipe
-    settings = [recipe.name, recipe.seed, list(recipe.edit.remove), recipe.release.shard_bytes, recipe.release.columns]
+    settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
     prints = [footer.fingerprint if (footer := run.work.blend.footer(part)) else None for part in run.parts]
     return fingerprint("release", FORMAT, VERSION, settings, recipe.blend.tokenizer, prints)
 
@@ -147,7 +147,9 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
 
 def workspace_id(storage: Storage) -> str:
     """What tells this workspace from others in claims: made at random once, kept in WORK."""
-    storage.create("workspace.id", hashlib.sha256(str(datetime.now(UTC).timestamp()).encode()).hexdigest()[:32].encode())
+    storage.create(
+        "workspace.id", hashlib.sha256(str(datetime.now(UTC).timestamp()).encode()).hexdigest()[:32].encode()
+    )
     return (storage.read("workspace.id") or b"").decode()
 
 
@@ -227,7 +229,8 @@ def _chosen_rows(task: Slice) -> pa.Table:
     blend = work.blend.read(task.part)
     edits = ruling.edits_of(recipe)
     asked = [name for name in recipe.release.columns if name not in schema.SHARD.names]
-    side = work.read(task.part, [*edits, *asked])
+    side = work.read(task.part, [*edits.columns, *asked, *ruling.columns_in(edits.where, work)])
+    edited = _where(side, edits.where)
     chosen = pc.greater(blend["copies"], 0)
     tables = []
     start = 0
@@ -237,25 +240,34 @@ def _chosen_rows(task: Slice) -> pa.Table:
         if pc.any(here).as_py():
             kept = documents.filter(here)
             beside = side.slice(start, documents.num_rows).filter(here)
-            for name in (*edits, *asked):
+            texts = _edited(
+                kept["text"], [beside[name] for name in edits.columns], edited.slice(start, len(here)).filter(here)
+            )
+            kept = kept.set_column(kept.schema.get_field_index("text"), "text", texts)
+            for name in asked:
                 kept = kept.append_column(side.schema.field(name), beside[name])
             for name in ("group", "tokens", "copies"):
                 kept = kept.append_column(name, blend[name].slice(start, documents.num_rows).filter(here))
-            tables.append(_edited(kept, edits))
+            tables.append(kept)
         start += documents.num_rows
     return pa.concat_tables(tables)
 
 
-def _edited(rows: pa.Table, edits: tuple[str, ...]) -> pa.Table:
-    if not edits:
-        return rows
-    spans = zip(*(rows[name].to_pylist() for name in edits), strict=True)
-    texts = [
-        cut(text, [span for found in each for span in found])
-        for text, each in zip(rows["text"].to_pylist(), spans, strict=True)
-    ]
-    place = rows.schema.get_field_index("text")
-    return rows.set_column(place, "text", pa.array(texts, pa.string()))
+def _where(rows: pa.Table, predicate: str) -> pa.ChunkedArray:
+    connection = connect()
+    connection.register("documents", rows)
+    return connection.sql(f"SELECT coalesce(({predicate}), false) AS chosen FROM documents").to_arrow_table()["chosen"]
+
+
+def _edited(texts: pa.ChunkedArray, spans: list[pa.ChunkedArray], chosen: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The texts without their spans, where chosen."""
+    if not spans:
+        return texts
+    each = zip(*(column.to_pylist() for column in spans), strict=True)
+    rows = zip(texts.to_pylist(), each, chosen.to_pylist(), strict=True)
+    return pa.chunked_array([pa.array([
+        cut(text, [span for found in mine for span in found]) if edit else text for text, mine, edit in rows
+    ], pa.string())])  # fmt: skip
 
 
 def cut(text: str, spans: list[dict[str, int]]) -> str:

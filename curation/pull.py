@@ -218,9 +218,9 @@ def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
 
 
 def _valid(text: str) -> str:
-    """The text with what UTF-8 cannot hold (lone surrogates) replaced.
+    r"""The text with what UTF-8 cannot hold (lone surrogates) replaced.
 
-    >>> _valid("a\\ud800b")
+    >>> _valid("a\ud800b")
     'a�b'
     """
     try:

@@ -136,6 +136,7 @@ class Edit(_Table):
     """What is cut out of the documents that are published."""
 
     remove: list[Text] = _field("a list of edits, like c4_lines", default_factory=list)
+    where: Text = _field("an SQL predicate as text: the documents to edit", "true")
 
 
 class Group(_Table):
@@ -160,7 +161,7 @@ class Blend(_Table):
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         shares = [group.share for group in self.group]
-        problem = None
+        problem: tuple[list[str | int], str] | None = None
         if len({group.name for group in self.group}) < len(self.group):
             problem = (["group"], "two groups have the same name")
         elif self.tokens is None and any(share is not None for share in shares):
@@ -178,7 +179,9 @@ class Release(_Table):
     """Where the release goes and what its shards hold."""
 
     to: Text = _field("a path", "releases")
-    version: Annotated[str, BeforeValidator(_version)] | None = _field("a version like 2026.11.23 or 2026.11.23.2", None)
+    version: Annotated[str, BeforeValidator(_version)] | None = _field(
+        "a version like 2026.11.23 or 2026.11.23.2", None
+    )
     shard_bytes: Annotated[int, BeforeValidator(_bytes)] = _field('a size like "256MB"', 256_000_000)
     columns: list[Text] = _field("a list of columns", default_factory=list)
 
@@ -303,7 +306,7 @@ def unknown(key: str, known: Any, what: str) -> str:
 
 def _model_at(place: list[Any]) -> type[BaseModel]:
     model: type[BaseModel] = Recipe
-    tables = {"source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
+    tables: dict[str, type[BaseModel]] = {"source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
               "group": Group, "release": Release}  # fmt: skip
     for step in place:
         model = tables.get(step, model)

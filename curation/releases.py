@@ -115,10 +115,16 @@ def verify(release: Release) -> list[str]:
     for shard in manifest["shards"]:
         faults += _shard_faults(release, shard)
     listed = {shard["path"] for shard in manifest["shards"]}
-    for file in release.storage.list(f"{release.folder}/data"):
+    for file in release.storage.files(f"{release.folder}/data"):
         path = file.path.removeprefix(f"{release.folder}/")
         if path not in listed:
             faults.append(f"{path}: not in the manifest")
+    return [*faults, *_sum_faults(manifest), *_pointer_faults(release)]
+
+
+def _sum_faults(manifest: dict[str, Any]) -> list[str]:
+    """Where the manifest's numbers do not add up."""
+    faults = []
     for column in ("rows", "tokens", "bytes"):
         total = sum(shard[column] for shard in manifest["shards"])
         said = manifest["documents" if column == "rows" else column]
@@ -128,13 +134,16 @@ def verify(release: Release) -> list[str]:
         parts = [source[key] for key in ("errors", "dropped", "duplicates", "kept")]
         if sum(parts) != source["documents"]:
             faults.append(f"manifest.json: source {source['name']}: {parts} do not add up to {source['documents']:,}")
-    pointer = release.storage.read(f"{release.name}/latest.json")
-    if pointer:
-        entry = _json(pointer, "latest.json")
-        data = release.storage.read(f"{release.folder}/manifest.json") or b""
-        if entry["version"] == release.version and entry["manifest_sha256"] != hashlib.sha256(data).hexdigest():
-            faults.append("manifest.json: not the one that latest.json points to")
     return faults
+
+
+def _pointer_faults(release: Release) -> list[str]:
+    pointer = release.storage.read(f"{release.name}/latest.json")
+    entry = _json(pointer, "latest.json") if pointer else {}
+    data = release.storage.read(f"{release.folder}/manifest.json") or b""
+    if entry.get("version") == release.version and entry["manifest_sha256"] != hashlib.sha256(data).hexdigest():
+        return ["manifest.json: not the one that latest.json points to"]
+    return []
 
 
 def _shard_faults(release: Release, shard: dict[str, Any]) -> list[str]:

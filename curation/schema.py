@@ -7,68 +7,80 @@ import pyarrow as pa
 _TIME = pa.timestamp("us", tz="UTC")
 
 #: One row for each record of an input. Exactly one of `text` and `error` is null; `meta` is a JSON object.
-DOCUMENTS = pa.schema([
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("source", pa.string(), nullable=False),
-    pa.field("uri", pa.string()),
-    pa.field("title", pa.string()),
-    pa.field("text", pa.string()),
-    pa.field("license", pa.string()),
-    pa.field("created_at", _TIME),
-    pa.field("fetched_at", _TIME),
-    pa.field("origin", pa.string(), nullable=False),
-    pa.field("meta", pa.string(), nullable=False),
-    pa.field("error", pa.string()),
-])
+DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("uri", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("created_at", _TIME),
+        pa.field("fetched_at", _TIME),
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("meta", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+    ]
+)
 
 #: What rules, `prefer` and `where` may use of a document: everything but its text.
 DOCUMENT_COLUMNS = tuple(name for name in DOCUMENTS.names if name != "text")
 
 #: Verified pairs. Exact ones link each copy to the smallest id of its group; near ones link such smallest ids.
-PAIRS = pa.schema([
-    pa.field("id_a", pa.string(), nullable=False),
-    pa.field("id_b", pa.string(), nullable=False),
-    pa.field("similarity", pa.float32(), nullable=False),
-    pa.field("kind", pa.string(), nullable=False),
-])
+PAIRS = pa.schema(
+    [
+        pa.field("id_a", pa.string(), nullable=False),
+        pa.field("id_b", pa.string(), nullable=False),
+        pa.field("similarity", pa.float32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+    ]
+)
 
 #: The rules that hit each document, before duplicates are looked at (sidecar).
-HITS = pa.schema([
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("reasons", pa.list_(pa.string()), nullable=False),
-])
+HITS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+    ]
+)
 
 #: What becomes of each document (sidecar): null `duplicate_of` and `similarity` = no duplicate.
-VERDICTS = pa.schema([
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("keep", pa.bool_(), nullable=False),
-    pa.field("reasons", pa.list_(pa.string()), nullable=False),
-    pa.field("duplicate_of", pa.string()),
-    pa.field("similarity", pa.float32()),
-])
+VERDICTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("keep", pa.bool_(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("duplicate_of", pa.string()),
+        pa.field("similarity", pa.float32()),
+    ]
+)
 
 #: How often each document stands in the release (sidecar): `group` is null for a document that is not kept or in none;
 #: `bytes` and `tokens` are those of its text as published, once.
-BLEND = pa.schema([
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("group", pa.string()),
-    pa.field("copies", pa.int32(), nullable=False),
-    pa.field("tokens", pa.int64(), nullable=False),
-    pa.field("bytes", pa.int64(), nullable=False),
-])
+BLEND = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("copies", pa.int32(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
 
 #: The columns of a release's shards; columns that the recipe asks for follow.
-SHARD = pa.schema([
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("text", pa.string(), nullable=False),
-    pa.field("source", pa.string(), nullable=False),
-    pa.field("group", pa.string(), nullable=False),
-    pa.field("uri", pa.string()),
-    pa.field("title", pa.string()),
-    pa.field("license", pa.string()),
-    pa.field("created_at", _TIME),
-    pa.field("tokens", pa.int64(), nullable=False),
-])
+SHARD = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("uri", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("created_at", _TIME),
+        pa.field("tokens", pa.int64(), nullable=False),
+    ]
+)
 
 #: A span of a document's text that a signal found: bytes of UTF-8, `end` not included.
 SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
@@ -76,7 +88,9 @@ SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
 
 def sidecar(columns: dict[str, pa.DataType]) -> pa.Schema:
     """The schema of a signal's sidecar: the id, then its columns, none of them null."""
-    return pa.schema([
-        pa.field("id", pa.string(), nullable=False),
-        *(pa.field(name, kind, nullable=False) for name, kind in columns.items()),
-    ])
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            *(pa.field(name, kind, nullable=False) for name, kind in columns.items()),
+        ]
+    )

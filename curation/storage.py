@@ -18,12 +18,13 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from curation.errors import InputError, RecipeError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import BufferedReader
 
 #: Files being written end so; what a killed process leaves behind is recognised by it and removed.
 TEMPORARY = ".tmp"
@@ -71,7 +72,7 @@ class Storage:
             raise _failure("read", self.path(name), error) from error
 
     @contextmanager
-    def reading(self, name: str) -> Iterator[BinaryIO]:
+    def reading(self, name: str) -> Iterator[BufferedReader]:
         """The file opened for reading, as a context manager."""
         try:
             with open(self.path(name), "rb") as stream:
@@ -163,7 +164,7 @@ class Storage:
         finally:
             os.close(handle)
 
-    def list(self, folder: str = "") -> list[File]:
+    def files(self, folder: str = "") -> list[File]:
         """Every finished file below `folder`, sorted by path."""
         files = []
         for place, _, names in os.walk(self.path(folder) if folder else self.root):
@@ -226,7 +227,7 @@ class Input:
     name: str
     size: int
 
-    def open(self) -> BinaryIO:
+    def open(self) -> BufferedReader:
         """The file opened for reading; `InputError` when it cannot be."""
         try:
             return open(self.path, "rb")

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 FULL_BUCKET = 64
 NEIGHBOURS = 32
 
-CANDIDATES = pa.schema([
-    pa.field("id_a", pa.string(), nullable=False),
-    pa.field("id_b", pa.string(), nullable=False),
-])
+CANDIDATES = pa.schema(
+    [
+        pa.field("id_a", pa.string(), nullable=False),
+        pa.field("id_b", pa.string(), nullable=False),
+    ]
+)
 
 _SMALL = """
     SELECT least(a.id, b.id) AS id_a, greatest(a.id, b.id) AS id_b
@@ -73,8 +75,11 @@ def of_band(work: Workspace, parts: list[Part], band: str, copies: pa.Table) -> 
             full=FULL_BUCKET, next=NEIGHBOURS
         )
     ).to_arrow_table()
-    (possible,) = first_row(connection, """
+    (possible,) = first_row(
+        connection,
+        """
         SELECT coalesce(sum(size * (size - 1) // 2), 0)::BIGINT FROM (SELECT band, any_value(size) AS size
         FROM members GROUP BY band)
-    """)
+    """,
+    )
     return pairs, possible - pairs.num_rows

@@ -1,7 +1,7 @@
 """MinHash signatures, and the hash that exact duplicates share; measured like any signal.
 
 The words are those of the whole project, of the text in Unicode form NFC, case-folded. A shingle is `ngram` words in
-a row; a document with fewer words is one shingle of them all; one without words has no signature and no near-duplicates.
+a row; a document with fewer words is one shingle of them all; one without words has no signature and no near-duplicate.
 The permutations are datasketch's `affine32`, whose `MinHash` makes the signatures.
 """
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
-
     from datasketch import MinHash
 
     from curation.recipe import Dedup
@@ -39,9 +38,9 @@ _ORDER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def normalised(text: str) -> str:
-    """What exact duplicates have in common: NFC, case-folded, white space collapsed.
+    r"""What exact duplicates have in common: NFC, case-folded, white space collapsed.
 
-    >>> normalised("The  Straße\\n")
+    >>> normalised("The  Straße\n")
     'the strasse'
     """
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
@@ -120,7 +119,10 @@ class Signatures:
         return {
             "text_hash": text_hashes,
             "minhash": pa.array(signatures, pa.binary()),
-            **{name: np.array(column, dtype=np.uint64) for name, column in zip(band_columns(self.bands), bands, strict=True)},
+            **{
+                name: np.array(column, dtype=np.uint64)
+                for name, column in zip(band_columns(self.bands), bands, strict=True)
+            },
         }
 
 

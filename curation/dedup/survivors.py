@@ -49,7 +49,9 @@ def choose(
     kept: dict[str, str] = {}  # first of the group -> its kept member
     for group, members in sorted(groups.items(), key=lambda item: rank[item[1][0]]):
         best = members[0]
-        beside = [(-similarity, rank[kept[other]], kept[other]) for other, similarity in neighbours[group] if other in kept]
+        beside = [
+            (-similarity, rank[kept[other]], kept[other]) for other, similarity in neighbours[group] if other in kept
+        ]
         if beside:
             similarity, _, other = min(beside)
             gone |= {member: Copy(other, -similarity) for member in members}

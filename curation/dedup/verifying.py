@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from curation.dataset import Part, Workspace
 
-SHINGLES = pa.schema([
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("shingles", pa.binary(), nullable=False),
-])
+SHINGLES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("shingles", pa.binary(), nullable=False),
+    ]
+)
 
 #: Pairs whose values are held at once.
 _BATCH = 2_048

@@ -15,7 +15,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 
 from curation.dataset import connect
 from curation.errors import RecipeError
@@ -96,9 +95,17 @@ def rules_of(recipe: Recipe) -> tuple[Rule, ...]:
     return tuple(chosen.values())
 
 
-def edits_of(recipe: Recipe) -> tuple[str, ...]:
-    """The span columns whose spans the recipe cuts out."""
-    return tuple(recipe.edit.remove)
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """The span columns whose spans are cut out of the documents for which `where` is true."""
+
+    columns: tuple[str, ...]
+    where: str
+
+
+def edits_of(recipe: Recipe) -> Edits:
+    """What the recipe cuts out."""
+    return Edits(tuple(recipe.edit.remove), recipe.edit.where)
 
 
 def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
@@ -119,6 +126,7 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     if recipe.dedup.enabled:
         faults += _fault(connection, work, "dedup.prefer", recipe.dedup.prefer, order=True)
     spans = [field.name for field in work.row if field.type == SPANS]
+    faults += _fault(connection, work, "edit.where", recipe.edit.where)
     for index, name in enumerate(recipe.edit.remove):
         if name not in spans:
             faults.append(f"edit.remove[{index}]: {unknown(name, spans, 'edit')}")
@@ -130,13 +138,15 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     return rules
 
 
-def query(rules: tuple[Rule, ...], edits: tuple[str, ...]) -> str:
+def query(rules: tuple[Rule, ...], edits: Edits) -> str:
     """The one query that judges a part's rows: `id`, `reasons`, and `unanswered`, the rules that were null.
 
     It selects from `documents`: rows of all the columns that the rules use, with `error` and `byte_count`.
     """
     hits = ",\n        ".join(f"CASE WHEN ({rule.predicate}) THEN '{rule.name}' END" for rule in rules) or "NULL"
-    nulls = ",\n        ".join(f"CASE WHEN ({rule.predicate}) IS NULL THEN '{rule.name}' END" for rule in rules) or "NULL"
+    nulls = (
+        ",\n        ".join(f"CASE WHEN ({rule.predicate}) IS NULL THEN '{rule.name}' END" for rule in rules) or "NULL"
+    )
     return f"""
 SELECT
     id,
@@ -164,26 +174,27 @@ def columns_in(sql: str, work: Workspace) -> list[str]:
     return [name for name in work.columns if name.lower() in words]
 
 
-def edited_bytes(edits: tuple[str, ...]) -> str:
+def edited_bytes(edits: Edits) -> str:
     """SQL for how many bytes of text are left after the edits; several edits' spans may overlap.
 
-    >>> edited_bytes(())
+    >>> edited_bytes(Edits((), "true"))
     'byte_count'
     """
-    if not edits:
+    if not edits.columns:
         return "byte_count"
-    if len(edits) == 1:
-        return f"(byte_count - coalesce(list_sum(list_transform({edits[0]}, lambda s: s.end - s.start)), 0))"
-    spans = f"list_sort(flatten([{', '.join(edits)}]))"
-    union = (
-        f"list_reduce({spans}, lambda done, s: {{'start': done.start + greatest(0, s.end - greatest(s.start, done.end)), "
-        "'end': greatest(done.end, s.end)}, {'start': 0, 'end': 0}).start"
-    )
-    return f"(byte_count - coalesce({union}, 0))"
+    if len(edits.columns) == 1:
+        cut = f"list_sum(list_transform({edits.columns[0]}, lambda s: s.end - s.start))"
+    else:
+        spans = f"list_sort(flatten([{', '.join(edits.columns)}]))"
+        cut = f"""list_reduce({spans}, lambda done, s: {{
+            'start': done.start + greatest(0, s.end - greatest(s.start, done.end)),
+            'end': greatest(done.end, s.end)
+        }}, {{'start': 0, 'end': 0}}).start"""
+    return f"(CASE WHEN ({edits.where}) THEN byte_count - coalesce({cut}, 0) ELSE byte_count END)"
 
 
-def _empty_after(edits: tuple[str, ...]) -> str:
-    return f"CASE WHEN {edited_bytes(edits)} <= 0 THEN '{EMPTY_AFTER_EDIT}' END" if edits else "NULL"
+def _empty_after(edits: Edits) -> str:
+    return f"CASE WHEN {edited_bytes(edits)} <= 0 THEN '{EMPTY_AFTER_EDIT}' END" if edits.columns else "NULL"
 
 
 def _fault(

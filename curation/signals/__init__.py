@@ -41,8 +41,13 @@ SIGNALS: tuple[ModuleType, ...] = (
 class Signal(Protocol):
     """What a signal offers, be it a module or an object."""
 
-    VERSION: int | str
-    COLUMNS: Mapping[str, pa.DataType]
+    @property
+    def VERSION(self) -> int | str:  # noqa: N802
+        """What changes when the same text gives another answer."""
+
+    @property
+    def COLUMNS(self) -> Mapping[str, pa.DataType]:  # noqa: N802
+        """Column name to Arrow type."""
 
     def measure(self, batch: Batch) -> Mapping[str, Any]:
         """For each column one value a row."""

@@ -27,7 +27,7 @@ COLUMNS = {
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 
 #: A bullet, or a hyphen, asterisk, plus or dash that white space follows: "-5 degrees" and "*emphasis*" are no list.
-_BULLET = re.compile(f"[•‣\u2043▪▫◦●○■□∙·]|[-*+\u2013\u2014][{re.escape(units.WHITE_SPACE)}]")
+_BULLET = re.compile(f"[•‣\u2043▪▫◦●○■□∙·・]|[-*+\u2013\u2014][{re.escape(units.WHITE_SPACE)}]")
 
 
 def measure(batch: Batch) -> dict[str, Any]:

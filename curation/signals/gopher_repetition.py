@@ -60,41 +60,46 @@ def _duplicates(items: list[str]) -> tuple[float, float]:
 def _grams(distinct: list[str], numbers: NDArray[np.int32]) -> dict[int, float]:
     """For each n the ratio of its column; an n that is not there has 0.
 
-    An n-gram is numbered by its first n-1 words, numbered before, and its last word: no hash, so no collision. Only
+    An n-gram has a number made of that of its first n-1 words and that of its last: no hash, so no collision. Only
     n-grams that occur again are looked at for the next n, since a longer one can repeat only where a shorter one does.
-    Numbers are given by first appearance, and what has an item for each word is int32, because a text can have a
-    hundred million words.
+    What has an item for each word is int32 where it can be: a text may have a hundred million words.
     """
     lengths = np.fromiter(map(len, distinct), np.int32, len(distinct))[numbers]
-    starts = np.arange(len(numbers), dtype=np.int32)
-    grams = numbers
+    starts, grams = np.arange(len(numbers), dtype=np.int32), numbers
     ratios = {}
     for n in range(2, max(DUPLICATE) + 1):
         inside = starts <= len(numbers) - n
         starts = starts[inside]
         keys = grams[inside].astype(np.int64) * len(distinct)
         keys += numbers[starts + (n - 1)]
-        grams = pa.array(keys).dictionary_encode().indices.to_numpy()
-        del keys
-        times = np.bincount(grams)
-        if len(times) == len(grams):
+        repeated = _repeated(keys)
+        if not len(repeated):
             break
-        firsts = np.flatnonzero(np.diff(np.maximum.accumulate(grams), prepend=-1))
-        if n in TOP:
-            best = _most_frequent(times, starts[firsts], n, lengths)
-            ratios[n] = _covered(starts[grams == best], n, lengths)
-        if n in DUPLICATE:
-            ratios[n] = _covered(np.delete(starts, firsts), n, lengths)
-        again = times[grams] > 1
+        grams = np.minimum(np.searchsorted(repeated, keys), len(repeated) - 1).astype(np.int32)
+        again = repeated[grams] == keys
         starts, grams = starts[again], grams[again]
+        firsts = np.empty(len(repeated), np.int32)
+        firsts[grams[::-1]] = starts[::-1]  # backwards, so that the first start is what stays
+        if n in TOP:
+            ratios[n] = _covered(starts[grams == _most_frequent(np.bincount(grams), firsts, n, lengths)], n, lengths)
+        if n in DUPLICATE:
+            ratios[n] = _covered(starts[firsts[grams] != starts], n, lengths)
     return ratios
+
+
+def _repeated(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The keys that occur more than once, each once and in order."""
+    keys = np.sort(keys)
+    keys = keys[1:][keys[1:] == keys[:-1]]
+    return keys[np.diff(keys, prepend=-1) > 0]
 
 
 def _most_frequent(times: NDArray[np.int64], firsts: NDArray[np.int32], n: int, lengths: NDArray[np.int32]) -> int:
     """The n-gram that occurs most often; of several the one with most characters, then the earliest."""
     (best,) = np.nonzero(times == times.max())
     sizes = sum(lengths[firsts[best] + place] for place in range(n))
-    return int(best[np.argmax(sizes)])
+    best = best[sizes == np.max(sizes)]
+    return int(best[np.argmin(firsts[best])])
 
 
 def _covered(starts: NDArray[np.int32], n: int, lengths: NDArray[np.int32]) -> float:

@@ -32,6 +32,8 @@ _BOMS = (
     (b"\xfe\xff", "utf-16-be"),
 )
 _META_CHARSET = re.compile(rb"<meta[^>]{0,512}?charset\s{0,8}=\s{0,8}[\"']?\s{0,8}([\w:.-]{1,40})", re.IGNORECASE)
+#: Bytes that coded bodies have and text has not.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -125,7 +127,7 @@ def decode_body(body: bytes, codings: list[str], limit: int) -> bytes:
         try:
             body = _decode_one(body, coding, limit)
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
-            if coding in {"br", "deflate"} and b"\0" not in body[:256] and b"<" in body[:256]:
+            if not _CONTROL.search(body, 0, 1024):
                 return body
             raise Fault(f"Content-Encoding {coding}: the body is damaged: {error}") from None
     return body
@@ -189,7 +191,7 @@ def decode_text(data: bytes, declared: str | None = None, *, html: bool = False)
         if data.startswith(bom):
             return data[len(bom) :].decode(codec, "replace")
     stated = _charset(declared)
-    if stated is None or not stated.startswith(("iso-2022", "utf-16")):
+    if stated is None or not stated.startswith(("iso2022", "iso-2022", "utf-16")):
         try:
             return data.decode()
         except UnicodeDecodeError:

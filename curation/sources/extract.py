@@ -6,6 +6,7 @@ page, never time, so that a page is a row with `error` on every machine or on no
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def _main_text(page: str, tree: HTMLTree, engine: str) -> str:
         trafilatura = import_module("trafilatura")
     except ModuleNotFoundError:
         raise _not_installed(engine) from None
+    # It logs for each page what that page lacks: a hundred thousand lines about pages without text.
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     try:
         text = trafilatura.extract(page, favor_precision=True, include_comments=False)
     except MemoryError:

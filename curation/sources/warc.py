@@ -79,23 +79,26 @@ class _Bytes:
     def __init__(self, pieces: Iterator[bytes], position: int) -> None:
         self._pieces = pieces
         self._buffer = b""
+        self._at = 0  # what was taken of the buffer, which is cut only when it is filled: a cut copies it
         self.position = position
         self.fault: Fault | None = None
 
     def peek(self, size: int) -> bytes:
         """Up to `size` bytes from the front, fewer only at the end; nothing is taken."""
-        if len(self._buffer) < size:
-            parts, held = [self._buffer], len(self._buffer)
+        if (held := len(self._buffer) - self._at) < size:
+            parts = [self._buffer[self._at :]]
             while held < size and (piece := self._next()):
                 parts.append(piece)
                 held += len(piece)
-            self._buffer = b"".join(parts)
-        return self._buffer[:size]
+            self._buffer, self._at = b"".join(parts), 0
+        return self._buffer[self._at : self._at + size]
 
     def take(self, size: int) -> bytes:
         """As `peek`, but taken."""
         data = self.peek(size)
-        self._buffer = self._buffer[len(data) :]
+        self._at += len(data)
+        if self._at == len(self._buffer):
+            self._buffer, self._at = b"", 0
         self.position += len(data)
         return data
 
@@ -130,6 +133,10 @@ class _Bytes:
         else:
             self.take(len(data))
         return self.position - begin
+
+    def is_at_fault(self) -> bool:
+        """Whether all that could be read has been taken, and the stream ended where it should not."""
+        return self.fault is not None and not self._buffer
 
     def _next(self) -> bytes:
         try:
@@ -200,22 +207,22 @@ def _has_many_records(stream: BinaryIO) -> bool:
 def _read_plain(data: _Bytes, start: int, engine: str) -> Iterator[Record]:
     if data.skip(start) < start:
         return
+    told = False
     while data.skip_blank():
         offset = data.position
         try:
             head = _read_head(data)
             body = _Body(data, head)
             record = _record(head, body, engine)
-            got = body.finish()
+            if (got := body.finish()) < head.length:
+                record, told = _cut(head, got, data.fault), True
         except Fault as fault:
             data.skip_to_record()
-            yield Record(offset=offset, end=data.position, error=str(data.fault or fault))
-            continue
-        if got < head.length:
-            yield _cut(head, offset, data.position, got, data.fault)
-        elif record:
+            told = data.is_at_fault()
+            record = Record(offset=offset, end=offset, error=str(data.fault if told else fault))
+        if record:
             yield _placed(record, offset, data.position)
-    if data.fault:
+    if data.fault and not told:
         yield Record(offset=data.position, end=data.position, error=str(data.fault))
 
 
@@ -249,7 +256,7 @@ def _read_member(file: _File, offset: int, engine: str) -> tuple[Record | None, 
             body = _Body(data, head)
             record = _record(head, body, engine)
             if (got := body.finish()) < head.length:
-                record = _cut(head, offset, offset, got, data.fault)
+                record = _cut(head, got, data.fault)
             elif data.skip_blank():
                 record = _failed(head, f"followed by more in the same gzip member: {data.peek(16)!r}; not read")
         except Fault as fault:
@@ -523,10 +530,9 @@ def _failed(head: _Head, error: str) -> Record:
     return _row(head, meta=_meta(head, None), error=error)
 
 
-def _cut(head: _Head, offset: int, end: int, got: int, fault: Fault | None) -> Record:
+def _cut(head: _Head, got: int, fault: Fault | None) -> Record:
     where = f"ends in the middle of a record: {got:,} of {head.length:,} bytes"
-    record = _failed(head, f"{where} ({fault})" if fault and "ends in" not in str(fault) else where)
-    return _placed(record, offset, end)
+    return _failed(head, f"{where} ({fault})" if fault and "ends" not in str(fault) else where)
 
 
 def _placed(record: Record, offset: int, end: int) -> Record:
