@@ -157,7 +157,7 @@ def _no_number(_: str) -> None:
     """None for NaN and the infinities, which JSON does not know."""
 
 
-def clean(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any value of JSON, YAML or Arrow
+def clean(value: Any) -> Any:
     """`value` as JSON and UTF-8 can hold it: times in ISO 8601, bytes in hex, U+FFFD for lone surrogates.
 
     >>> clean({"on": date(2024, 2, 29), 1: [float("nan")]})
