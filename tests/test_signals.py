@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from fractions import Fraction
@@ -17,16 +18,18 @@ from hypothesis import strategies as st
 
 from curation.kernels import text as units
 from curation.schema import SPANS
-from curation.signals import SIGNALS, c4, fineweb, gopher_quality, gopher_repetition, length, signal_name, symbols
+from curation.signals import SIGNALS, c4, gopher_repetition, length, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
     from curation.signals import Signal
 
-HEURISTIC = (length, symbols, gopher_quality, gopher_repetition, c4, fineweb)
+#: The signals of curation/signals; those of classifiers/ have cases of their own form in tests/test_classifiers.py.
+HEURISTIC = tuple(module for module in SIGNALS if module.__name__.startswith("curation.signals."))
 CASES = Path(__file__).parent / "cases"
 PRESETS = Path(__file__).parent.parent / "curation" / "rules" / "presets"
-LEAST_CASES = 12
+PAGE = Path(__file__).parent.parent / "docs" / "signals.md"
+LEAST_CASES = 8
 
 TEXT = st.text(
     st.one_of(
@@ -117,6 +120,16 @@ def test_columns_and_types(module: Any) -> None:
             assert values.type == signal.COLUMNS[name], name
             assert len(values) == len(texts), name
             assert values.null_count == 0, name
+
+
+@pytest.mark.parametrize("module", HEURISTIC, ids=signal_name)
+def test_the_page_has_every_column(module: Any) -> None:
+    """docs/signals.md has a heading for each signal, and below it each column with its type, in order."""
+    sections = PAGE.read_text(encoding="utf-8").split("\n## ")
+    (section,) = [text for text in sections if text.startswith(f"{signal_name(module)}\n")]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section, re.MULTILINE)
+    types = {pa.int32(): "int32", pa.float32(): "float32", pa.bool_(): "bool", SPANS: "spans"}
+    assert rows == [(name, types[kind]) for name, kind in module.COLUMNS.items()]
 
 
 @pytest.mark.parametrize("module", SIGNALS, ids=signal_name)

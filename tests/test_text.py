@@ -24,6 +24,7 @@ TEXT = st.text(
 
 
 def category(character: str) -> str:
+    """The major general category."""
     return unicodedata.category(character)[0]
 
 
@@ -58,7 +59,7 @@ def slow_words(text: str) -> list[str]:
 
 
 def test_the_letters_and_numbers_of_re_are_those_of_unicode() -> None:
-    """`[^\\W_]` is L* and N*: what the words rest on."""
+    """What is a word character to `re`, and no underscore, is L* or N*: what the words rest on."""
     for point in range(sys.maxunicode + 1):
         character = chr(point)
         assert bool(units._LETTER_OR_NUMBER.match(character)) == (category(character) in "LN"), hex(point)
