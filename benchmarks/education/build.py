@@ -63,7 +63,8 @@ LIMITS = """
 - **Held-out figures depend on which few books and sites are held out**: with seeds 0, 1 and 2 the area under the ROC
   curve there was 0.90, 0.86 and 0.84, on unseen sources 0.92, 0.92 and 0.91.
 - **Tried and not kept:** word pairs (30,000 or 2,000,000 rows: 0.91 on unseen sources, where words alone have 0.92, and
-  a file three or more times as large), 15 and 30 rounds (0.90 and 0.89), 8 dimensions (0.915). These, and the three seeds, with words of three groups, not ten.
+  a file three or more times as large), 15 and 30 rounds (0.90 and 0.89), 8 dimensions (0.915).
+  These, and the three seeds, with words of three groups, not ten.
 """
 
 
