@@ -47,7 +47,7 @@ _MENTIONS = (
 )
 _CITATION = re.compile(r"\[[0-9]*\]|\[edit\]|\[citation needed\]")
 _QUOTATION_MARKS = ('"', "\u201c", "\u201d", "\u00bb", "\u300d", "\u300f")  # " “ ” » 」 』
-_LONG_TOKEN = re.compile(f"[^{re.escape(units.WHITE_SPACE)}]{{1001}}")
+_LONG = 1_000  # characters
 
 
 def measure(batch: Batch) -> dict[str, Any]:
@@ -56,10 +56,7 @@ def measure(batch: Batch) -> dict[str, Any]:
     for text in batch.texts:
         for raw, start, end in units.line_spans(text):
             line = _CITATION.sub("", raw).strip(units.WHITE_SPACE) if "[" in raw else raw
-            if _mentions(line):
-                paper_keeps = datatrove_keeps = False
-            else:
-                paper_keeps, datatrove_keeps = _paper_keeps(line), _datatrove_keeps(line)
+            paper_keeps, datatrove_keeps = _kept(line)
             sentences = len(units.sentences(line)) if paper_keeps or datatrove_keeps else 0
             paper.add(start, end, sentences if paper_keeps else None)
             datatrove.add(start, end, sentences if datatrove_keeps else None)
@@ -75,22 +72,21 @@ def measure(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _mentions(line: str) -> bool:
+def _kept(line: str) -> tuple[bool, bool]:
+    """Whether the line stays by the paper's rules, and whether by datatrove's."""
+    paper = units.ends_sentence(line) or line.endswith(_QUOTATION_MARKS)
+    datatrove = line.endswith((".", "?", "!", '"', "'")) and not line.endswith("...") and not _has_long_token(line)
+    if not (paper or datatrove):
+        return False, False
     folded = line.lower()
-    return any(phrase in folded for phrase in _MENTIONS)
+    if any(phrase in folded for phrase in _MENTIONS):
+        return False, False
+    words = len(units.words(line))
+    return paper and words >= 5, datatrove and words >= 3
 
 
-def _paper_keeps(line: str) -> bool:
-    return (units.ends_sentence(line) or line.endswith(_QUOTATION_MARKS)) and len(units.words(line)) >= 5
-
-
-def _datatrove_keeps(line: str) -> bool:
-    return (
-        line.endswith((".", "?", "!", '"', "'"))
-        and not line.endswith("...")
-        and len(units.words(line)) >= 3
-        and not _LONG_TOKEN.search(line)
-    )
+def _has_long_token(line: str) -> bool:
+    return len(line) > _LONG and any(len(token) > _LONG for token in units.tokens(line))
 
 
 class _Removed:
