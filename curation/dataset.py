@@ -160,7 +160,13 @@ class Dataset:
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise self._missing(part) from error
         with file:
-            yield file
+            try:
+                yield file
+            except (OSError, pa.ArrowException) as error:
+                path = self.storage.path(self.path(part))
+                raise StorageError(
+                    f"{path}: this part is damaged: {error}", remedy=f"remove it and run again: rm {path}"
+                ) from error
 
     def _missing(self, part: Part) -> StorageError:
         return StorageError(

@@ -306,8 +306,10 @@ def unknown(key: str, known: Any, what: str) -> str:
 
 def _model_at(place: list[Any]) -> type[BaseModel]:
     model: type[BaseModel] = Recipe
-    tables: dict[str, type[BaseModel]] = {"source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
-              "group": Group, "release": Release}  # fmt: skip
+    tables: dict[str, type[BaseModel]] = {
+        "source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
+        "group": Group, "release": Release,
+    }  # fmt: skip
     for step in place:
         model = tables.get(step, model)
     return model

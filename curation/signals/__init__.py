@@ -13,12 +13,14 @@ A module whose signal has settings defines `Settings` (a frozen pydantic model: 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from pydantic import ValidationError
 
 from classifiers import education, language
 from curation.errors import RecipeError
+from curation.schema import DOCUMENTS
 from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols
 
 if TYPE_CHECKING:
@@ -64,22 +66,12 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
     Raises `RecipeError` with every fault: an unknown signal, settings that are wrong, a column that two signals have.
     """
     from curation.dedup import signatures  # noqa: PLC0415  # it is a signal, and imports this package's Batch
-    from curation.recipe import faults_text, unknown  # noqa: PLC0415
+    from curation.recipe import faults_text  # noqa: PLC0415
 
     faults: list[str] = []
-    modules = {signal_name(module): module for module in SIGNALS}
-    for name, table in recipe.signals.items():
-        if "module" in table:
-            try:
-                modules[name] = importlib.import_module(table["module"])
-            except ImportError as error:
-                faults.append(f"signals.{name}.module: cannot import {table['module']!r}: {error}")
-        elif name not in modules:
-            faults.append(f"signals: {unknown(name, modules, 'signal')}")
     signals: dict[str, Signal] = {}
-    for name, module in modules.items():
-        table = dict(recipe.signals.get(name, {}))
-        table.pop("module", None)
+    for name, module in _modules(recipe, faults).items():
+        table = {key: value for key, value in recipe.signals.get(name, {}).items() if key != "module"}
         enabled = table.pop("enabled", True)
         if not isinstance(enabled, bool):
             faults.append(f"signals.{name}.enabled: expected true or false, got {enabled!r}")
@@ -88,19 +80,44 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
                 signals[name] = _loaded(name, module, table, recipe.base)
             except _Faults as error:
                 faults += error.faults
-    if "length" in modules and "length" not in signals:
-        faults.append("signals.length.enabled: expected true: the blend counts in its byte_count")
+        elif name == "length":
+            faults.append("signals.length.enabled: expected true: the blend counts in its byte_count")
     if recipe.dedup.enabled:
         signals["signature"] = signatures.load(recipe.dedup)
-    owners: dict[str, str] = {}
-    for name, signal in signals.items():
-        for column in signal.COLUMNS:
-            if column in owners:
-                faults.append(f"signals.{name}: its column {column!r} is also one of signals.{owners[column]}")
-            owners[column] = name
+    faults += _shared_columns(signals)
     if faults:
         raise RecipeError(faults_text(recipe.path, faults))
     return signals
+
+
+def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
+    """The faults of columns that two signals have, or that documents have already."""
+    owners = dict.fromkeys(DOCUMENTS.names, "documents")
+    faults = []
+    for name, signal in signals.items():
+        for column in signal.COLUMNS:
+            if column in owners:
+                faults.append(f"signals.{name}: its column {column!r} is also one of {owners[column]}")
+            owners[column] = f"signals.{name}"
+    return faults
+
+
+def _modules(recipe: Recipe, faults: list[str]) -> dict[str, ModuleType]:
+    """The project's signals and those that the recipe brings, by name."""
+    from curation.recipe import unknown  # noqa: PLC0415
+
+    modules = {signal_name(module): module for module in SIGNALS}
+    for name, table in recipe.signals.items():
+        if "module" in table:
+            if str(recipe.base) not in sys.path:  # so that it may lie beside the recipe
+                sys.path.append(str(recipe.base))
+            try:
+                modules[name] = importlib.import_module(table["module"])
+            except ImportError as error:
+                faults.append(f"signals.{name}.module: cannot import {table['module']!r}: {error}")
+        elif name not in modules:
+            faults.append(f"signals: {unknown(name, modules, 'signal')}")
+    return modules
 
 
 class _Faults(Exception):  # noqa: N818

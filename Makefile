@@ -1,0 +1,51 @@
+# The two commands of the README: `make demo` and `make test`. Each makes the environment first if there is none.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+# Real input for tests and benchmarks, where it lies beside the checkout.
+ifneq ($(wildcard ../shared/data/README.md),)
+export CURATE_DATA ?= $(abspath ../shared/data)
+endif
+export UV_PYTHON_DOWNLOADS = never
+
+.PHONY: demo test check docs clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.run  ## Run the main job on the sample, offline.
+	$(BIN)/curate run recipes/quickstart.toml
+
+test: $(VENV)/.dev  ## Pass the tests.
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## Lint, types, and whether the generated pages are current.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m cogapp --check docs/*.md README.md
+
+docs: $(VENV)/.dev  ## Write the generated parts of the documentation again.
+	$(BIN)/python -m cogapp -r docs/*.md README.md
+
+clean:  ## Remove the environment, and what the demo made.
+	rm -rf $(VENV) recipes/work recipes/releases
+
+# uv where it is found, else venv and pip; the stamp says that it is done for this pyproject.toml.
+$(VENV)/.run: pyproject.toml
+	$(call install,.)
+
+$(VENV)/.dev: pyproject.toml
+	$(call install,.[dev])
+	@touch $(VENV)/.run
+
+define install
+	@if command -v uv >/dev/null 2>&1; then \
+	  test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+	  uv pip install --quiet --python $(BIN)/python --editable '$(1)'; \
+	else \
+	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'; \
+	fi
+	@touch $@
+endef

@@ -1,0 +1,357 @@
+"""The promises of the design, each shown on whole runs over the sample."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from curation import pipeline, releases
+from curation.errors import RecipeError, RuleError, StorageError, WipeOutError
+from curation.recipe import load
+from curation.storage import Storage
+
+if TYPE_CHECKING:
+    from curation.engine import LocalEngine
+    from curation.run import Run
+
+VERSION = 'release.version="2026.01.01"'
+
+
+def run(recipe: Path, place: Path, engine: LocalEngine, *overrides: str, until: str | None = None) -> Run:
+    """One run of a recipe with WORK and TO in `place`."""
+    loaded = load(recipe, (f'release.to="{place / "to"}"', VERSION, *overrides), work=str(place / "work"))
+    return pipeline.run(loaded, engine, until=until)
+
+
+def release_bytes(place: Path, version: str = "2026.01.01") -> dict[str, str]:
+    """A hash of every shard, and of the manifest without `created_at`."""
+    (folder,) = (place / "to").glob(f"*/{version}")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["created_at"]
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "data").iterdir()}
+    return {**hashes, "manifest": hashlib.sha256(json.dumps(manifest).encode()).hexdigest()}
+
+
+def parts(place: Path, dataset: str) -> dict[str, tuple[int, int]]:
+    """Every part of a dataset with its inode and time: they change when it is written again."""
+    folder = place / "work" / dataset
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*.parquet")
+    }
+
+
+@pytest.fixture(scope="module")
+def done(sample: Path, engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the sample."""
+    place = tmp_path_factory.mktemp("done")
+    run(sample, place, engine)
+    return place
+
+
+def copy_of(done: Path, tmp_path: Path) -> Path:
+    """A finished run to work on, times kept."""
+    shutil.copytree(done, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_1_every_record_is_a_row_with_one_fate(done: Path, sample: Path) -> None:
+    """Records in the files = documents = errors + dropped + duplicates + kept, and each document has a verdict."""
+    (manifest,) = (done / "to").glob("*/*/manifest.json")
+    sources = {source["name"]: source for source in json.loads(manifest.read_text())["sources"]}
+    folder = sample.parent / "sample"
+    lines = [line for line in (folder / "textbook.jsonl").read_text().splitlines() if line.strip()]
+    web = gzip.decompress((folder / "web.warc.gz").read_bytes())
+    records = sum(web.count(b"WARC-Type: " + kind) for kind in (b"response", b"resource", b"conversion", b"revisit"))
+    counted = {"textbook": len(lines), "handbook": len(list((folder / "handbook").glob("*.md"))), "web": records}
+    assert {name: source["documents"] for name, source in sources.items()} == counted
+    for source in sources.values():
+        fates = [source[key] for key in ("errors", "dropped", "duplicates", "kept")]
+        assert sum(fates) == source["documents"]
+        assert all(source["rules"].values())
+    verdicts = duckdb.sql(f"SELECT * FROM '{done}/work/verdicts/*/*.parquet'").to_arrow_table().to_pylist()
+    assert len(verdicts) == sum(counted.values())
+    for verdict in verdicts:
+        assert verdict["keep"] == (not verdict["reasons"] and verdict["duplicate_of"] is None)
+
+
+def test_2_a_changed_rule_reads_no_text_before_publish(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
+    """With every byte of the text columns overwritten, another rule is judged and blended all the same."""
+    place = copy_of(done, tmp_path)
+    for path in (place / "work" / "documents").rglob("*.parquet"):
+        metadata = pq.read_metadata(path)
+        data = bytearray(path.read_bytes())
+        for group in range(metadata.num_row_groups):
+            for index in range(metadata.num_columns):
+                column = metadata.row_group(group).column(index)
+                if column.path_in_schema == "text":
+                    start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
+                    data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+        path.write_bytes(data)
+    changed = "rules.low_value=\"source = 'web' and education_score < 2\""
+    state = run(sample, place, engine, changed, until="report")
+    fresh = run(sample, tmp_path / "fresh", engine, changed, until="report")
+    assert state.figures["judge"] == fresh.figures["judge"]
+    assert state.figures["blend"] == fresh.figures["blend"]
+    with pytest.raises(StorageError, match="this part is damaged"):
+        run(sample, place, engine, changed, 'release.version="2026.01.02"')
+
+
+def test_3_a_second_run_makes_nothing(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """No part is written again and no release is published when nothing has changed."""
+    place = copy_of(done, tmp_path)
+    names = ("documents", "signals", "pairs", "hits", "verdicts", "groups", "blend")
+    before = {name: parts(place, name) for name in names}
+    state = run(sample, place, engine)
+    assert {name: parts(place, name) for name in names} == before
+    assert all(before.values())
+    assert state.figures["publish"]["published"] is False
+    assert state.figures["pull"]["inputs_read"] == 0
+    assert state.figures["measure"]["parts"] == 0
+
+
+def test_3_a_missing_torn_or_foreign_part_is_made_again(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
+    """Only the parts that are gone, cut short or made from something else are made again, and the release is the same."""
+    place = copy_of(done, tmp_path)
+    files = sorted((place / "work" / "signals" / "c4").rglob("*.parquet"))
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    documents = sorted((place / "work" / "documents" / "textbook").iterdir())
+    documents[0].unlink()
+    (place / "work" / "inputs.json").unlink()
+    before = parts(place, "signals")
+    shutil.rmtree(place / "to")
+    run(sample, place, engine)
+    after = parts(place, "signals")
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {str(path.relative_to(place / "work" / "signals")) for path in files[:2]}
+    assert release_bytes(place) == release_bytes(done)
+
+
+def test_4_one_more_input_leaves_the_others_alone(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """A second WARC adds its parts; documents and signals of the first, and of the other sources, are not touched."""
+    folder = tmp_path / "textbook"
+    shutil.copytree(sample.parent, folder, ignore=shutil.ignore_patterns("work", "releases"))
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("sample/web.warc.gz", "sample/*.warc.gz"))
+    run(recipe, tmp_path, engine, until="measure")
+    before = {name: parts(tmp_path, name) for name in ("documents", "signals")}
+    shutil.copy(folder / "sample" / "web.warc.gz", folder / "sample" / "tomorrow.warc.gz")
+    (folder / "sample" / "handbook" / "new.md").write_text("# New\n\nOne more page of the handbook.\n")
+    state = run(recipe, tmp_path, engine, until="measure")
+    after = {name: parts(tmp_path, name) for name in ("documents", "signals")}
+    for name in before:
+        assert {part for part in before[name] if after[name][part] != before[name][part]} <= {
+            part for part in after[name] if "/files-" in part or part.startswith("files-")
+        }
+        assert any("tomorrow" in part for part in after[name])
+    assert state.figures["measure"]["parts"] == 2
+    (folder / "sample" / "tomorrow.warc.gz").unlink()
+    run(recipe, tmp_path, engine, until="measure")
+    assert not any("tomorrow" in part for part in (*parts(tmp_path, "documents"), *parts(tmp_path, "signals")))
+
+
+def test_4_a_large_input_is_cut_and_resumed(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """An input of more text than a part holds is several parts; with the last ones gone, reading goes on after the rest."""
+    folder = tmp_path / "textbook"
+    (folder / "sample").mkdir(parents=True)
+    shutil.copy(sample, folder / "recipe.toml")
+    shutil.copytree(sample.parent / "sample" / "handbook", folder / "sample" / "handbook")
+    shutil.copy(sample.parent / "sample" / "web.warc.gz", folder / "sample")
+    with (folder / "sample" / "textbook.jsonl").open("w") as stream:
+        for number in range(30):
+            stream.write(json.dumps({"text": f"{number} " + "word " * 2_000_000}) + "\n")
+    run(folder / "recipe.toml", tmp_path, engine, until="pull")
+    names = sorted((tmp_path / "work" / "documents" / "textbook").iterdir())
+    assert [path.name.rsplit(".", 2)[1] for path in names] == ["00000", "00001", "00002"]
+    rows = [pq.read_metadata(path).num_rows for path in names]
+    assert sum(rows) == 30
+    before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in names]
+    first = names[0].stat().st_mtime_ns
+    for path in names[1:]:
+        path.unlink()
+    run(folder / "recipe.toml", tmp_path, engine, until="pull")
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in names] == before
+    assert names[0].stat().st_mtime_ns == first
+
+
+def test_5_the_same_bytes_whatever_the_workers(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
+    """One worker in another process and another folder publishes the same shards and manifest."""
+    curate(sample, tmp_path, "--workers", "1")
+    assert release_bytes(tmp_path) == release_bytes(done)
+    run(sample, tmp_path / "two", engine)
+    assert release_bytes(tmp_path / "two") == release_bytes(done)
+
+
+def test_5_the_seed_changes_the_order(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """Another seed gives another sample and order, so the sameness above is no accident."""
+    run(sample, tmp_path, engine, "seed=1")
+    assert release_bytes(tmp_path) != release_bytes(done)
+
+
+STAGES = [stage.__name__ for stage in pipeline.STAGES]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(stage: str, done: Path, sample: Path, tmp_path: Path) -> None:
+    """`kill -9` in the middle of a stage leaves no release to see; the rerun ends with the same bytes."""
+    before = STAGES[: STAGES.index(stage)]
+    if before:
+        curate(sample, tmp_path, "--until", before[-1])
+    started = time.monotonic()
+    process = start(sample, tmp_path)
+    watched = {"compare": "candidates", "publish": "shuffle", "judge": "hits", "blend": "groups", "report": "report.html"}
+    target = tmp_path / "work" / watched.get(stage, {"pull": "documents", "measure": "signals"}.get(stage, ""))
+    while process.poll() is None and not target.exists() and time.monotonic() - started < 60:
+        time.sleep(0.002)
+    time.sleep(random.Random(stage).uniform(0, 0.05))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    pointer = list((tmp_path / "to").glob("*/latest.json"))
+    if pointer:  # it was quicker than the kill
+        assert releases.verify(releases.find(Storage.at(str(tmp_path / "to")), None)) == []
+    curate(sample, tmp_path)
+    assert release_bytes(tmp_path) == release_bytes(done)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_6_a_rule_that_is_null_stops_the_run(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """The message names the rule, the document, the column that is null, and a remedy."""
+    with pytest.raises(RuleError, match=r"rules\.too_old: no answer for document [0-9a-f]{32}.*created_at is null") as caught:
+        run(sample, tmp_path, engine, "rules.too_old=\"created_at < timestamp '2000-01-01'\"", until="judge")
+    assert "coalesce(created_at" in (caught.value.remedy or "")
+
+
+def test_6_a_rule_over_a_missing_column_stops_before_the_first_byte(
+    sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
+    """Nothing is written, and the message names the nearest column."""
+    with pytest.raises(RecipeError, match="there is no column 'word_cout'; nearest are word_count"):
+        run(sample, tmp_path, engine, 'rules.short="word_cout < 5"')
+    assert not (tmp_path / "work").exists()
+
+
+def test_6_rules_that_hit_nothing_or_nearly_all_are_said(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """Both stand in the warnings and in the report."""
+    state = run(sample, tmp_path, engine, 'rules.never="word_count > 1000000"', 'rules.always="word_count >= 0"')
+    said = " ".join(state.warnings)
+    assert "rule always hit 60 of 62 documents" in said
+    assert "hit nothing: " in said
+    assert "never" in said
+    report = (tmp_path / "work" / "report.html").read_text()
+    assert "rule always hit 60 of 62 documents" in report
+
+
+def test_7_every_duplicate_names_a_kept_document_it_was_verified_similar_to(done: Path) -> None:
+    """The survivor is kept, and the pair stands among the verified ones, directly or through equal texts."""
+    work = done / "work"
+    connection = duckdb.connect()
+    verdicts = {
+        row[0]: row for row in connection.execute(
+            f"SELECT id, keep, duplicate_of, similarity FROM '{work}/verdicts/*/*.parquet'").fetchall()
+    }  # fmt: skip
+    pairs = connection.execute(f"SELECT id_a, id_b, similarity, kind FROM '{work}/pairs/*/*.parquet'").fetchall()
+    first = {b: a for a, b, _, kind in pairs if kind == "exact"}
+    near = {frozenset((a, b)): similarity for a, b, similarity, kind in pairs if kind == "near"}
+    gone = [row for row in verdicts.values() if row[2]]
+    assert len(gone) == 8
+    for document, keep, survivor, similarity in gone:
+        assert not keep
+        assert verdicts[survivor][1]
+        groups = frozenset((first.get(document, document), first.get(survivor, survivor)))
+        assert similarity == (1.0 if len(groups) == 1 else near[groups])
+        assert similarity >= 0.75
+
+
+def test_7_a_wiped_out_source_stops_the_run(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """Until the recipe allows it, for that source or for all."""
+    with pytest.raises(WipeOutError, match="source web: 6 of the 27") as caught:
+        run(sample, tmp_path, engine, "dedup.max_loss=0.2")
+    assert "max_loss = 0.25 in [[source]] web" in (caught.value.remedy or "")
+    assert not (tmp_path / "to").exists()
+    run(sample, tmp_path, engine, "dedup.max_loss=0.2", "source.web.max_loss=0.25", until="judge")
+
+
+def test_8_a_release_is_never_changed(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """A changed recipe that asks for the same version is refused; without one it gets the next."""
+    place = copy_of(done, tmp_path)
+    before = release_bytes(place)
+    with pytest.raises(Exception, match=r"this version is taken, and a release is never changed"):
+        run(sample, place, engine, "seed=2")
+    assert release_bytes(place) == before
+    run(sample, place, engine, "seed=2", 'release.version="2026.01.02"')
+    manifest = json.loads((place / "to" / "quickstart" / "2026.01.02" / "manifest.json").read_text())
+    assert manifest["previous"] == "2026.01.01"
+    pointer = json.loads((place / "to" / "quickstart" / "latest.json").read_text())
+    assert pointer["version"] == "2026.01.02"
+    assert release_bytes(place) == before
+
+
+def test_9_text_stays_text(engine: LocalEngine, tmp_path: Path) -> None:
+    """Names, titles, URIs and text that look like SQL, HTML or paths are published as they came, and do nothing."""
+    hostile = "'; DROP TABLE documents; --\n<script>alert(1)</script> ../../etc/passwd {{ 7 * 7 }} $HOME \x00 \u202e"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rows = [{"text": f"{hostile} {n} " + "plain words " * n, "title": hostile, "uri": hostile, "license": hostile, hostile: hostile}
+            for n in range(20)]  # fmt: skip
+    (folder / "'; drop -- <b>.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('name = "hostile"\n[[source]]\nname = "a"\nkind = "jsonl"\npaths = ["in/*.jsonl"]\n[dedup]\nmax_loss = 1.0\n')
+    state = run(recipe, tmp_path, engine)
+    shard = pq.read_table(next((tmp_path / "to").rglob("*.parquet")))
+    kept = state.figures["judge"]["sources"]["a"]["kept"]
+    assert shard.num_rows == kept > 0
+    assert set(shard["title"].to_pylist()) == {hostile}
+    assert set(shard["text"].to_pylist()) <= {row["text"] for row in rows}
+    report = (tmp_path / "work" / "report.html").read_text()
+    assert "<script>alert" not in report
+
+
+def test_a_workspace_serves_one_recipe_and_one_run(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """Another recipe, and a second run at the same time, are told to use a folder of their own."""
+    place = copy_of(done, tmp_path)
+    with pytest.raises(StorageError, match="belongs to the recipe quickstart"):
+        run(sample, place, engine, 'name="other"')
+    with Storage.at(str(place / "work")).lock(), pytest.raises(StorageError, match="another run is using this folder"):
+        run(sample, place, engine)
+
+
+def command(recipe: Path, place: Path, *options: str) -> list[str]:
+    """`curate run` as a user types it."""
+    return [
+        sys.executable, "-m", "curation", "run", str(recipe), "--work", str(place / "work"),
+        "--set", f'release.to="{place / "to"}"', "--set", VERSION, *options,
+    ]  # fmt: skip
+
+
+def start(recipe: Path, place: Path, *options: str) -> subprocess.Popen[bytes]:
+    """A run in a process group of its own."""
+    return subprocess.Popen(command(recipe, place, *options), start_new_session=True,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+
+def curate(recipe: Path, place: Path, *options: str) -> Any:
+    """A run to its end, which must be a good one."""
+    done = subprocess.run(command(recipe, place, *options), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
