@@ -25,8 +25,9 @@ from curation.sources.record import MAX_HTML_BYTES
 VERSION = 1
 ENGINES = ("resiliparse", "trafilatura")
 
-#: `<` in a page; 500,000 nested tags took resiliparse 6 s and 800 MB. The largest of 1,386 real pages has 14,000.
-MAX_TAGS = 500_000
+#: `<` in a page, for each engine: with 500,000 resiliparse took at most 12 s and 800 MB, trafilatura minutes.
+#: The largest of 1,386 real pages has 14,000.
+MAX_TAGS = {"resiliparse": 500_000, "trafilatura": 100_000}
 #: Nesting of the parsed page; resiliparse climbs to the root from every node. No real page reached 64.
 MAX_DEPTH = 256
 #: Attributes of one tag; a parser compares each with all before it: 100,000 took more than 20 s.
@@ -70,12 +71,14 @@ def extract(html: bytes | str, engine: str, charset: str | None = None) -> Extra
     >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse")
     Extracted(text='It has leaves.\n\nIt has roots.', title='A tree')
     """
+    if engine not in ENGINES:
+        raise UsageError(f"extract.engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
     size = len(html)
     if size > MAX_HTML_BYTES:
         raise Fault(f"HTML of {size:,} bytes: over the limit of {MAX_HTML_BYTES:,}")
     page = utf8_safe(html) if isinstance(html, str) else decode_text(html, charset, html=True)
     page = page.replace("\0", "")
-    _check_source(page)
+    _check_source(page, MAX_TAGS[engine])
     tree = HTMLTree.parse(page)
     document = tree.document
     if document is not None and page.count("<") > MAX_DEPTH and document.query_selector(_DEEP) is not None:
@@ -111,8 +114,6 @@ def _main_text(page: str, tree: HTMLTree, engine: str) -> str:
             comments=False,
         )
         return utf8_safe(text).strip()
-    if engine != "trafilatura":
-        raise UsageError(f"extract.engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
     try:
         trafilatura = import_module("trafilatura")
     except ModuleNotFoundError:
@@ -132,11 +133,11 @@ def _not_installed(engine: str) -> UsageError:
     return UsageError(f"extract.engine: {engine} is not installed", remedy=f"pip install 'curate[{engine}]'")
 
 
-def _check_source(page: str) -> None:
+def _check_source(page: str, max_tags: int) -> None:
     """Raise Fault for a page that would cost a parser more than its size; runs in a small part of the parser's time."""
     tags = page.count("<")
-    if tags > MAX_TAGS:
-        raise Fault(f"HTML with {tags:,} tags: over the limit of {MAX_TAGS:,}")
+    if tags > max_tags:
+        raise Fault(f"HTML with {tags:,} tags: over the limit of {max_tags:,}")
     if _LONG_TAG.search(page) and _MANY_ATTRIBUTES.search(_SCRIPT.sub("", page)):
         raise Fault(f"HTML with more than {MAX_ATTRIBUTES:,} attributes in one tag: over the limit")
     if tags > _FEW_TAGS:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 VERSION = 1
 WHOLE_FILES = False
 
-#: A longer line is a row with `error` and is never held: its text would be over the limit, or nearly all escapes.
-MAX_LINE_BYTES = 2 * MAX_TEXT_BYTES
+#: A longer line is a row with `error`, and no more than this is held of it: its text would be over the limit, or the
+#: line mostly escapes and other fields. A line, its string and its values must fit a worker's 2 GiB together.
+MAX_LINE_BYTES = MAX_TEXT_BYTES * 3 // 2
 
 #: Document column -> the keys it is taken from where the recipe's `fields` names none, the first present.
 DEFAULT_FIELDS: dict[str, tuple[str, ...]] = {
@@ -71,10 +72,11 @@ def _lines(stream: BinaryIO, start: int) -> Iterator[tuple[int, bytes | None]]:
                 continue
             while (end := chunk.find(b"\n", at)) >= 0:
                 held += end - at
-                if number >= start:
-                    yield number, b"".join((*parts, chunk[at:end])) if held <= MAX_LINE_BYTES else None
-                number += 1
+                line = b"".join((*parts, chunk[at:end])) if held <= MAX_LINE_BYTES else None
                 held, parts, at = 0, [], end + 1
+                if number >= start:
+                    yield number, line
+                number += 1
             held += len(chunk) - at
             if held > MAX_LINE_BYTES or number < start:
                 parts = []
