@@ -1,0 +1,183 @@
+"""Who imports whom: one way only, as DESIGN.md says."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("curation", "classifiers", "flows")
+
+#: From the bottom up. A module imports from its own layer or from those below it, never from those above; inside a
+#: layer no two modules import each other. Longer names win: `curation.report` is above, `curation.errors` below.
+LAYERS = (
+    {  # know nothing of documents
+        "curation", "curation.errors", "curation.storage", "curation.kernels", "curation.schema", "curation.progress",
+        "curation.sample",
+    },
+    {"curation.dataset", "curation.endpoint", "curation.engine", "classifiers"},
+    {  # recipe.py names the kinds of sources and of rules, and these ask it how faults are worded
+        "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
+        "curation.report", "curation.recipe", "curation.releases",
+    },
+    {"curation.run"},  # what the stages share
+    {"curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.publish"},
+    {"curation.pipeline", "curation.explain", "curation.query"},  # the last two ask the stages where things lie
+    {"curation.cli", "curation.__main__"},
+    {"flows"},
+)  # fmt: skip
+
+#: What these may import of the project, whatever layer it is in; None: nothing at all.
+NARROW = {
+    "curation.errors": set(),
+    "curation.schema": set(),
+    "curation.kernels": {"curation.kernels"},
+    "curation.progress": set(),
+    "curation.storage": {"curation.errors"},
+    "classifiers": {
+        "classifiers", "curation.dataset", "curation.endpoint", "curation.kernels", "curation.schema",
+        "curation.errors",
+    },
+}  # fmt: skip
+
+#: Who alone may import a package.
+ONLY = {
+    "prefect": "flows",
+    "boto3": "curation.storage",
+    "botocore": "curation.storage",
+    "ray": "curation.engine",
+    "pebble": "curation.engine",
+    "multiprocessing": "curation.engine",
+    "fasttext": "classifiers",
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project by its dotted name."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def runtime(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield other
+                yield from runtime(other)
+            continue
+        yield node
+        yield from runtime(node)
+
+
+def imported(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules that a module imports when it runs, here or there in its functions; of others the whole name."""
+    found = set()
+    for node in runtime(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they lead"
+            assert node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else node.module)
+    return found
+
+
+MODULES = modules()
+IMPORTS = {name: imported(path, MODULES) for name, path in MODULES.items()}
+
+
+def ours(names: set[str]) -> set[str]:
+    """Those of the names that are this project's."""
+    return {name for name in names if name in MODULES}
+
+
+def within(name: str, place: str) -> bool:
+    """Whether a module is this one or lies in this package; the package `curation` is only itself."""
+    return name == place or (place != "curation" and name.startswith(f"{place}."))
+
+
+def layer_of(name: str) -> int:
+    """The layer of a module."""
+    (layer,) = [number for number, places in enumerate(LAYERS) if any(within(name, place) for place in places)]
+    return layer
+
+
+def test_the_project_is_seen() -> None:
+    """The tests below look at all the modules there are."""
+    assert len(MODULES) >= 50
+    assert "curation.dataset" in IMPORTS["curation.publish"]
+    assert "curation.recipe" in IMPORTS["curation.signals"]  # one made inside a function
+    assert "curation.recipe" not in IMPORTS["curation.sources"]  # one for typing only
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_its_layer_and_imports_downwards(name: str) -> None:
+    """No module imports from a layer above its own."""
+    above = {other for other in ours(IMPORTS[name]) if layer_of(other) > layer_of(name)}
+    assert not above
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """The modules can be put into an order in which each imports earlier ones alone."""
+    graph = {name: ours(imports) - {name} for name, imports in IMPORTS.items()}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("place", NARROW)
+def test_the_lowest_modules_stand_alone(place: str) -> None:
+    """The lowest modules, and classifiers/, import nothing of the project but what the design lists."""
+    for name, imports in IMPORTS.items():
+        if within(name, place):
+            assert {other for other in ours(imports) if not any(within(other, ok) for ok in NARROW[place])} == set()
+
+
+@pytest.mark.parametrize("package", ONLY)
+def test_each_heavy_package_has_one_place(package: str) -> None:
+    """Only flows/ imports prefect, only storage.py boto3, only engine.py processes, only classifiers/ fasttext."""
+    users = {name for name, imports in IMPORTS.items() if any(within(other, package) for other in imports)}
+    assert {name for name in users if not within(name, ONLY[package])} == set()
+
+
+def test_only_dataset_writes_parquet() -> None:
+    """No other module names what writes Parquet, in Arrow or in DuckDB."""
+    writers = {"ParquetWriter", "write_table", "write_to_dataset", "write_dataset", "to_parquet", "write_parquet"}
+    users = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in writers:
+                users.add(name)
+            if isinstance(node, ast.Constant) and "FORMAT PARQUET" in str(node.value).upper():
+                users.add(name)
+    assert users == {"curation.dataset"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`curate --help` loads click and the errors, so that it answers at once."""
+    code = (
+        "import sys; sys.argv = ['curate', '--help']\n"
+        "from curation.cli import cli\n"
+        "cli.main(standalone_mode=False)\n"
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    help_text, _, loaded = done.stdout.partition("LOADED")
+    assert "curate init my-textbook" in help_text
+    heavy = {"pyarrow", "duckdb", "numpy", "pydantic", "rich", "datasketch", "fasttext", "scipy", "jinja2", "pebble",
+             "prefect", "pandas", "xxhash", "yaml", "multiprocessing"}  # fmt: skip
+    assert heavy & set(loaded.split()) == set()
