@@ -31,7 +31,7 @@ def _bytes(value: object) -> int:
     """A size in bytes, written as a number or like "256MB" or "1.5 GiB"."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B?)", str(value).strip().upper())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?B?)", value.strip().upper()) if isinstance(value, str) else None
     if not found or found.group(2) not in _UNITS or float(found.group(1)) == 0:
         raise _wrong(value)
     return int(float(found.group(1)) * _UNITS[found.group(2)])
@@ -247,6 +247,8 @@ def load(path: str | Path, overrides: tuple[str, ...] = (), *, work: str | None 
         raise RecipeError(f"{path}: not UTF-8 text at byte {error.start}", remedy="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}", remedy="correct that line") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path}: not TOML that can be read: nested too deep", remedy="write it flat") from error
     for override in overrides:
         _apply(table, override)
     if work is not None:
@@ -256,11 +258,14 @@ def load(path: str | Path, overrides: tuple[str, ...] = (), *, work: str | None 
 
 def parse(table: dict[str, Any], path: Path) -> Recipe:
     """The recipe that a table from TOML holds; `RecipeError` with every fault if it is not one."""
+    faults = [f"recipe: {unknown('path', _known([]), 'key')}"] if "path" in table else []
     try:
-        return Recipe.model_validate({**table, "path": path.absolute()} if "path" not in table else table)
+        recipe = Recipe.model_validate({**table, "path": path.absolute()})
     except ValidationError as error:
-        faults = list(dict.fromkeys(_fault(fault, table) for fault in error.errors(include_url=False)))
-        raise RecipeError(faults_text(path, faults)) from None
+        faults += dict.fromkeys(_fault(fault, table) for fault in error.errors(include_url=False))
+    if faults:
+        raise RecipeError(faults_text(path, faults))
+    return recipe
 
 
 def faults_text(path: Path, faults: list[str]) -> str:
