@@ -15,10 +15,11 @@ import os
 import re
 import shutil
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from curation.errors import InputError, RecipeError, StorageError
 
@@ -87,7 +88,7 @@ class Storage:
         Raises `StorageError` when the disk is full or the folder cannot be written.
         """
         path = self.path(name)
-        temporary = f"{path}.{os.getpid()}{TEMPORARY}"
+        temporary = _temporary(path)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(temporary, "wb") as stream:
@@ -113,16 +114,17 @@ class Storage:
         Of several processes that try at the same time exactly one is told True.
         """
         path = self.path(name)
-        temporary = f"{path}.{os.getpid()}{TEMPORARY}"
+        temporary = _temporary(path)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(temporary, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
         except OSError as error:
             raise _failure("write", path, error) from error
         finally:
@@ -199,6 +201,11 @@ class Storage:
                         os.unlink(os.path.join(place, name))
 
 
+def _temporary(path: str) -> str:
+    """A name beside `path` that no other process or thread writes to."""
+    return f"{path}.{uuid.uuid4().hex[:16]}{TEMPORARY}"
+
+
 def _failure(action: str, path: str, error: OSError) -> StorageError:
     remedies = {
         errno.ENOSPC: "free some space, or give --work a folder on a larger disk, and run the same command again: "
@@ -232,9 +239,11 @@ class Input:
         try:
             return open(self.path, "rb")
         except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot be read: {os.strerror(error.errno or 0)}", remedy="check that it can be read"
-            ) from error
+            raise _unreadable(self.path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}", remedy="check that it can be read")
 
 
 def find_inputs(patterns: Iterable[str], base: str | Path) -> list[Input]:
@@ -253,7 +262,10 @@ def find_inputs(patterns: Iterable[str], base: str | Path) -> list[Input]:
             raise InputError(_nothing(pattern, path), remedy="correct `paths` of the source, or remove the entry")
         for match in matches:
             name = os.path.relpath(match, root).replace(os.sep, "/")
-            found[name] = Input(match, name, os.stat(match).st_size)
+            try:
+                found[name] = Input(match, name, os.stat(match).st_size)
+            except OSError as error:
+                raise _unreadable(match, error) from error
     return [found[name] for name in sorted(found)]
 
 
@@ -274,23 +286,29 @@ def _fixed_folder(pattern: str) -> str:
     >>> _fixed_folder("/data/web/*/a-*.warc.gz"), _fixed_folder("/data/notes.txt")
     ('/data/web', '/data')
     """
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return pattern if fixed == pattern and os.path.isdir(pattern) else os.path.dirname(fixed) or "/"
+    if os.path.exists(pattern):
+        return pattern if os.path.isdir(pattern) else os.path.dirname(pattern)
+    return os.path.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0]) or "/"
 
 
 def _matches(pattern: str) -> list[str]:
     if os.path.isdir(pattern):
         return _below(pattern)
-    matches = []
-    for match in glob.glob(pattern, recursive=True):
-        if os.path.isfile(match):
-            matches.append(match)
-        elif os.path.isdir(match) and not os.access(match, os.R_OK | os.X_OK):
-            raise InputError(f"{match}: the folder cannot be read", remedy="check its permissions")
-    folder = _fixed_folder(pattern)
-    if not matches and os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):
-        raise InputError(f"{folder}: the folder cannot be read", remedy="check its permissions")
-    return matches
+    if os.path.isfile(pattern):
+        return [pattern]
+    _refuse_shut(pattern)
+    matches = glob.glob(pattern, recursive=True)
+    return [match for match in matches if os.path.isfile(match) or not os.path.exists(match)]  # a broken link is named
+
+
+def _refuse_shut(pattern: str) -> None:
+    """Raise `InputError` for a folder that the pattern matches or leads through and that cannot be read."""
+    folder, top = pattern, os.path.dirname(_fixed_folder(pattern))
+    while folder not in (top, "/"):
+        for match in glob.iglob(folder, recursive=True):
+            if os.path.isdir(match) and not os.access(match, os.R_OK | os.X_OK):
+                raise InputError(f"{match}: the folder cannot be read", remedy="check its permissions")
+        folder = os.path.dirname(folder)
 
 
 def _below(folder: str) -> list[str]:
@@ -323,14 +341,17 @@ class HashIndex:
         self.storage = storage
         self.name = name
         try:
-            self.known = json.loads(storage.read(name) or b"{}")
-        except ValueError:
-            self.known = {}
+            known = json.loads(storage.read(name) or b"{}")
+        except (ValueError, RecursionError):
+            known = {}
+        self.known: dict[str, Any] = known if isinstance(known, dict) else {}
 
     def get(self, file: Input) -> str | None:
         """The remembered hash, None if the file is new or has changed."""
-        entry = self.known.get(file.path)
-        return entry["sha256"] if entry and entry["stat"] == list(_stat(file.path)) else None
+        match self.known.get(file.path):
+            case {"stat": stat, "sha256": str(digest)} if stat == list(_stat(file.path)):
+                return digest
+        return None
 
     def put(self, file: Input, sha256: str) -> None:
         """Remember a hash that was just made."""
