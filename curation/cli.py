@@ -177,7 +177,7 @@ def _aligned(rows: list[tuple[Any, ...]]) -> list[str]:
 def explain(recipe: Path, document: str, overrides: tuple[str, ...], work: str | None, as_json: bool) -> None:
     """Tell all that is known of a document of RECIPE's last run: origin, measures, rules, copies, shard.
 
-    Example: curate explain my-textbook/recipe.toml https://tides.example/how-tides-work
+    Example: curate explain my-textbook/recipe.toml https://harbour-guide.example/visitors/tides
     """
     from curation.explain import explain as explanations
     from curation.recipe import load

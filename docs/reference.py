@@ -1,0 +1,179 @@
+"""Markdown for the generated parts of these pages, taken from the code itself; cog calls it, see `make docs`."""  # noqa: INP001
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from classifiers import education
+from curation import recipe
+from curation.cli import cli
+from curation.dedup.signatures import Signatures, probability
+from curation.rules import presets
+from curation.signals import SIGNALS, signal_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+#: The tables of a recipe in the order of the page: heading, model, and what a key of it is called in messages.
+TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
+    ("The top", recipe.Recipe, ""),
+    ("[[source]]", recipe.Source, "source"),
+    ("[extract]", recipe.Extract, "extract"),
+    ("[signals.education]", education.Settings, "signals.education"),
+    ("[dedup]", recipe.Dedup, "dedup"),
+    ("[rules]", recipe.Rules, "rules"),
+    ("[edit]", recipe.Edit, "edit"),
+    ("[blend]", recipe.Blend, "blend"),
+    ("[[blend.group]]", recipe.Group, "blend.group"),
+    ("[release]", recipe.Release, "release"),
+)
+
+#: What each key does. What it expects and its default come from the code.
+ABOUT = {
+    "name": "the release is called NAME/VERSION",
+    "work": "the folder of everything that is measured on the way; left out, `work/NAME`. `--work` overrides it",
+    "seed": "of the sample that the blend takes and of the shuffle",
+    "source.name": "stands in the column `source`, for rules and groups to ask",
+    "source.kind": "how the files are read: [sources.md](sources.md)",
+    "source.paths": "files, folders, patterns (`*`, `**`) and $VARIABLES, relative to the recipe",
+    "source.license": "goes into the column `license`",
+    "source.fields": "for jsonl and parquet: which key or column of the input a document column is taken from; "
+    "`text`, `uri`, `title`, `license` and `created_at` can be mapped",
+    "source.max_loss": "how much of this source deduplication may remove; left out, `dedup.max_loss`",
+    "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
+    "signals.education.model": "the model behind `education_score`; your own: [classifier.md](classifier.md)",
+    "dedup.enabled": "false: no signatures are measured and no copies looked for",
+    "dedup.similarity": "from this verified similarity on, one of two documents goes",
+    "dedup.verify": "what candidates are compared by: their signatures, or exactly, by their text",
+    "dedup.bands": "more bands find more pairs, and cost more",
+    "dedup.rows": "more rows find fewer pairs of low similarity; bands x rows is the length of a signature",
+    "dedup.ngram": "how many words in a row make a shingle, of which similarity is the shared part",
+    "dedup.prefer": "which of several copies stays: the first in this order; the id breaks ties",
+    "dedup.max_loss": "a source of which more than this share are copies of kept documents stops the run",
+    "rules.presets": "named sets of rules: [rules.md](rules.md#presets)",
+    "rules.alarm_share": "a rule that hits more than this share of the documents is warned about",
+    "rules.NAME": "a rule of your own; true = drop. `false` switches off the preset's rule of that name",
+    "edit.remove": "columns of spans that are cut out of what is published; see [signals.md](signals.md#c4)",
+    "edit.where": "only in documents for which this is true",
+    "blend.tokens": "the budget; left out, every kept document stands in the release once",
+    "blend.tokenizer": "bytes of UTF-8 that count as one token: an estimate, and named as one in the manifest",
+    "blend.rest": "what to do about kept documents in no group: stop, or leave them out",
+    "blend.group": "the groups, in order; left out, one group `all` takes everything",
+    "blend.group.name": "stands in the column `group` of the release",
+    "blend.group.where": "which kept documents are in it; the first group that matches takes a document",
+    "blend.group.share": "of the budget; the shares add up to 1. Needed where `blend.tokens` is given",
+    "blend.group.max_copies": "how often a document may stand in the release where the group is short",
+    "release.to": "the folder for releases; NAME/VERSION is made in it",
+    "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
+    "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",
+    "release.columns": "measured columns that stand in the shards beside the text",
+}
+
+#: Tables that have a heading of their own.
+_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "blend.group"}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def recipe_keys() -> Iterator[tuple[str, str, str, str]]:
+    """Every key of a recipe: its path, what it expects, its default as TOML, and what it does."""
+    for _, model, prefix in TABLES:
+        for key, field in model.model_fields.items():
+            if field.exclude:
+                continue
+            path = f"{prefix}.{key}" if prefix else key
+            if path in _TABLES and path != "blend.group":
+                continue
+            path = "rules.NAME" if path == "rules.own" else path
+            yield path, field.description or "", _default(field), ABOUT[path]
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ([], {}):
+        return "-"
+    return f"`{json.dumps(value)}`"
+
+
+def recipe_reference() -> str:
+    """A table of keys for each table of the recipe."""
+    keys = list(recipe_keys())
+    pages = []
+    for heading, _, prefix in TABLES:
+        mine = [row for row in keys if row[0].rpartition(".")[0] == prefix]
+        lines = [f"## {heading}", "", "| key | expected | default | what it does |", "|---|---|---|---|"]
+        for path, expected, default, about in mine:
+            key = path.rpartition(".")[2]
+            lines.append(f"| `{key}` | {_cell(expected)} | {_cell(default)} | {_cell(about)} |")
+        pages.append("\n".join(lines))
+    return "\n\n".join(pages)
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command with its full name, groups before what is in them."""
+
+    def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        yield name, command
+        if isinstance(command, click.Group):
+            for sub in command.commands.values():
+                yield from walk(f"{name} {sub.name}", sub)
+
+    yield from walk("curate", cli)
+
+
+def commands_reference() -> str:
+    """The help of every command."""
+    pages = []
+    for name, command in commands():
+        context = click.Context(
+            command, info_name=name, terminal_width=100, max_content_width=100, help_option_names=["-h", "--help"]
+        )
+        pages.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```")
+    return "\n\n".join(pages)
+
+
+def presets_reference() -> str:
+    """Every preset with where it comes from and its rules."""
+    pages = []
+    for label, preset in presets().items():
+        lines = [f"### {label}", "", f"{preset.source}.", "", "| rule | drops where |", "|---|---|"]
+        lines += [f"| `{name}` | `{_cell(predicate)}` |" for name, predicate in preset.rules.items()]
+        pages.append("\n".join(lines))
+    return "\n\n".join(pages)
+
+
+def signals_reference() -> str:
+    """The signals in the order of measuring, with how many columns each has."""
+    lines = ["| signal | columns | what |", "|---|--:|---|"]
+    for module in SIGNALS:
+        loaded = module.load(module.Settings()) if hasattr(module, "Settings") else module
+        about = (module.__doc__ or "").strip().splitlines()[0]
+        lines.append(f"| `{signal_name(module)}` | {len(loaded.COLUMNS)} | {_cell(about)} |")
+    return "\n".join(lines)
+
+
+def signature_columns() -> str:
+    """The columns of the signal that comparing needs, with the default settings."""
+    settings = recipe.Dedup()
+    columns = Signatures(settings.ngram, settings.bands, settings.rows).COLUMNS
+    return f"`{next(iter(columns))}` … `{list(columns)[-1]}`"
+
+
+def probability_table() -> str:
+    """How likely a pair of a given similarity is found, for the default settings and some others."""
+    settings = ((14, 8), (20, 8), (32, 4), (9, 13))
+    lines = ["| similarity | " + " | ".join(f"{bands} x {rows}" for bands, rows in settings) + " |"]
+    lines.append("|--:|" + "--:|" * len(settings))
+    for percent in (30, 40, 50, 60, 70, 75, 80, 85, 90, 95):
+        chances = (probability(percent / 100, bands, rows) for bands, rows in settings)
+        lines.append(f"| {percent / 100:.2f} | " + " | ".join(f"{chance:.1%}" for chance in chances) + " |")
+    return "\n".join(lines)
