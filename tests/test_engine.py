@@ -1,0 +1,345 @@
+"""One function mapped over items by processes: results in order, errors with their item, no process left behind."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.engine import LocalEngine, chunks
+from curation.errors import InputError, WorkerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+
+#: What the workers run; in a module of its own so that they can import it.
+WORK = '''
+import os, signal, sys, time
+from pathlib import Path
+from curation.errors import InputError
+
+
+def shout(item):
+    time.sleep(0.02 * (item % 3))
+    return item * item
+
+
+def fail(item):
+    if item == 3:
+        raise InputError("three is wrong", remedy="take four")
+    return item
+
+
+def fail_oddly(item):
+    raise KeyError(item)
+
+
+def die_once(item):
+    """Killed the first time it is called for a path."""
+    path = Path(item)
+    if not path.exists():
+        path.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def die_then_fail(item):
+    die_once(item)
+    raise InputError("wrong")
+
+
+def die(item):
+    if item == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def leave(item):
+    os._exit(7)
+
+
+def sleep(item):
+    time.sleep(item)
+    return item
+
+
+def tell(item):
+    """Write this process's id and wait."""
+    Path(item, str(os.getpid())).write_text("")
+    time.sleep(60)
+
+
+def die_then_sleep(item):
+    """Killed the first time; then write its id and wait."""
+    path = Path(item, "died")
+    if not path.exists():
+        path.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    path.unlink()
+    tell(item)
+
+
+def large(item):
+    return b"x" * item
+
+
+def threads(item):
+    import pyarrow as pa
+    return pa.cpu_count(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the workers' module lies."""
+    folder = tmp_path_factory.mktemp("engine")
+    (folder / "engine_work.py").write_text(WORK)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def work(folder: Path) -> Any:
+    """The workers' module."""
+    return importlib.import_module("engine_work")
+
+
+@pytest.fixture(scope="module")
+def local(work: Any) -> Iterator[LocalEngine]:
+    """An engine whose workers find the module."""
+    with LocalEngine(2) as engine:
+        yield engine
+
+
+class Counted:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def start(self, label: str, total: int, unit: str) -> None:
+        """Remember."""
+        self.told.append((label, total, unit))
+
+    def advance(self, amount: int) -> None:
+        """Remember."""
+        self.told.append(amount)
+
+    def stop(self) -> None:
+        """Remember."""
+        self.told.append("stop")
+
+    def line(self, text: str) -> None:
+        """Nothing to remember."""
+
+
+def test_results_come_in_the_order_of_the_items(local: LocalEngine, work: Any) -> None:
+    """Whichever is done first."""
+    assert local.map(work.shout, range(40), label="squares") == [item * item for item in range(40)]
+
+
+def test_no_items_start_no_worker(work: Any) -> None:
+    """An empty map is an empty list, and costs nothing."""
+    with LocalEngine(2) as engine:
+        assert engine.map(work.shout, [], label="nothing") == []
+        assert engine._pool is None
+
+
+def test_large_results_come_back(local: LocalEngine, work: Any) -> None:
+    """More than a pipe holds."""
+    assert [len(data) for data in local.map(work.large, [3_000_000, 5], label="large")] == [3_000_000, 5]
+
+
+def test_workers_use_one_thread_and_leave_ctrl_c_to_the_parent(local: LocalEngine, work: Any) -> None:
+    """A worker is one core's work."""
+    assert local.map(work.threads, [0], label="threads") == [(1, True)]
+
+
+def test_an_error_comes_back_with_its_item(local: LocalEngine, work: Any) -> None:
+    """The error is the one that was raised, with its remedy, and a note that names the item; the engine goes on."""
+    with pytest.raises(InputError, match="three is wrong") as caught:
+        local.map(work.fail, range(5), label="count")
+    assert caught.value.remedy == "take four"
+    assert "while count was working on 3" in caught.value.__notes__
+    with pytest.raises(KeyError) as other:
+        local.map(work.fail_oddly, ["k"], label="odd")
+    assert "while odd was working on k" in other.value.__notes__
+    assert local.map(work.shout, [2], label="again") == [4]
+
+
+def test_progress_adds_up(work: Any, local: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said to be done is the whole in the end."""
+    progress = Counted()
+    monkeypatch.setattr(local, "progress", progress)
+    local.map(work.shout, [1, 2, 3], label="squares", sizes=[10, 20, 30], unit="B")
+    assert progress.told[0] == ("squares", 60, "B")
+    assert sorted(progress.told[1:-1]) == [10, 20, 30]
+    assert progress.told[-1] == "stop"
+    with pytest.raises(InputError):
+        local.map(work.fail, [3], label="count")
+    assert progress.told[-1] == "stop"
+
+
+def test_a_worker_killed_once_is_tried_again(local: LocalEngine, work: Any, tmp_path: Path) -> None:
+    """The memory killer took a worker: its item is done once more, the others are not lost."""
+    items = [str(tmp_path / name) for name in "abcd"]
+    for name in "bcd":
+        (tmp_path / name).write_text("")
+    assert local.map(work.die_once, items, label="files") == ["a", "b", "c", "d"]
+
+
+def test_an_error_of_the_second_try_names_its_item_too(local: LocalEngine, work: Any, tmp_path: Path) -> None:
+    """An error is told with its item whichever try raised it."""
+    item = str(tmp_path / "a")
+    with pytest.raises(InputError, match="wrong") as caught:
+        local.map(work.die_then_fail, [item], label="files")
+    assert caught.value.__notes__ == [f"while files was working on {item}"]
+
+
+def test_a_worker_killed_twice_names_its_item(local: LocalEngine, work: Any) -> None:
+    """The item on which workers die ends the run with one message."""
+    with pytest.raises(WorkerError, match=r"parts: the worker process died twice \(SIGKILL\) on bad") as caught:
+        local.map(work.die, ["a", "bad", "b"], label="parts")
+    assert caught.value.remedy
+    assert "--workers" in caught.value.remedy
+    with pytest.raises(WorkerError, match=r"died twice \(exit status 7\) on x"):
+        local.map(work.leave, ["x"], label="parts")
+    assert local.map(work.shout, [2], label="again") == [4]
+
+
+def test_an_item_that_does_not_come_back_is_named(work: Any) -> None:
+    """After the time limit and one more try."""
+    with LocalEngine(1, item_seconds=0.5) as engine:
+        began = time.monotonic()
+        with pytest.raises(WorkerError, match=r"naps: no answer within .* s, twice, on 30"):
+            engine.map(work.sleep, [0, 30], label="naps")
+        assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("seconds", [1, 0.25, 3600])
+def test_a_time_limit_is_told_as_it_is(seconds: float) -> None:
+    """The limit can be chosen."""
+    assert LocalEngine(1, item_seconds=seconds).item_seconds == seconds
+
+
+def test_workers_are_as_many_as_asked_or_as_cores() -> None:
+    """Left out, one for each core that this process may use."""
+    assert LocalEngine(3).workers == 3
+    assert LocalEngine().workers == len(os.sched_getaffinity(0))
+
+
+MAIN = """
+import sys
+from curation.engine import LocalEngine
+import engine_work
+if __name__ == "__main__":
+    try:
+        with LocalEngine(2) as engine:
+            engine.map(getattr(engine_work, sys.argv[2]), [sys.argv[1]] * int(sys.argv[3]), label="long")
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def started(
+    folder: Path, place: Path, function: str, items: int, workers: int
+) -> tuple[subprocess.Popen[str], set[int]]:
+    """A process that maps, and the ids of its workers, once they are all at it."""
+    (folder / "engine_main.py").write_text(MAIN)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"}
+    process = subprocess.Popen(
+        [sys.executable, folder / "engine_main.py", place, function, str(items)], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    ids: set[int] = set()
+    end = time.monotonic() + 30
+    while len(ids) < workers and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.05)
+        ids = {int(path.name) for path in place.iterdir() if path.name.isdigit()}
+    assert len(ids) == workers, process.communicate()
+    return process, ids
+
+
+def alive(ids: set[int]) -> set[int]:
+    """Those of the processes that still run."""
+    running = set()
+    for number in ids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                running.add(number)
+    return running
+
+
+def children(number: int) -> set[int]:
+    """Every process below this one."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == number:
+                found |= {int(path.parent.name), *children(int(path.parent.name))}
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see processes")
+@pytest.mark.parametrize(("function", "items", "workers"), [("tell", 5, 2), ("die_then_sleep", 1, 1)])
+def test_ctrl_c_ends_within_two_seconds(folder: Path, tmp_path: Path, function: str, items: int, workers: int) -> None:
+    """An interrupt ends the workers too, also when an item is being tried once more."""
+    process, ids = started(folder, tmp_path, function, items, workers)
+    ids |= children(process.pid)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    try:
+        out, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert time.monotonic() - began < 2
+    assert (out, err) == ("stopped\n", "")
+    while alive(ids) and time.monotonic() - began < 2:
+        time.sleep(0.05)
+    assert alive(ids) == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see processes")
+def test_workers_end_when_the_parent_is_killed(folder: Path, tmp_path: Path) -> None:
+    """Nobody is left to write into a workspace whose run was killed."""
+    process, ids = started(folder, tmp_path, "tell", 5, 2)
+    ids |= children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    began = time.monotonic()
+    while alive(ids) and time.monotonic() - began < 3:
+        time.sleep(0.05)
+    assert alive(ids) == set()
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    process.stderr.close()
+
+
+@given(
+    st.lists(st.integers(0, 50), max_size=40), st.integers(1, 100), st.integers(1, 9),
+)  # fmt: skip
+def test_chunks_are_runs_within_bounds(sizes: list[int], most: int, count: int) -> None:
+    """Every item once, in order; no run above the bounds but one of a large item; no two that fit in one."""
+    items = list(range(len(sizes)))
+    runs = chunks(items, sizes, most, count=count)
+    assert [item for run in runs for item in run] == items
+    for run in runs:
+        assert len(run) <= count
+        assert len(run) == 1 or sum(sizes[item] for item in run) <= most
+    for run, following in pairwise(runs):
+        assert len(run) == count or sum(sizes[item] for item in run) + sizes[following[0]] > most
