@@ -113,21 +113,27 @@ class LocalEngine:
         return self._pool
 
     def _once_more(self, function: Callable[[Item], Result], item: Item, label: str) -> Result:
-        with _pool(1) as pool:
-            try:
-                return pool.schedule(function, args=(item,), timeout=self.item_seconds).result()
-            except ProcessExpired as error:
-                how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
-                raise WorkerError(
-                    f"{label}: the worker process died twice ({how}) on {item}",
-                    remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
-                    "Otherwise look at that input: finished parts are kept",
-                ) from None
-            except TimeoutError:
-                raise WorkerError(
-                    f"{label}: no answer within {self.item_seconds:.0f} s, twice, on {item}",
-                    remedy="look at that input; finished parts are kept",
-                ) from None
+        pool = _pool(1)
+        try:
+            return pool.schedule(function, args=(item,), timeout=self.item_seconds).result()
+        except ProcessExpired as error:
+            how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
+            raise WorkerError(
+                f"{label}: the worker process died twice ({how}) on {item}",
+                remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
+                "Otherwise look at that input: finished parts are kept",
+            ) from None
+        except TimeoutError:
+            raise WorkerError(
+                f"{label}: no answer within {self.item_seconds:.0f} s, twice, on {item}",
+                remedy="look at that input; finished parts are kept",
+            ) from None
+        except Exception as error:
+            error.add_note(f"while {label} was working on {item}")
+            raise
+        finally:
+            pool.stop()  # type: ignore[no-untyped-call]  # at once, also when interrupted
+            pool.join()
 
 
 def _pool(workers: int) -> ProcessPool:
