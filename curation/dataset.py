@@ -82,12 +82,15 @@ class Dataset:
         """The part's footer; None where the part is absent, or torn by a machine that lost power."""
         try:
             metadata = pq.read_metadata(self.storage.path(self.path(part)))
-        except (FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):
+            keys = metadata.metadata or {}
+            notes = json.loads(keys.get(_NOTES, b"{}").decode())
+            return Footer(keys.get(_FINGERPRINT, b"").decode(), metadata.num_rows, notes)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ArrowInvalid is a ValueError
             return None
-        keys = metadata.metadata or {}
-        return Footer(
-            keys.get(_FINGERPRINT, b"").decode(), metadata.num_rows, json.loads(keys.get(_NOTES, b"{}").decode())
-        )
+        except OSError as error:
+            if error.errno is None:  # Thrift that cannot be read, says Arrow
+                return None
+            raise
 
     def is_made(self, part: Part, made_from: str) -> bool:
         """Whether the part is there and was made from just this."""
@@ -122,8 +125,11 @@ class Dataset:
         """A writer whose part appears, whole, when the block ends well."""
         with self.storage.writing(self.path(part)) as stream:
             writer = PartWriter(stream, self.schema)
-            yield writer
-            writer.close(made_from)
+            try:
+                yield writer
+                writer.close(made_from)
+            finally:
+                writer.abandon()
 
     def write(self, part: Part, table: pa.Table, made_from: str) -> None:
         """Write a whole part at once."""
@@ -189,6 +195,8 @@ class PartWriter:
     def write(self, table: pa.Table) -> None:
         """Append rows as row groups of at most `ROW_GROUP_ROWS`."""
         table = table.select(self.schema.names).cast(self.schema)
+        if table.num_rows == 0:  # it would be a row group, and a reader's batch
+            return
         self.groups += -(-table.num_rows // ROW_GROUP_ROWS)
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
 
@@ -198,6 +206,10 @@ class PartWriter:
             {_FINGERPRINT: made_from.encode(), _NOTES: json.dumps(self.notes, sort_keys=True).encode()}
         )
         self._writer.close()
+
+    def abandon(self) -> None:
+        """Leave the file as it is; else the writer would end it once the stream is closed, and complain."""
+        self._writer.is_open = False
 
 
 @dataclass(frozen=True)
