@@ -193,9 +193,7 @@ def test_4_a_large_input_is_cut_and_resumed(sample: Path, engine: LocalEngine, t
     assert names[0].stat().st_mtime_ns == first
 
 
-def test_5_the_same_bytes_whatever_the_workers(
-    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
-) -> None:
+def test_5_the_same_bytes_whatever_the_workers(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
     """One worker in another process and another folder publishes the same shards and manifest."""
     curate(sample, tmp_path, "--workers", "1")
     assert release_bytes(tmp_path) == release_bytes(done)
@@ -213,14 +211,22 @@ STAGES = [stage.__name__ for stage in pipeline.STAGES]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(stage: str, done: Path, sample: Path, tmp_path: Path) -> None:
+def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(
+    stage: str, done: Path, sample: Path, tmp_path: Path
+) -> None:
     """`kill -9` in the middle of a stage leaves no release to see; the rerun ends with the same bytes."""
     before = STAGES[: STAGES.index(stage)]
     if before:
         curate(sample, tmp_path, "--until", before[-1])
     started = time.monotonic()
     process = start(sample, tmp_path)
-    watched = {"compare": "candidates", "publish": "shuffle", "judge": "hits", "blend": "groups", "report": "report.html"}
+    watched = {
+        "compare": "candidates",
+        "publish": "shuffle",
+        "judge": "hits",
+        "blend": "groups",
+        "report": "report.html",
+    }
     target = tmp_path / "work" / watched.get(stage, {"pull": "documents", "measure": "signals"}.get(stage, ""))
     while process.poll() is None and not target.exists() and time.monotonic() - started < 60:
         time.sleep(0.002)
@@ -237,7 +243,9 @@ def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(stage: str, done: 
 
 def test_6_a_rule_that_is_null_stops_the_run(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
     """The message names the rule, the document, the column that is null, and a remedy."""
-    with pytest.raises(RuleError, match=r"rules\.too_old: no answer for document [0-9a-f]{32}.*created_at is null") as caught:
+    with pytest.raises(
+        RuleError, match=r"rules\.too_old: no answer for document [0-9a-f]{32}.*created_at is null"
+    ) as caught:
         run(sample, tmp_path, engine, "rules.too_old=\"created_at < timestamp '2000-01-01'\"", until="judge")
     assert "coalesce(created_at" in (caught.value.remedy or "")
 
@@ -316,7 +324,9 @@ def test_9_text_stays_text(engine: LocalEngine, tmp_path: Path) -> None:
             for n in range(20)]  # fmt: skip
     (folder / "'; drop -- <b>.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text('name = "hostile"\n[[source]]\nname = "a"\nkind = "jsonl"\npaths = ["in/*.jsonl"]\n[dedup]\nmax_loss = 1.0\n')
+    recipe.write_text(
+        'name = "hostile"\n[[source]]\nname = "a"\nkind = "jsonl"\npaths = ["in/*.jsonl"]\n[dedup]\nmax_loss = 1.0\n'
+    )
     state = run(recipe, tmp_path, engine)
     shard = pq.read_table(next((tmp_path / "to").rglob("*.parquet")))
     kept = state.figures["judge"]["sources"]["a"]["kept"]
@@ -327,7 +337,9 @@ def test_9_text_stays_text(engine: LocalEngine, tmp_path: Path) -> None:
     assert "<script>alert" not in report
 
 
-def test_a_workspace_serves_one_recipe_and_one_run(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+def test_a_workspace_serves_one_recipe_and_one_run(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
     """Another recipe, and a second run at the same time, are told to use a folder of their own."""
     place = copy_of(done, tmp_path)
     with pytest.raises(StorageError, match="belongs to the recipe quickstart"):

@@ -125,7 +125,9 @@ def test_every_shard_is_what_the_manifest_says(ran: tuple[Path, Run]) -> None:
         assert table["tokens"].to_pylist() == [-(-len(text.encode()) // 4) for text in table["text"].to_pylist()]
         assert path.stat().st_size == shard["bytes"]
     assert releases.verify(release) == []
-    copies = duckdb.sql(f"SELECT max(n) FROM (SELECT count(*) AS n FROM '{release.path}/data/*.parquet' GROUP BY id)").fetchall()
+    copies = duckdb.sql(
+        f"SELECT max(n) FROM (SELECT count(*) AS n FROM '{release.path}/data/*.parquet' GROUP BY id)"
+    ).fetchall()
     assert copies == [(4,)]
 
 
@@ -207,9 +209,11 @@ def test_near_duplicates_are_those_of_the_exact_computation(ran: tuple[Path, Run
     place, _ = ran
     with gzip.open(data / "textbooks" / "near-duplicate-pairs.jsonl.gz", "rt") as stream:
         rows = [json.loads(line) for line in stream]
-    documents = dict(duckdb.sql(f"""
+    documents = dict(
+        duckdb.sql(f"""
         SELECT meta->>'id', id FROM '{place}/work/documents/openstax/*.parquet'
-    """).fetchall())
+    """).fetchall()
+    )
     pairs = duckdb.sql(f"SELECT id_a, id_b, similarity, kind FROM '{place}/work/pairs/*/*.parquet'").fetchall()
     first = {b: a for a, b, _, kind in pairs if kind == "exact"}
     found = {frozenset((a, b)) for a, b, _, kind in pairs if kind == "near"}

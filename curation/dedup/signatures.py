@@ -1,7 +1,7 @@
 """MinHash signatures, and the hash that exact duplicates share; measured like any signal.
 
-The words are those of the whole project, of the text in Unicode form NFC, case-folded. A shingle is `ngram` words in
-a row; a document with fewer words is one shingle of them all; one without words has no signature and no near-duplicate.
+The words are those of the whole project, each in Unicode form NFC and case-folded. A shingle is `ngram` words in a
+row; a document with fewer words is one shingle of them all; one without words has no signature and no near-duplicate.
 The permutations are datasketch's `affine32`, whose `MinHash` makes the signatures.
 """
 
@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from curation.kernels import text as units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,23 +42,28 @@ def normalised(text: str) -> str:
     >>> normalised("The  Straße\n")
     'the strasse'
     """
-    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+    return " ".join(_folded(text).split())
 
 
-def shingles(text: str, ngram: int) -> npt.NDArray[np.uint64]:
-    """64-bit hashes of the word n-grams of a normalised text, in order, with repetitions.
+def _folded(text: str) -> str:
+    """NFC and case-folded."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
-    >>> len(shingles("a b c d e f", 5)), len(shingles("a b", 5)), len(shingles("--", 5))
-    (2, 1, 0)
+
+def shingles(distinct: list[str], numbers: npt.NDArray[np.int32], ngram: int) -> npt.NDArray[np.uint64]:
+    """64-bit hashes of the word n-grams of a text, in order, with repetitions, from its words as numbered.
+
+    >>> from curation.kernels import text as units
+    >>> [len(shingles(*units.numbered_words(text), 5)) for text in ("a b c d e f", "a b", "--")]
+    [2, 1, 0]
+    >>> one, other = (shingles(*units.numbered_words(text), 5) for text in ("Straße, NOW", "strasse now"))
+    >>> one == other
+    array([ True])
     """
-    known: dict[str, int] = {}
-    hashes = []
-    for word in units.words(text):
-        value = known.get(word)
-        if value is None:
-            value = known[word] = xxhash.xxh3_64_intdigest(word.encode())
-        hashes.append(value)
-    words = np.array(hashes, dtype=np.uint64)
+    hashes = np.fromiter((xxhash.xxh3_64_intdigest(_folded(word).encode()) for word in distinct), dtype=np.uint64)
+    words = hashes[numbers]
     width = min(ngram, len(words))
     if width == 0:
         return words
@@ -103,15 +107,14 @@ class Signatures:
         return values
 
     def measure(self, batch: Batch) -> dict[str, Any]:
-        """The columns for each row."""
+        """The columns for each row. Equal text hashes mean equal signatures, which are part of what is hashed."""
         text_hashes, signatures = [], []
         bands: list[list[int]] = [[] for _ in range(self.bands)]
-        for text in batch.texts:
-            plain = normalised(text)
-            text_hashes.append(hashlib.blake2b(plain.encode(), digest_size=16).hexdigest() if plain else "")
-            hashes = shingles(plain, self.ngram)
+        for text, (distinct, numbers) in zip(batch.texts, batch.numbered_words, strict=True):
+            hashes = shingles(distinct, numbers, self.ngram)
             signature = self.signature(hashes).tobytes() if len(hashes) else b""
             signatures.append(signature)
+            text_hashes.append(_text_hash(text, signature))
             width = self.rows * 4
             for band, column in enumerate(bands):
                 rows = signature[band * width : (band + 1) * width]
@@ -124,6 +127,11 @@ class Signatures:
                 for name, column in zip(band_columns(self.bands), bands, strict=True)
             },
         }
+
+
+def _text_hash(text: str, signature: bytes) -> str:
+    plain = normalised(text)
+    return hashlib.blake2b(plain.encode() + b"\0" + signature, digest_size=16).hexdigest() if plain else ""
 
 
 def band_columns(bands: int) -> list[str]:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.dataset import Dataset, connect
-from curation.dedup.signatures import normalised, shingles
+from curation.dedup.signatures import shingles
+from curation.kernels import text as units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def write_shingles(work: Workspace, part: Part, wanted: set[str], ngram: int, ma
         for rows in work.documents.batches(part, ["id", "text"]):
             chosen = rows.filter(pc.is_in(rows["id"], pa.array(sorted(wanted), pa.string())))
             sets = [
-                np.unique(shingles(normalised(text or ""), ngram)).astype("<u8").tobytes()
+                np.unique(shingles(*units.numbered_words(text or ""), ngram)).astype("<u8").tobytes()
                 for text in chosen["text"].to_pylist()
             ]
             writer.write(pa.table({"id": chosen["id"], "shingles": pa.array(sets, pa.binary())}))

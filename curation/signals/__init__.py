@@ -136,9 +136,9 @@ def _loaded(name: str, module: ModuleType, table: dict[str, Any], base: Path) ->
         try:
             signal = module.load(settings.model_validate(table, context={"base": base}))  # where relative paths start
         except ValidationError as error:
-            raise _Faults(*(
-                f"signals.{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-            )) from error
+            raise _Faults(
+                *(f"signals.{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            ) from error
     for attribute in ("VERSION", "COLUMNS", "measure"):
         if not hasattr(signal, attribute):
             raise _Faults(f"signals.{name}.module: {module.__name__} has no {attribute}; see docs/add-a-signal.md")
