@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from curation import pipeline
 from curation.engine import LocalEngine
+from curation.recipe import load
 from curation.sample import copy_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from curation.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +45,32 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample") / "textbook"
     copy_to(folder)
     return folder / "recipe.toml"
+
+
+#: Measures no more than lengths and signatures, so that a run over a few documents takes a second.
+_BARE = "".join(
+    f"[signals.{name}]\nenabled = false\n"
+    for name in ("symbols", "gopher_quality", "gopher_repetition", "c4", "fineweb", "language", "education")
+)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, engine: LocalEngine) -> Callable[..., Run]:
+    """A function that runs the stages over documents given as rows of JSONL, by source.
+
+    `tiny({"web": [{"text": "…"}]}, '[rules]short = "word_count < 5"', "seed=1", until="judge")`; of the signals only
+    the lengths are measured unless `bare` is False. WORK, TO and the inputs lie in `tmp_path` and are used again.
+    """
+
+    def run(
+        sources: dict[str, list[dict[str, Any]]], more: str = "", *overrides: str, bare: bool = True,
+        until: str | None = None,
+    ) -> Run:  # fmt: skip
+        text = 'name = "tiny"\n' + ("" if "[dedup]" in more else '[dedup]\nprefer = "word_count desc"\n')
+        for name, rows in sources.items():
+            (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            text += f'[[source]]\nname = "{name}"\nkind = "jsonl"\npaths = ["{name}.jsonl"]\n'
+        (tmp_path / "recipe.toml").write_text(f"{text}{_BARE if bare else ''}{more}\n")
+        return pipeline.run(load(tmp_path / "recipe.toml", overrides), engine, until=until)
+
+    return run

@@ -1,0 +1,416 @@
+"""Signatures are datasketch's, candidates come as their formula says, pairs are verified, and the best copy stays."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import random
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xxhash
+from datasketch import MinHash, MinHashLSH
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.compare import EXACT, pair_parts
+from curation.dedup import candidates, signatures
+from curation.dedup.signatures import Signatures, probability, shingles
+from curation.dedup.survivors import Copy, choose
+from curation.kernels import text as units
+from curation.signals.batch import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from curation.run import Run
+
+TEXTS = (
+    "The tide rises and falls twice a day because the moon pulls at the water of the sea.",
+    "Ein Satz über Straßen und Bäume, mit Umlauten; und noch einer, der etwas länger ist als der erste.",
+    "潮水每天涨落两次因为月亮吸引海水",
+    "น้ำขึ้นน้ำลงวันละสองครั้งเพราะดวงจันทร์",
+    "يرتفع المد وينخفض مرتين في اليوم بسبب جاذبية القمر للبحر",
+    "word " * 300,
+    " ".join(map(str, range(70_000))),  # more shingles than are held at once
+    "two words",
+)
+
+
+def measured(*texts: str | None, ngram: int = 5, bands: int = 14, rows: int = 8) -> dict[str, list[Any]]:
+    """What the signal gives for these texts."""
+    columns = Signatures(ngram, bands, rows).measure(Batch(pa.array(texts, pa.string())))
+    return {
+        name: list(values.to_pylist() if isinstance(values, pa.Array) else values) for name, values in columns.items()
+    }
+
+
+def hashes(text: str, ngram: int) -> list[int]:
+    """The hashes of the shingles of a text."""
+    return [int(value) for value in shingles(*units.numbered_words(text), ngram)]
+
+
+def sketch(signature: bytes) -> MinHash:
+    """Our signature as datasketch's."""
+    values = np.frombuffer(signature, "<u4")
+    return MinHash(len(values), seed=signatures.SEED, scheme="affine32", hashvalues=values.astype(np.uint32))
+
+
+def grams(text: str, ngram: int = 5) -> set[tuple[str, ...]]:
+    """The word n-grams of a text of plain lower-case words; of a shorter one all its words."""
+    words = text.split()
+    width = min(ngram, len(words))
+    return {tuple(words[start : start + width]) for start in range(len(words) - width + 1)} if words else set()
+
+
+def jaccard(a: str, b: str, ngram: int = 5) -> float:
+    """The Jaccard similarity of two such texts."""
+    first, second = grams(a, ngram), grams(b, ngram)
+    return len(first & second) / len(first | second)
+
+
+# signatures
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+@pytest.mark.parametrize(("ngram", "bands", "rows"), [(5, 14, 8), (1, 3, 4), (13, 64, 4)])
+def test_a_signature_is_datasketch_s(text: str, ngram: int, bands: int, rows: int) -> None:
+    """Bit for bit its MinHash with the scheme affine32 and seed 1, over the lower half of each shingle's hash."""
+    oracle = MinHash(bands * rows, seed=1, scheme="affine32", hashfunc=int)
+    oracle.update_batch({value % 2**32 for value in hashes(text, ngram)})
+    columns = measured(text, ngram=ngram, bands=bands, rows=rows)
+    assert columns["minhash"] == [np.asarray(oracle.hashvalues).astype("<u4").tobytes()]
+    assert len(columns) == 2 + bands
+
+
+def test_a_shingle_s_hash_is_a_polynomial_of_its_words() -> None:
+    """The definition, in Python's own integers."""
+    words = ["one", "two", "three", "four", "five", "six", "seven"]
+    expected = []
+    for start in range(3):
+        value = 0
+        for word in words[start : start + 5]:
+            value = (value * 0x9E3779B97F4A7C15 + xxhash.xxh3_64_intdigest(word.encode())) % 2**64
+        expected.append(value ^ value >> 32)
+    assert hashes(" ".join(words), 5) == expected
+    assert len(set(hashes("a b a c b a", 2))) == 4  # (a, b), (b, a), (a, c), (c, b): the order counts
+
+
+def test_datasketch_s_index_reads_our_signatures() -> None:
+    """Its LSH with our bands and rows finds for each document just those that share one of our band columns."""
+    random.seed(4)
+    texts = [words(200) for _ in range(30)]
+    texts += [changed(text, 0.01 * (number % 6)) for number, text in enumerate(texts)]
+    columns = measured(*texts)
+    index = MinHashLSH(num_perm=112, params=(14, 8))
+    for number, signature in enumerate(columns["minhash"]):
+        index.insert(number, sketch(signature))
+    found = 0
+    for number, signature in enumerate(columns["minhash"]):
+        ours = {
+            other for other in range(len(texts))
+            if any(columns[band][other] == columns[band][number] for band in signatures.band_columns(14))
+        }  # fmt: skip
+        assert set(index.query(sketch(signature))) == ours
+        found += len(ours) > 1
+    assert found >= 30
+
+
+def test_short_documents_are_one_shingle() -> None:
+    """Fewer words than the n-gram: alike when all words are."""
+    columns = measured("Two words.", "two WORDS!", "words two", "two", "")
+    assert columns["minhash"][0] == columns["minhash"][1] != columns["minhash"][2]
+    assert len({columns["text_hash"][row] for row in range(5)}) == 5
+    assert columns["minhash"][3]
+
+
+def test_without_words_there_is_no_signature_and_no_candidate() -> None:
+    """Punctuation, an error's null and an empty text share no band, but equal texts are exact copies."""
+    columns = measured("!!! ---", "…", None, "", "  ", "!!!  ---")
+    assert columns["minhash"] == [b""] * 6
+    assert all(columns[band] == [0] * 6 for band in signatures.band_columns(14))
+    assert columns["text_hash"][0] == columns["text_hash"][5] != columns["text_hash"][1]
+    assert columns["text_hash"][2:5] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("A  b\nc", "a b c", True), ("Straße", "STRASSE", True), ("é", "e\u0301", True), ("a\u00a0b", "a b", True),
+     ("a b", "ab", False), ("a.", "a", False), ("ﬁ", "fi", True), ("İ", "i", False)],
+)  # fmt: skip
+def test_what_exact_copies_have_in_common(one: str, other: str, same: bool) -> None:
+    """Case, white space and composed letters make no difference; all else does."""
+    first, second = measured(one, other)["text_hash"]
+    assert (first == second) is same
+
+
+@given(st.lists(st.text() | st.none(), min_size=1, max_size=6), st.integers(0, 6))
+@settings(max_examples=50, deadline=None)
+def test_any_text_has_its_columns_however_a_batch_is_cut(texts: list[str | None], cut: int) -> None:
+    """Never a null, never an error, the same alone as beside others."""
+    whole = measured(*texts, bands=2, rows=3)
+    first, second = measured(*texts[:cut], bands=2, rows=3), measured(*texts[cut:], bands=2, rows=3)
+    for name, values in whole.items():
+        assert None not in values
+        assert values == first[name] + second[name]
+
+
+# candidates and verifying
+
+
+def words(count: int) -> str:
+    """So many random words."""
+    return " ".join(f"w{random.randrange(5_000)}" for _ in range(count))  # noqa: S311
+
+
+def changed(text: str, share: float) -> str:
+    """The text with this share of its words replaced."""
+    return " ".join(f"n{random.randrange(10**9)}" if random.random() < share else word for word in text.split())  # noqa: S311
+
+
+def rows(*texts: str) -> list[dict[str, str]]:
+    """A record for each text, whose uri is its number."""
+    return [{"text": text, "uri": str(number)} for number, text in enumerate(texts)]
+
+
+def uris(run: Run) -> dict[str, int]:
+    """The number of each document by its id."""
+    tables = [run.work.documents.read(part, ["id", "uri"]) for part in run.parts]
+    return {row["id"]: int(row["uri"]) for table in tables for row in table.to_pylist()}
+
+
+def pairs(run: Run, kind: str) -> dict[tuple[int, int], float]:
+    """The pairs of this kind by their documents' numbers, with their similarity."""
+    number = uris(run)
+    found = {}
+    for part in pair_parts(run.work):
+        for row in run.work.pairs.read(part).to_pylist():
+            assert row["id_a"] < row["id_b"]
+            if row["kind"] == kind:
+                a, b = sorted((number[row["id_a"]], number[row["id_b"]]))
+                found[a, b] = row["similarity"]
+    return found
+
+
+def test_pairs_are_found_as_often_as_the_formula_says(tiny: Callable[..., Run]) -> None:
+    """Against every pair compared by brute force: none too many, similarities exact, as many as 14 x 8 should find."""
+    random.seed(1)
+    bases = [words(120) for _ in range(150)]
+    texts = bases + [changed(text, 0.002 * (number % 30)) for number, text in enumerate(bases)]
+    run = tiny(
+        {"s": rows(*texts)}, '[dedup]\nprefer = "word_count"\nverify = "exact"\nsimilarity = 0.6', until="compare"
+    )
+    exact, near = pairs(run, "exact"), pairs(run, "near")
+    alike = {pair: value for pair in itertools.combinations(range(len(texts)), 2)
+             if (value := jaccard(texts[pair[0]], texts[pair[1]])) >= 0.6}  # fmt: skip
+    assert set(exact) == {pair for pair in alike if texts[pair[0]] == texts[pair[1]]}
+    apart = {pair: value for pair, value in alike.items() if pair not in exact}
+    assert len(exact) >= 5
+    assert len(apart) >= 100
+    assert set(near) <= set(apart)
+    assert all(abs(near[pair] - apart[pair]) < 1e-6 for pair in near)
+    expected = sum(probability(value, 14, 8) for value in apart.values())
+    assert (
+        abs(len(near) - expected)
+        < 4 * sum(probability(value, 14, 8) * (1 - probability(value, 14, 8)) for value in apart.values()) ** 0.5 + 1
+    )
+    assert {pair for pair, value in apart.items() if value >= 0.9} <= set(near)
+
+
+def test_signatures_estimate_the_similarity(tiny: Callable[..., Run]) -> None:
+    """Verified by signature: the share of equal permutations, as datasketch has it, near the Jaccard similarity."""
+    random.seed(2)
+    bases = [words(300) for _ in range(20)]
+    texts = bases + [changed(text, 0.02) for text in bases]
+    run = tiny({"s": rows(*texts)}, until="compare")
+    near = pairs(run, "near")
+    assert len(near) > 10
+    minhashes = [sketch(signature) for signature in measured(*texts)["minhash"]]
+    for (a, b), similarity in near.items():
+        assert similarity >= 0.75
+        assert similarity == pytest.approx(minhashes[a].jaccard(minhashes[b]))
+        assert abs(similarity - jaccard(texts[a], texts[b])) < 0.2
+
+
+def test_short_texts_and_other_scripts_are_compared(tiny: Callable[..., Run]) -> None:
+    """Two words are near those two words otherwise written, and Chinese is near Chinese."""
+    chinese = "潮水每天涨落两次因为月亮吸引海水地球自转所以每天有两次高潮和两次低潮这就是潮汐的原因"
+    run = tiny(
+        {"s": rows("Two words.", "two words", "other words", chinese, f"{chinese}。", "!!!", "...")}, until="compare"
+    )
+    assert pairs(run, "near") == {(0, 1): 1.0, (3, 4): 1.0}
+    assert pairs(run, "exact") == {}
+
+
+def test_a_huge_bucket_is_not_compared_each_with_each(tiny: Callable[..., Run]) -> None:
+    """Two thousand documents of one signature: few comparisons each, and what was left out is counted."""
+    count = 2_000
+    text = " ".join(f"word{number}" for number in range(30))
+    began = time.monotonic()
+    run = tiny({"s": rows(*(f"{text}{'.' * number}" for number in range(count)))}, until="compare")
+    assert time.monotonic() - began < 20
+    figures = run.figures["compare"]
+    compared = count * candidates.NEIGHBOURS - candidates.NEIGHBOURS * (candidates.NEIGHBOURS + 1) // 2
+    assert figures["near"] == compared
+    assert figures["candidates"] == 14 * compared
+    assert figures["not_compared"] == 14 * (count * (count - 1) // 2 - compared)
+    assert figures["exact"] == 0
+
+
+def test_a_bucket_up_to_the_bound_is_compared_in_full(tiny: Callable[..., Run]) -> None:
+    """Nothing is left out where each can be compared with each."""
+    count = candidates.FULL_BUCKET
+    text = " ".join(f"word{number}" for number in range(30))
+    run = tiny({"s": rows(*(f"{text}{'.' * number}" for number in range(count)))}, until="compare")
+    assert run.figures["compare"]["near"] == count * (count - 1) // 2
+    assert run.figures["compare"]["not_compared"] == 0
+
+
+def test_pairs_are_the_same_however_they_were_found(tiny: Callable[..., Run]) -> None:
+    """A second run reads them; made again they are the same; other settings make them anew."""
+    random.seed(3)
+    base = words(100)
+    texts = [base, f"{base} end", base.upper(), changed(base, 0.5)]
+    run = tiny({"s": rows(*texts)}, until="compare")
+    before = (run.work.storage.read("pairs/exact/00000.parquet"), pairs(run, "near"))
+    assert (pairs(run, "exact"), set(pairs(run, "near"))) in (({(0, 2): 1.0}, {(0, 1)}), ({(0, 2): 1.0}, {(1, 2)}))
+    assert tiny({"s": rows(*texts)}, until="compare").figures["compare"]["exact"] == 1
+    run.work.storage.remove("pairs")
+    run = tiny({"s": rows(*texts)}, until="compare")
+    assert (run.work.storage.read("pairs/exact/00000.parquet"), pairs(run, "near")) == before
+    run = tiny({"s": rows(*texts)}, "", "dedup.similarity=1.0", until="compare")
+    assert pairs(run, "near") == {}
+    run = tiny({"s": rows(*texts)}, "", "dedup.enabled=false", until="judge")
+    assert pair_parts(run.work) == {}
+    assert run.figures["judge"]["sources"]["s"]["kept"] == 4
+
+
+@pytest.mark.data
+def test_copies_among_real_textbooks(tiny: Callable[..., Run], data: Path) -> None:
+    """Of the pairs of OpenStax modules that share 85 % of their 5-grams (computed exactly) none is missed."""
+    with gzip.open(data / "textbooks/near-duplicate-pairs.jsonl.gz", "rt") as lines:
+        known = [json.loads(line) for line in lines]
+    table = pq.read_table(data / "textbooks/openstax.parquet", columns=["id", "text"]).to_pydict()
+    text_of = dict(zip(table["id"], table["text"], strict=True))
+    names = sorted({pair[side] for pair in known for side in "ab"})
+    run = tiny({"s": rows(*(text_of[name] for name in names))}, until="compare")
+    number = {name: place for place, name in enumerate(names)}
+    exact, near = pairs(run, "exact"), pairs(run, "near")
+    group = {place: place for place in number.values()}
+    ids = {place: document for document, place in uris(run).items()}
+    for a, b in exact:
+        first, copy = sorted((a, b), key=ids.__getitem__)
+        group[copy] = first
+    wanted = [pair for pair in known if pair["jaccard5"] >= 0.85]
+    assert len(wanted) >= 100
+    missed = []
+    for pair in wanted:
+        a, b = sorted((group[number[pair["a"]]], group[number[pair["b"]]]))
+        if a != b and (a, b) not in near:
+            missed.append(pair)
+    assert len(missed) <= 0.01 * len(wanted), missed
+    assert not [pair for pair in missed if pair["exact"]]
+    alike = {tuple(sorted((number[pair["a"]], number[pair["b"]]))): pair["jaccard5"] for pair in known}
+    assert all(alike.get(pair, 0) > 0.5 for pair in near)
+
+
+# who stays
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> tuple[list[tuple[str, str]], list[tuple[str, str, float]], dict[str, int]]:
+    """Exact groups, verified pairs between their firsts, and a rank of the documents that passed the rules."""
+    count = draw(st.integers(1, 12))
+    names = [f"d{number:02d}" for number in range(count)]
+    group_of = [draw(st.integers(0, count - 1)) for _ in names]
+    members = defaultdict(list)
+    for name, group in zip(names, group_of, strict=True):
+        members[group].append(name)
+    firsts = sorted(group[0] for group in members.values())
+    exact = [(group[0], name) for group in members.values() for name in group[1:]]
+    possible = list(itertools.combinations(firsts, 2))
+    chosen = draw(st.lists(st.sampled_from(possible), unique=True)) if possible else []
+    near = [(a, b, draw(st.sampled_from([0.75, 0.8, 0.9, 1.0]))) for a, b in chosen]
+    passed = draw(st.lists(st.sampled_from(names), unique=True))
+    return exact, near, {name: place for place, name in enumerate(passed)}
+
+
+@settings(max_examples=500, deadline=None)
+@given(corpora(), st.randoms())
+def test_whoever_goes_has_a_verified_copy_that_stays(
+    corpus: tuple[list[tuple[str, str]], list[tuple[str, str, float]], dict[str, int]], chance: random.Random
+) -> None:
+    """Promise 7, and the rest of what `choose` says of itself, on any graph."""
+    exact, near, rank = corpus
+    gone = choose(exact, near, rank)
+    first = {name: name for name in rank} | {copy: group for group, copy in exact}
+    verified: dict[tuple[str, str], float] = {}
+    for a, b, similarity in near:
+        verified[a, b] = verified[b, a] = similarity
+
+    def similarity(one: str, other: str) -> float | None:
+        group, beside = first.get(one, one), first.get(other, other)
+        return 1.0 if group == beside else verified.get((group, beside))
+
+    kept = set(rank) - set(gone)
+    assert set(gone) <= set(rank), "what a rule dropped takes no part"
+    for name, copy in gone.items():
+        assert copy.of in kept
+        assert similarity(name, copy.of) == copy.similarity
+        if first.get(name, name) != first.get(copy.of, copy.of):
+            best = min(rank[other] for other in rank if first[other] == first[name])
+            better = [similarity(name, other) or 0 for other in kept if rank[other] < best]
+            assert copy.similarity == max(better)
+    for one, other in itertools.combinations(kept, 2):
+        assert similarity(one, other) is None, "two that were verified alike both stay"
+    for one in rank:  # of two that are alike and nothing else the better one stays
+        others = [other for other in rank if other != one and similarity(one, other) is not None]
+        if all(rank[one] < rank[other] for other in others):
+            assert one in kept
+    chance.shuffle(exact)
+    chance.shuffle(near)
+    names = list(rank)
+    chance.shuffle(names)
+    turned = [(b, a, value) if chance.random() < 0.5 else (a, b, value) for a, b, value in near]
+    assert choose(exact, turned, {name: rank[name] for name in names}) == gone
+
+
+def test_a_chain_of_copies_keeps_both_ends() -> None:
+    """C is like b, but b went for a: c stays, since nothing that stays is like it."""
+    assert choose([], [("a", "b", 0.8), ("b", "c", 0.8)], {"a": 0, "b": 1, "c": 2}) == {"b": Copy("a", 0.8)}
+    assert set(choose([], [("a", "b", 0.8), ("b", "c", 0.8)], {"b": 0, "a": 1, "c": 2})) == {"a", "c"}
+
+
+def test_the_more_similar_then_the_better_is_named() -> None:
+    """Of several kept copies."""
+    near = [("a", "z", 0.8), ("b", "z", 0.9), ("c", "z", 0.9)]
+    assert choose([], near, {"a": 0, "c": 1, "b": 2, "z": 3}) == {"z": Copy("c", 0.9)}
+
+
+def test_the_best_of_a_run_s_copies_stays(tiny: Callable[..., Run]) -> None:
+    """Of three versions of a text the longest that no rule hits stays, and the others name it."""
+    random.seed(5)
+    base = words(150)
+    texts = [base, f"{base} one more", f"{base} two more words DROP", words(150)]
+    run = tiny({"s": rows(*texts)}, '[rules]\nmarked = "word_count = 154"', until="judge")
+    number = uris(run)
+    verdicts = {number[row["id"]]: row for part in run.parts for row in run.work.verdicts.read(part).to_pylist()}
+    assert {place: row["keep"] for place, row in verdicts.items()} == {0: False, 1: True, 2: False, 3: True}
+    assert number[verdicts[0]["duplicate_of"]] == 1
+    assert 0.75 <= verdicts[0]["similarity"] < 1
+    assert (verdicts[2]["reasons"], verdicts[2]["duplicate_of"]) == (["marked"], None)
+    assert run.figures["judge"]["sources"]["s"] == {
+        "documents": 4, "errors": 0, "dropped": 1, "duplicates": 1, "kept": 2, "rules": {"marked": 1},
+    }  # fmt: skip
+
+
+def test_the_exact_pairs_come_last() -> None:
+    """The part of exact pairs is the sign that all pairs are there."""
+    assert str(EXACT) == "exact/00000"
