@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -364,11 +365,12 @@ def releases_verify(place: Path, which: str | None) -> None:
 
 def _release_place(place: Path) -> tuple[Any, str | None]:
     from curation.recipe import load
+    from curation.run import release_place
     from curation.storage import Storage
 
     if place.suffix == ".toml":
         recipe = load(place)
-        return Storage.at(recipe.release.to, recipe.base), recipe.name
+        return release_place(recipe), recipe.name
     if not place.is_dir():
         raise UsageError(f"{place}: there is no such folder", remedy="name a recipe, or the folder it publishes to")
     return Storage.at(str(place)), None
@@ -384,20 +386,34 @@ def _release(place: Path, which: str | None) -> Release:
 
 
 @cli.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @_JSON
-def signals(as_json: bool) -> None:
-    """List what is measured of every document: each signal with its columns.
+def signals(recipe: Path | None, as_json: bool) -> None:
+    """List what is measured of every document, with columns: all signals, or those of RECIPE and its own.
 
     Example: curate signals
     """
-    from curation.signals import SIGNALS, signal_name
+    from inspect import getdoc
 
+    from curation.signals import SIGNALS, bare, load_signals, signal_name
+
+    if recipe is None:
+        loaded = {signal_name(module): bare(module) for module in SIGNALS}
+    else:
+        from curation.recipe import load
+
+        loaded = load_signals(load(recipe))
     rows: list[dict[str, Any]] = []
-    for module in SIGNALS:
-        loaded = module.load(module.Settings()) if hasattr(module, "Settings") else module
-        about = (module.__doc__ or "").strip().splitlines()[0]
-        rows.append({"signal": signal_name(module), "version": str(loaded.VERSION), "about": about,
-                     "columns": {name: str(kind) for name, kind in loaded.COLUMNS.items()}})  # fmt: skip
+    for name, one in loaded.items():
+        module = one if isinstance(one, ModuleType) else sys.modules[type(one).__module__]
+        rows.append(
+            {
+                "signal": name,
+                "version": str(one.VERSION),
+                "about": (getdoc(module) or "-").splitlines()[0],
+                "columns": {column: str(kind) for column, kind in one.COLUMNS.items()},
+            }
+        )
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return

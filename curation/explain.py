@@ -14,8 +14,7 @@ from curation.dataset import connect
 from curation.errors import StorageError, UsageError
 from curation.judge import fate_of
 from curation.pull import parts_there
-from curation.run import workspace
-from curation.storage import Storage
+from curation.run import release_place, workspace
 
 if TYPE_CHECKING:
     from curation.dataset import Part, Workspace
@@ -157,8 +156,7 @@ def _copies(work: Workspace, parts: list[Part], document: str) -> list[dict[str,
 
 
 def _shards(recipe: Recipe, document: str) -> tuple[str | None, list[dict[str, Any]]]:
-    storage = Storage.at(recipe.release.to, recipe.base)
-    release = releases.latest(storage, recipe.name)
+    release = releases.latest(release_place(recipe), recipe.name)
     manifest = release.manifest() if release else None
     if release is None or manifest is None:
         return None, []

@@ -15,7 +15,7 @@ from curation.measure import measure
 from curation.publish import publish
 from curation.pull import pull
 from curation.report import report
-from curation.run import Run, last_run, workspace
+from curation.run import Run, last_run, release_place, workspace
 
 if TYPE_CHECKING:
     from curation.engine import LocalEngine
@@ -34,6 +34,7 @@ def run(recipe: Recipe, engine: LocalEngine, *, until: str | None = None) -> Run
         raise UsageError(f"--until {until}: there is no such stage", remedy=f"the stages are {', '.join(names)}")
     work, signals = workspace(recipe)
     rules.check(recipe, work)
+    release_place(recipe)
     state = Run(recipe, work, signals, engine, engine.progress)
     with work.storage.lock():
         _refuse_foreign(state)

@@ -23,13 +23,14 @@ from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect,
 from curation.errors import ReleaseError
 from curation.releases import Release, latest, order, releases
 from curation.report.card import card
-from curation.storage import Storage
+from curation.run import release_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from curation.recipe import Recipe
     from curation.run import Run
+    from curation.storage import Storage
 
 #: Raised when the same blend gives other shards.
 VERSION = 1
@@ -72,7 +73,7 @@ def publish(run: Run) -> dict[str, Any]:
 
     Raises `ReleaseError` when the version that the recipe asks for is taken by another release.
     """
-    storage = Storage.at(run.recipe.release.to, run.recipe.base)
+    storage = release_place(run.recipe)
     made_from = release_fingerprint(run)
     newest = latest(storage, run.recipe.name)
     if newest is not None and _is_same(newest, made_from, run.recipe.release.version):

@@ -69,6 +69,11 @@ def work_place(recipe: Recipe) -> Storage:
     return Storage.at(recipe.work or f"work/{recipe.name}", recipe.base)
 
 
+def release_place(recipe: Recipe) -> Storage:
+    """Where the recipe's releases go; `RecipeError` for a kind of storage that there is not."""
+    return Storage.at(recipe.release.to, recipe.base)
+
+
 def workspace(recipe: Recipe) -> tuple[Workspace, dict[str, Signal]]:
     """The recipe's datasets and signals; nothing is read or written yet.
 

@@ -212,6 +212,7 @@ def _failure(action: str, path: str, error: OSError) -> StorageError:
         "finished parts are kept",
         errno.EDQUOT: "free some of the quota and run the same command again: finished parts are kept",
         errno.EACCES: "check the permissions of that folder",
+        errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another place for --work",
         errno.EROFS: "choose a folder that can be written",
         errno.ENOENT: "check the path",
     }

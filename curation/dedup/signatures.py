@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

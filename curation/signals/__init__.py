@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from pydantic import ValidationError
@@ -25,7 +26,6 @@ from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, len
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
     from types import ModuleType
 
     import pyarrow as pa
@@ -118,6 +118,11 @@ def _modules(recipe: Recipe, faults: list[str]) -> dict[str, ModuleType]:
         elif name not in modules:
             faults.append(f"signals: {unknown(name, modules, 'signal')}")
     return modules
+
+
+def bare(module: ModuleType) -> Signal:
+    """A signal of the project with the settings it has where a recipe says nothing."""
+    return _loaded(signal_name(module), module, {}, Path())
 
 
 class _Faults(Exception):  # noqa: N818

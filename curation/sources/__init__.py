@@ -4,10 +4,10 @@ A source is a module with
 
 - `VERSION`: an integer, raised when the same bytes give other records;
 - `WHOLE_FILES`: True where a file is one document (small files share parts), False where it holds many;
-- `read(stream, name, start, source, extract) -> Iterator[Record]`: the records of one input from `start` on, in order.
+- `read(stream, name, start, source, extract) -> Iterator[Record]`: the records of an input from `start` on.
 
-`stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source` and
-`extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that stops
+`stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source`
+and `extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that stops
 too early. Nothing a record holds makes `read` raise.
 """
 
