@@ -221,7 +221,7 @@ def test_an_unreadable_folder_is_one_message(recipe: Path) -> None:
             "from curation import recipe, rules, sources\n"
             "from curation.cli import main\n"
             "rules.presets(), [sources.load(kind) for kind in sources.KINDS]\n"  # while they can be imported
-            "os.geteuid() or os.seteuid(65534)\n"  # nobody
+            "os.getuid() or os.setuid(65534)\n"  # nobody
             f"sys.argv = ['curate', 'run', '{folder}/textbook/recipe.toml']\n"
             "main()"
         )

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -25,6 +24,8 @@ from curation.recipe import load
 from curation.storage import Storage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from curation.engine import LocalEngine
     from curation.run import Run
 
@@ -129,7 +130,7 @@ def test_3_a_second_run_makes_nothing(done: Path, sample: Path, engine: LocalEng
 def test_3_a_missing_torn_or_foreign_part_is_made_again(
     done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
 ) -> None:
-    """Only the parts that are gone, cut short or made from something else are made again, and the release is the same."""
+    """Only the parts that are gone, cut short or made from something else are made again; the release is the same."""
     place = copy_of(done, tmp_path)
     files = sorted((place / "work" / "signals" / "c4").rglob("*.parquet"))
     files[0].unlink()
@@ -158,10 +159,9 @@ def test_4_one_more_input_leaves_the_others_alone(sample: Path, engine: LocalEng
     (folder / "sample" / "handbook" / "new.md").write_text("# New\n\nOne more page of the handbook.\n")
     state = run(recipe, tmp_path, engine, until="measure")
     after = {name: parts(tmp_path, name) for name in ("documents", "signals")}
-    for name in before:
-        assert {part for part in before[name] if after[name][part] != before[name][part]} <= {
-            part for part in after[name] if "/files-" in part or part.startswith("files-")
-        }
+    for name, parts_before in before.items():
+        changed = {part for part, when in parts_before.items() if after[name][part] != when}
+        assert all("files-" in part for part in changed)  # the bucket that the new page came into, if it was one
         assert any("tomorrow" in part for part in after[name])
     assert state.figures["measure"]["parts"] == 2
     (folder / "sample" / "tomorrow.warc.gz").unlink()
@@ -170,7 +170,7 @@ def test_4_one_more_input_leaves_the_others_alone(sample: Path, engine: LocalEng
 
 
 def test_4_a_large_input_is_cut_and_resumed(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
-    """An input of more text than a part holds is several parts; with the last ones gone, reading goes on after the rest."""
+    """An input of more text than a part holds is several parts; with the last ones gone, reading goes on from there."""
     folder = tmp_path / "textbook"
     (folder / "sample").mkdir(parents=True)
     shutil.copy(sample, folder / "recipe.toml")
@@ -230,7 +230,7 @@ def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(
     target = tmp_path / "work" / watched.get(stage, {"pull": "documents", "measure": "signals"}.get(stage, ""))
     while process.poll() is None and not target.exists() and time.monotonic() - started < 60:
         time.sleep(0.002)
-    time.sleep(random.Random(stage).uniform(0, 0.05))
+    time.sleep(random.Random(stage).uniform(0, 0.05))  # noqa: S311  # a moment, not a secret
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     pointer = list((tmp_path / "to").glob("*/latest.json"))
@@ -320,8 +320,8 @@ def test_9_text_stays_text(engine: LocalEngine, tmp_path: Path) -> None:
     hostile = "'; DROP TABLE documents; --\n<script>alert(1)</script> ../../etc/passwd {{ 7 * 7 }} $HOME \x00 \u202e"
     folder = tmp_path / "in"
     folder.mkdir()
-    rows = [{"text": f"{hostile} {n} " + "plain words " * n, "title": hostile, "uri": hostile, "license": hostile, hostile: hostile}
-            for n in range(20)]  # fmt: skip
+    said = dict.fromkeys(("title", "uri", "license", hostile), hostile)
+    rows = [{"text": f"{hostile} {number} " + "plain words " * number, **said} for number in range(20)]
     (folder / "'; drop -- <b>.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(

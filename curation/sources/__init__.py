@@ -7,8 +7,8 @@ A source is a module with
 - `read(stream, name, start, source, extract) -> Iterator[Record]`: the records of an input from `start` on.
 
 `stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source`
-and `extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that stops
-too early. Nothing a record holds makes `read` raise.
+and `extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that
+stops too early. Nothing a record holds makes `read` raise.
 """
 
 from __future__ import annotations
