@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -148,9 +149,7 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
 
 def workspace_id(storage: Storage) -> str:
     """What tells this workspace from others in claims: made at random once, kept in WORK."""
-    storage.create(
-        "workspace.id", hashlib.sha256(str(datetime.now(UTC).timestamp()).encode()).hexdigest()[:32].encode()
-    )
+    storage.create("workspace.id", uuid.uuid4().hex.encode())
     return (storage.read("workspace.id") or b"").decode()
 
 
