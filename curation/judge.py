@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 
 from curation import rules as ruling
@@ -99,12 +100,30 @@ def _rule_all(task: Rulings) -> None:
     for part, made_from in task.parts:
         rows = task.work.read(part, columns)
         connection.register("documents", rows)
-        judged = connection.sql(sql).to_arrow_table()
+        try:
+            judged = connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise _failed_rule(connection, task, part, error) from error
         connection.unregister("documents")
         if not judged["id"].combine_chunks().equals(rows["id"].combine_chunks()):
             raise RuleError(f"{part}: the rules returned other rows than they were given")
         _refuse_nulls(judged, task, part, rows)
         task.work.hits.write(part, judged.select(["id", "reasons"]), made_from)
+
+
+def _failed_rule(connection: duckdb.DuckDBPyConnection, task: Rulings, part: Part, error: duckdb.Error) -> RuleError:
+    """The message that names the rule that cannot be computed, found by trying each alone."""
+    place = "the rules"
+    for rule in task.rules:
+        try:
+            connection.execute(ruling.query((rule,), task.edits)).fetchall()
+        except duckdb.Error as its_own:
+            place, error = f"rules.{rule.name}", its_own
+            break
+    return RuleError(
+        f"{place}: cannot be computed for a document of {part.source}: {str(error).splitlines()[0]}",
+        remedy="for a cast that may fail write try_cast(… as …), which is null then, and coalesce what may be null",
+    )
 
 
 def _refuse_nulls(judged: pa.Table, task: Rulings, part: Part, rows: pa.Table) -> None:

@@ -31,6 +31,9 @@ EMPTY = "empty"
 EMPTY_AFTER_EDIT = "empty_after_edit"
 BUILT_IN = (UNREADABLE, EMPTY, EMPTY_AFTER_EDIT)
 
+#: The table that expressions are checked against.
+_CHECKED = "columns_of_documents"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -117,7 +120,7 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     rules = rules_of(recipe)
     faults = []
     connection = connect()
-    connection.register("documents", work.row.empty_table())
+    connection.register(_CHECKED, work.row.empty_table())
     for rule in rules:
         place = f"rules.{rule.name}" if rule.origin == "recipe" else f"rules.{rule.name} ({rule.origin})"
         faults += _fault(connection, work, place, rule.predicate)
@@ -200,12 +203,16 @@ def _empty_after(edits: Edits) -> str:
 def _fault(
     connection: duckdb.DuckDBPyConnection, work: Workspace, place: str, sql: str, *, order: bool = False
 ) -> list[str]:
-    """What is wrong with an expression, in at most one line; WHERE refuses what looks at more than one row."""
-    statement = f"SELECT id FROM documents ORDER BY {sql}" if order else f"SELECT id FROM documents WHERE ({sql})"
+    """What is wrong with an expression, in at most one line; WHERE refuses what looks at more than one row.
+
+    `documents` is but an alias here, so a subquery finds no table of that name.
+    """
+    rows = f"FROM {_CHECKED} AS documents"
+    statement = f"SELECT id {rows} ORDER BY {sql}" if order else f"SELECT id {rows} WHERE ({sql})"
     try:
         connection.execute(statement)
         if not order:
-            kind = connection.execute(f"SELECT ({sql}) AS answer FROM documents").description[0][1]
+            kind = connection.execute(f"SELECT ({sql}) AS answer {rows}").description[0][1]
             if str(kind) != "BOOLEAN":
                 return [f"{place}: expected a predicate that is true or false, got {str(kind).lower()} from {sql!r}"]
     except duckdb.Error as error:
