@@ -123,12 +123,16 @@ def test_a_rule_of_one_s_own_takes_a_preset_s_place() -> None:
     assert by_name["fineweb_too_few_terminal_lines"].origin == "fineweb@paper"
 
 
+SWITCHED = (
+    'rules.fineweb_short_line: false switches a preset\'s rule off, and unknown rule "fineweb_short_line"; '
+    'did you mean "fineweb_short_lines"?'
+)
+
+
 @pytest.mark.parametrize(
     ("table", "fault"),
     [
-        ('presets = ["fineweb"]\nfineweb_short_line = false',
-         "rules.fineweb_short_line: false switches a preset's rule off, and unknown rule \"fineweb_short_line\"; "
-          'did you mean "fineweb_short_lines"?'),
+        ('presets = ["fineweb"]\nfineweb_short_line = false', SWITCHED),
         ('presets = ["finweb"]', 'rules.presets[0]: unknown preset "finweb"; did you mean "fineweb@paper"?'),
         ('unreadable = "word_count < 3"', "rules.unreadable: the name is taken: every run has this reason"),
         ('empty = "word_count < 3"', "rules.empty: the name is taken: every run has this reason"),
