@@ -81,7 +81,7 @@ def publish(run: Run) -> dict[str, Any]:
         return {"published": False, "release": newest.path, "version": newest.version}
     release = _claim(run, storage, made_from, newest)
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
-        _point(release, data)
+        _point(release, data, newest)
         return _published(release, json.loads(data))
     shards = _shards(run, release, made_from)
     run.work.storage.remove("shuffle")
@@ -91,7 +91,7 @@ def publish(run: Run) -> dict[str, Any]:
     storage.write(f"{release.folder}/README.md", card(manifest).encode())
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     storage.write(f"{release.folder}/manifest.json", data)
-    _point(release, data)
+    _point(release, data, newest)
     return _published(release, manifest)
 
 
@@ -353,12 +353,15 @@ def _manifest(
     }
 
 
-def _point(release: Release, manifest: bytes) -> None:
-    """Move latest.json to this release, unless a newer one was published meanwhile."""
+def _point(release: Release, manifest: bytes, newest: Release | None) -> None:
+    """Move latest.json to this release, unless a newer one than it was published since `newest` was the latest."""
     name = f"{release.name}/latest.json"
     entry = {"version": release.version, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
     data = json.dumps(entry, sort_keys=True).encode()
     while True:
         there = release.storage.read(name)
+        now = latest(release.storage, release.name)
+        if now is not None and now != newest and order(now.version) > order(release.version):
+            return
         if release.storage.swap(name, data, there):
             return

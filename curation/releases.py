@@ -96,9 +96,10 @@ def find(storage: Storage, wanted: str | None) -> Release:
     if not name or name not in known:
         there = f"there are {', '.join(known)}" if known else "there is no release"
         raise ReleaseError(f"{storage}: {there}", remedy="name one of them, as NAME or NAME/VERSION")
-    release = Release(storage, name, version) if version else latest(storage, name)
+    versions = {one.version: one for one in releases(storage, name)}
+    release = versions.get(version) if version else latest(storage, name)
     if release is None or release.manifest() is None:
-        finished = [one.version for one in releases(storage, name) if one.manifest() is not None]
+        finished = [one.version for one in versions.values() if one.manifest() is not None]
         raise ReleaseError(
             f"{storage.path(name)}: no finished release {version or 'yet'}",
             remedy=f"there are {', '.join(finished)}" if finished else "publish one with `curate run`",
