@@ -140,6 +140,7 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
     for version in versions:
         release = Release(storage, name, version)
         if storage.create(f"{release.folder}/claim.json", json.dumps(mine, sort_keys=True).encode()):
+            storage.remove(f"{release.folder}/data")  # what a removal that was killed left: a reader would find it
             return release
     raise ReleaseError(
         f"{storage.path(name)}/{versions[0]}: this version is taken, and a release is never changed",

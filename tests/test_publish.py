@@ -228,6 +228,13 @@ def test_a_claim_that_was_abandoned_is_removed(
     assert len(shard_rows(to, DAY)) == 5
 
 
+def test_what_a_killed_removal_left_is_no_part_of_a_release(tiny: Callable[..., Run], to: Storage) -> None:
+    """The claim was removed and shards were not: whoever claims the version begins anew."""
+    to.write(f"tiny/{DAY}/data/train-00007.parquet", b"left over")
+    assert tiny({"s": ROWS}, HEAD).figures["publish"]["version"] == DAY
+    assert verify(Release(to, "tiny", DAY)) == []
+
+
 def test_a_claim_of_another_workspace_is_left(tiny: Callable[..., Run], to: Storage) -> None:
     """Someone else is publishing: their version is theirs, finished or not."""
     claim = json.dumps({"fingerprint": "0" * 32, "workspace": "another"}).encode()
