@@ -33,7 +33,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        cli.main(standalone_mode=False)
+        cli.main([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
     except click.exceptions.Abort:
         _end("stopped; finished parts are kept, and the same command goes on from there", None, 130)
     except KeyboardInterrupt:
@@ -253,6 +253,8 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
     from curation.query import open_views
     from curation.recipe import load
 
+    if as_json and as_csv:
+        raise UsageError("--json and --csv: one of them", remedy="leave the other out")
     connection = open_views(load(recipe, overrides, work=work))
     try:
         relation = connection.sql(query)
@@ -302,6 +304,7 @@ def releases_list(place: Path, as_json: bool) -> None:
                 {
                     "release": f"{name}/{release.version}",
                     "documents": manifest.get("documents"),
+                    "rows": manifest.get("rows"),
                     "tokens": manifest.get("tokens"),
                     "bytes": manifest.get("bytes"),
                     "state": "unfinished" if not manifest else "latest" if newest == release else "",
@@ -331,8 +334,10 @@ def releases_show(place: Path, which: str | None, as_json: bool) -> None:
         click.echo(json.dumps(manifest, indent=1, ensure_ascii=False))
         return
     click.echo(f"{release.path}\n  published {manifest['created_at']}, by {manifest['software']}")
-    click.echo(f"  {manifest['documents']:,} documents, {manifest['tokens']:,} tokens ({manifest['tokenizer']}), "
-               f"{manifest['bytes']:,} bytes in {len(manifest['shards'])} shards\n")  # fmt: skip
+    click.echo(
+        f"  {manifest['documents']:,} documents in {manifest['rows']:,} rows, {manifest['tokens']:,} tokens "
+        f"({manifest['tokenizer']}), {manifest['bytes']:,} bytes, shards: {len(manifest['shards'])}\n"
+    )
     head = ("source", "documents", "errors", "dropped", "duplicates", "kept")
     rows = [(source["name"], *(source[key] for key in head[1:])) for source in manifest["sources"]]
     click.echo("\n".join(_aligned([head, *rows])) + "\n")
@@ -360,7 +365,8 @@ def releases_verify(place: Path, which: str | None) -> None:
             f"{release.path}: not what its manifest says\n" + "\n".join(f"  {fault}" for fault in faults),
             remedy="do not train on it: restore the files from a copy, or publish again",
         )
-    click.echo(f"{release.path}: all {len((release.manifest() or {})['shards'])} shards are what the manifest says")
+    count = len((release.manifest() or {})["shards"])
+    click.echo(f"{release.path}: {count:,} {'shard is' if count == 1 else 'shards are'} what the manifest says")
 
 
 def _release_place(place: Path) -> tuple[Any, str | None]:
@@ -378,7 +384,11 @@ def _release_place(place: Path) -> tuple[Any, str | None]:
 
 def _release(place: Path, which: str | None) -> Release:
     from curation.releases import find
+    from curation.storage import Storage
 
+    if (place / "claim.json").is_file():  # the folder of a release itself, as `run` prints it
+        folder = place.resolve()
+        return find(Storage.at(str(folder.parents[1])), f"{folder.parent.name}/{folder.name}")
     storage, name = _release_place(place)
     if name and which and not which.startswith(f"{name}/"):
         which = f"{name}/{which}"

@@ -17,13 +17,19 @@ from curation.pull import parts_there
 from curation.run import release_place, workspace
 
 if TYPE_CHECKING:
-    from curation.dataset import Part, Workspace
+    from curation.dataset import Dataset, Part, Workspace
     from curation.recipe import Recipe
 
 #: Documents with one URI that are explained at most.
 MOST = 20
 #: Characters of text shown.
 PREVIEW = 300
+
+_NO_RULE = {
+    ruling.UNREADABLE: "the record could not be read",
+    ruling.EMPTY: "there is no text",
+    ruling.EMPTY_AFTER_EDIT: "the edits leave no text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +98,16 @@ def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, s
 
 def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, document: str) -> Explanation:
     row = work.documents.read(part, ["id"])["id"].to_pylist().index(document)
-    columns = {**work.documents.read(part).slice(row, 1).to_pylist()[0]}
+    columns = work.documents.read(part).slice(row, 1).to_pylist()[0]
     text = columns.pop("text")
     columns["text"] = None if text is None else text[:PREVIEW] + ("…" if len(text) > PREVIEW else "")
     signals: dict[str, dict[str, Any]] = {}
     for name in work.signals:
-        if work.signal(name).footer(part) is not None:
-            values = work.signal(name).read(part).slice(row, 1).to_pylist()[0]
+        values = _row(work.signal(name), part, row, document)
+        if values is not None:
             signals[name] = {key: value for key, value in values.items() if key != "id"}
     flat = {**columns, **{key: value for values in signals.values() for key, value in values.items()}}
-    verdict = _row(work, "verdicts", part, row)
+    verdict = _row(work.verdicts, part, row, document)
     reasons = verdict["reasons"] if verdict else []
     rules = {rule.name: rule for rule in ruling.rules_of(recipe)}
     hits = []
@@ -109,7 +115,7 @@ def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, d
         rule = rules.get(reason)
         used = ruling.columns_in(rule.predicate, work) if rule else []
         hits.append(Hit(
-            reason, rule.predicate if rule else "", rule.origin if rule else "every run",
+            reason, rule.predicate if rule else "", rule.origin if rule else _NO_RULE.get(reason, "not in this recipe"),
             {name: flat.get(name) for name in used},
         ))  # fmt: skip
     release, shards = _shards(recipe, document)
@@ -123,18 +129,18 @@ def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, d
         similarity=verdict["similarity"] if verdict else None,
         survivor=_brief(work, parts, [verdict["duplicate_of"]])[0] if verdict and verdict["duplicate_of"] else None,
         copies=_copies(work, parts, document) if verdict else [],
-        blend=_row(work, "blend", part, row),
+        blend=_row(work.blend, part, row, document),
         release=release,
         shards=shards,
     )
 
 
-def _row(work: Workspace, name: str, part: Part, row: int) -> dict[str, Any] | None:
-    dataset = work.verdicts if name == "verdicts" else work.blend
-    if dataset.footer(part) is None:
+def _row(sidecar: Dataset, part: Part, row: int, document: str) -> dict[str, Any] | None:
+    """What a sidecar says of a document; None where it was not made yet, or not since the documents changed."""
+    if sidecar.footer(part) is None:
         return None
-    values: dict[str, Any] = dataset.read(part).slice(row, 1).to_pylist()[0]
-    return values
+    values = sidecar.read(part).slice(row, 1).to_pylist()
+    return values[0] if values and values[0]["id"] == document else None
 
 
 def _brief(work: Workspace, parts: list[Part], ids: list[str]) -> list[dict[str, Any]]:

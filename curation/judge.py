@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation import rules as ruling
 from curation import schema
@@ -127,20 +128,19 @@ def _failed_rule(connection: duckdb.DuckDBPyConnection, task: Rulings, part: Par
 
 
 def _refuse_nulls(judged: pa.Table, task: Rulings, part: Part, rows: pa.Table) -> None:
-    for row, (document, names) in enumerate(
-        zip(judged["id"].to_pylist(), judged["unanswered"].to_pylist(), strict=True)
-    ):
-        if names:
-            rule = next(rule for rule in task.rules if rule.name == names[0])
-            used = ruling.columns_in(rule.predicate, task.work)
-            empty = [name for name in used if rows[name][row].as_py() is None]
-            which = ", ".join(empty) or "an expression in it"
-            raise RuleError(
-                f"rules.{rule.name}: no answer for document {document} of {part.source}: {which} is null in "
-                f"{rule.predicate!r}",
-                remedy=f"say what holds for null, for example: {rule.name} = "
-                f'"coalesce({empty[0] if empty else "…"}, …) …"',
-            )
+    silent = pc.greater(pc.list_value_length(judged["unanswered"]), 0)
+    row = pc.index(silent, value=True).as_py()
+    if row >= 0:
+        name = judged["unanswered"][row].as_py()[0]
+        rule = next(rule for rule in task.rules if rule.name == name)
+        used = ruling.columns_in(rule.predicate, task.work)
+        empty = [column for column in used if rows[column][row].as_py() is None]
+        which = ", ".join(empty) or "an expression in it"
+        raise RuleError(
+            f"rules.{rule.name}: no answer for document {judged['id'][row]} of {part.source}: {which} is null in "
+            f"{rule.predicate!r}",
+            remedy=f'say what holds for null, for example: {rule.name} = "coalesce({empty[0] if empty else "…"}, …) …"',
+        )
 
 
 def _gone(run: Run) -> dict[str, Copy]:
@@ -249,19 +249,25 @@ def _figures(run: Run) -> dict[str, Any]:
 
 
 def _refuse_wipe_out(run: Run, sources: dict[str, dict[str, Any]]) -> None:
+    faults, remedies = [], []
     for source in run.recipe.source:
         counts = sources[source.name]
         passed = counts["duplicates"] + counts["kept"]
         most = run.recipe.dedup.max_loss if source.max_loss is None else source.max_loss
-        if passed and counts["duplicates"] > most * passed:
+        if counts["duplicates"] > most * passed:
             share = counts["duplicates"] / passed
-            raise WipeOutError(
+            faults.append(
                 f"source {source.name}: {counts['duplicates']:,} of the {passed:,} documents that passed the rules "
-                f"({share:.0%}) are copies of kept ones; at most {most:.0%} may go",
-                remedy=f"look at them: curate sql {run.recipe.path.name} "
-                '"select duplicate_of, count(*) from verdicts group by all order by 2 desc"; '
-                f"if that is right, set max_loss = {_round_up(share)} in [[source]] {source.name}",
+                f"({share:.0%}) are copies of kept ones; at most {most:.0%} may go"
             )
+            remedies.append(f"max_loss = {_round_up(share)} in [[source]] {source.name}")
+    if faults:
+        raise WipeOutError(
+            "\n".join(faults),
+            remedy=f'look at them: curate sql {run.recipe.path.name} "select duplicate_of, count(*) from verdicts '
+            'where duplicate_of is not null group by all order by 2 desc"; if that is right, set '
+            + ", ".join(remedies),
+        )
 
 
 def _round_up(share: float) -> float:

@@ -101,7 +101,8 @@ def _published(release: Release, manifest: dict[str, Any]) -> dict[str, Any]:
         "release": release.path,
         "version": release.version,
         "shards": len(manifest["shards"]),
-        "rows": manifest["documents"],
+        "documents": manifest["documents"],
+        "rows": manifest["rows"],
         "tokens": manifest["tokens"],
         "bytes": manifest["bytes"],
     }
@@ -142,9 +143,10 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
         if storage.create(f"{release.folder}/claim.json", json.dumps(mine, sort_keys=True).encode()):
             storage.remove(f"{release.folder}/data")  # what a removal that was killed left: a reader would find it
             return release
+    day, number = order(versions[0])
     raise ReleaseError(
         f"{storage.path(name)}/{versions[0]}: this version is taken, and a release is never changed",
-        remedy=f'ask for another: --set release.version="{versions[0].rsplit(".", 1)[0]}…", or leave version out',
+        remedy=f'ask for another: --set release.version="{day}.{number + 1}", or leave version out',
     )
 
 
@@ -341,7 +343,8 @@ def _manifest(
         "fingerprint": made_from,
         "recipe": run.recipe.semantic(),
         "software": f"curate {__version__}",
-        "documents": sum(shard["rows"] for shard in shards),
+        "documents": blended["documents"],
+        "rows": sum(shard["rows"] for shard in shards),
         "tokens": sum(shard["tokens"] for shard in shards),
         "bytes": sum(shard["bytes"] for shard in shards),
         "tokenizer": run.recipe.blend.tokenizer,

@@ -34,7 +34,7 @@ def open_views(recipe: Recipe) -> duckdb.DuckDBPyConnection:
     for name, dataset in sidecars.items():
         if all(dataset.footer(part) is not None for part in parts):
             connection.register(name, dataset.scan(parts))
-            joined += f' JOIN "{name}" USING (id)'
+            joined += f' LEFT JOIN "{name}" USING (id)'
     connection.register("pairs", work.pairs.scan(list(pair_parts(work))))
     connection.execute(f"CREATE TEMP VIEW corpus AS {joined}")
     return connection

@@ -128,9 +128,10 @@ def _sum_faults(manifest: dict[str, Any]) -> list[str]:
     faults = []
     for column in ("rows", "tokens", "bytes"):
         total = sum(shard[column] for shard in manifest["shards"])
-        said = manifest["documents" if column == "rows" else column]
-        if total != said:
-            faults.append(f"manifest.json: {column} of the shards add up to {total:,}, not to {said:,}")
+        if total != manifest[column]:
+            faults.append(f"manifest.json: {column} of the shards add up to {total:,}, not to {manifest[column]:,}")
+    if (total := sum(group["documents"] for group in manifest["groups"])) != manifest["documents"]:
+        faults.append(f"manifest.json: documents of the groups are {total:,}, not {manifest['documents']:,}")
     for source in manifest["sources"]:
         parts = [source[key] for key in ("errors", "dropped", "duplicates", "kept")]
         if sum(parts) != source["documents"]:

@@ -53,12 +53,13 @@ class Run:
 
     def save(self, state: str) -> None:
         """Write run.json: what happened so far, with times."""
+        before = last_run(self.work.storage) or {}  # of a stage that this run did not come to
         record = {
             "recipe": self.recipe.name,
             "state": state,
             "stages": self.stages,
-            "inputs": self.inputs,
-            "figures": self.figures,
+            "inputs": self.inputs or before.get("inputs", []),
+            "figures": {**before.get("figures", {}), **self.figures},
             "warnings": self.warnings,
         }
         self.work.storage.write("run.json", json.dumps(record, indent=1, default=str).encode())

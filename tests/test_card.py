@@ -53,7 +53,8 @@ def manifest(**changes):
         "fingerprint": "f" * 32,
         "recipe": recipe.semantic(),
         "software": "curate 0.1.0",
-        "documents": 4_321,
+        "documents": 4_107,
+        "rows": 4_321,
         "tokens": 950_000,
         "bytes": 3_800_000,
         "tokenizer": "bytes/4",
@@ -217,7 +218,7 @@ def test_is_made_of_the_manifest_alone():
 
 def test_empty_release_points_to_no_files():
     """Where nothing was kept, there is no pattern that matches nothing."""
-    made = manifest(documents=0, tokens=0, bytes=0, shards=[], groups=[])
+    made = manifest(documents=0, rows=0, tokens=0, bytes=0, shards=[], groups=[])
     front, body = head(card(made))
     assert "configs" not in front
     assert front["size_categories"] == ["n<1K"]

@@ -143,10 +143,10 @@ def test_datasets_and_duckdb_read_the_release(
     manifest = manifest_of(place)
     files = f"{release.path}/data/*.parquet"
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded.num_rows == manifest["documents"]
+    assert loaded.num_rows == manifest["rows"]
     assert sum(loaded["tokens"]) == manifest["tokens"]
     assert duckdb.sql(f"SELECT count(*), sum(tokens)::BIGINT FROM '{files}'").fetchall() == [
-        (manifest["documents"], manifest["tokens"])
+        (manifest["rows"], manifest["tokens"])
     ]
 
 

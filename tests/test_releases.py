@@ -42,8 +42,9 @@ def publish(storage: Storage, name: str, version: str, shards: int = 2) -> Relea
             }
         )
     manifest = {
-        "version": version, "shards": entries, "documents": 2 * shards, "tokens": sum(e["tokens"] for e in entries),
+        "version": version, "shards": entries, "documents": 5, "rows": 2 * shards, "tokens": sum(e["tokens"] for e in entries),
         "bytes": sum(e["bytes"] for e in entries),
+        "groups": [{"name": "a", "documents": 2}, {"name": "b", "documents": 3}],
         "sources": [{"name": "s", "documents": 9, "errors": 1, "dropped": 2, "duplicates": 2, "kept": 4}],
     }  # fmt: skip
     write(release, manifest)
@@ -117,7 +118,8 @@ def test_a_damaged_shard_is_found(release: Release, damage: Callable[[Release], 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda manifest: manifest.update(documents=5), "manifest.json: rows of the shards add up to 4, not to 5"),
+        (lambda manifest: manifest.update(rows=5), "manifest.json: rows of the shards add up to 4, not to 5"),
+        (lambda manifest: manifest.update(documents=4), "manifest.json: documents of the groups are 5, not 4"),
         (lambda manifest: manifest.update(tokens=8), "manifest.json: tokens of the shards add up to 7, not to 8"),
         (lambda manifest: manifest.update(bytes=1), "manifest.json: bytes of the shards add up to"),
         (lambda manifest: manifest["sources"][0].update(kept=5), "source s: [1, 2, 2, 5] do not add up to 9"),

@@ -75,7 +75,7 @@ def front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
     front: dict[str, Any] = {"pretty_name": f"{manifest['name']} {manifest['version']}", "license": license_}
     if license_ == "other":
         front["license_name"] = "by-document"
-    front |= {"task_categories": ["text-generation"], "size_categories": [size_category(manifest["documents"])]}
+    front |= {"task_categories": ["text-generation"], "size_categories": [size_category(manifest["rows"])]}
     if manifest["shards"]:
         files = [{"split": "train", "path": "data/*.parquet"}]
         front["configs"] = [{"config_name": "default", "data_files": files}]

@@ -89,7 +89,7 @@ def rules_of(recipe: Recipe) -> tuple[Rule, ...]:
         if rule in BUILT_IN:
             faults.append(f"rules.{rule}: the name is taken: every run has this reason")
         elif predicate is False:
-            if chosen.pop(rule, None) is None:
+            if chosen.pop(rule, None) is None and not any(fault.startswith("rules.presets") for fault in faults):
                 faults.append(f"rules.{rule}: false switches a preset's rule off, and {unknown(rule, chosen, 'rule')}")
         else:
             chosen[rule] = Rule(rule, predicate, "recipe")
