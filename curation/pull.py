@@ -58,8 +58,8 @@ class Pull:
         """What this part is made from."""
         module = sources.load(self.source.kind)
         settings = self.source.model_dump(mode="json", exclude={"paths", "max_loss"})
-        engine = extract.version(self.recipe.extract.engine) if self.source.kind == "warc" else None
-        content = [[file.name, digest] for file, digest in self.inputs]
+        engine = extract.version(self.recipe.extract.engine) if getattr(module, "EXTRACTS", False) else None
+        content = [[_name(file, module), digest] for file, digest in self.inputs]
         return fingerprint("documents", VERSION, module.VERSION, settings, engine, content, index)
 
     def finished(self) -> tuple[dict[Part, Footer], int]:
@@ -188,11 +188,18 @@ def _rows(task: Pull, start: int) -> Iterator[tuple[dict[str, Any], int]]:
     module = sources.load(task.source.kind)
     for file, _ in task.inputs:
         with file.open() as stream:
-            for record in module.read(stream, file.name, start, task.source, task.recipe.extract):
+            for record in module.read(stream, _name(file, module), start, task.source, task.recipe.extract):
                 yield _row(record, file.name, task), record.end
 
 
 def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
+def _name(file: Input, module: sources.SourceModule) -> str:
+    """What a module is told of where its input lies: its name, with its folder where that says what the file is."""
+    if getattr(module, "NAMED_BY_FOLDER", False) and "/" not in file.name:
+        return "/".join(file.path.split("/")[-2:])
+    return file.name
+
+
     text, error = record.text, record.error
     if text is not None:
         text = _valid(text)

@@ -4,6 +4,8 @@ A source is a module with
 
 - `VERSION`: an integer, raised when the same bytes give other records;
 - `WHOLE_FILES`: True where a file is one document (small files share parts), False where it holds many;
+- `EXTRACTS = True`, only where HTML becomes text: the extraction engine and its version count for what is read;
+- `NAMED_BY_FOLDER = True`, only where the folder of an input says what it is: `name` then always has a folder;
 - `read(stream, name, start, source, extract) -> Iterator[Record]`: the records of an input from `start` on.
 
 `stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source`
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from curation.sources.record import Record
 
 #: Every kind of source a recipe may name; each is a module of this package.
-KINDS = ("warc", "jsonl", "markdown", "parquet", "text")
+KINDS = ("warc", "wet", "html", "markdown", "text", "jsonl", "parquet", "stackexchange")
 
 
 class SourceModule(Protocol):

@@ -71,6 +71,12 @@ def extract(html: bytes | str, engine: str, charset: str | None = None) -> Extra
     >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse")
     Extracted(text='It has leaves.\n\nIt has roots.', title='A tree')
     """
+    page, tree = parse(html, engine, charset)
+    return extract_parsed(page, tree, engine)
+
+
+def parse(html: bytes | str, engine: str = "resiliparse", charset: str | None = None) -> tuple[str, HTMLTree]:
+    """A page as text and as a tree, for an engine's bounds; Fault for a page out of bounds."""
     if engine not in ENGINES:
         raise UsageError(f"extract.engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
     size = len(html)
@@ -83,6 +89,11 @@ def extract(html: bytes | str, engine: str, charset: str | None = None) -> Extra
     document = tree.document
     if document is not None and page.count("<") > MAX_DEPTH and document.query_selector(_DEEP) is not None:
         raise Fault(f"HTML nested {MAX_DEPTH} deep or deeper: over the limit")
+    return page, tree
+
+
+def extract_parsed(page: str, tree: HTMLTree, engine: str) -> Extracted:
+    """As `extract`, of what `parse` returned."""
     title = " ".join((tree.title or "").split())[:_MAX_TITLE] or None
     return Extracted(_main_text(page, tree, engine), title)
 

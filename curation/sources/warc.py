@@ -23,12 +23,13 @@ from curation.sources.jsonl import to_utc
 from curation.sources.record import MAX_HTML_BYTES, MAX_TEXT_BYTES, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from curation.recipe import Extract, Source
 
 VERSION = 1
 WHOLE_FILES = False
+EXTRACTS = True
 
 MAX_HEADER_BYTES = 64 * 1024
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"})
@@ -50,16 +51,26 @@ _STEP = CHUNK * 4
 def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
     """The documents of a WARC from `start` on, and a row with `error` for each response that holds none."""
     del name, source
+    yield from read_types(stream, start, extract.engine, ("response", "resource", "conversion"))
+
+
+def read_types(stream: BinaryIO, start: int, engine: str, types: tuple[str, ...]) -> Iterator[Record]:
+    """As `read`, where only records of these types hold documents."""
+    readers = {name: reader for name, reader in _READERS.items() if name in types}
+
+    def make(head: _Head, body: _Body) -> Record | None:
+        return _record(head, body, engine, readers)
+
     head = stream.read(len(GZIP))
     stream.seek(0)
     if not head.startswith(GZIP):
         stream.seek(start)
-        yield from _read_plain(_Bytes(_file_chunks(stream), start), 0, extract.engine)
+        yield from _read_plain(_Bytes(_file_chunks(stream), start), 0, make)
     elif _has_many_records(stream):
         stream.seek(0)
-        yield from _read_plain(_Bytes(read_chunks(stream), 0), start, extract.engine)
+        yield from _read_plain(_Bytes(read_chunks(stream), 0), start, make)
     else:
-        yield from _read_members(stream, start, extract.engine)
+        yield from _read_members(stream, start, make)
 
 
 # Bytes ----------------------------------------------------------------------------------------------------------------
@@ -204,7 +215,7 @@ def _has_many_records(stream: BinaryIO) -> bool:
     return data.skip_blank() and data.peek(5) == b"WARC/"
 
 
-def _read_plain(data: _Bytes, start: int, engine: str) -> Iterator[Record]:
+def _read_plain(data: _Bytes, start: int, make: _Maker) -> Iterator[Record]:
     if data.skip(start) < start:
         return
     told = False
@@ -213,7 +224,7 @@ def _read_plain(data: _Bytes, start: int, engine: str) -> Iterator[Record]:
         try:
             head = _read_head(data)
             body = _Body(data, head)
-            record = _record(head, body, engine)
+            record = make(head, body)
             if (got := body.finish()) < head.length:
                 record, told = _cut(head, got, data.fault), True
         except Fault as fault:
@@ -226,7 +237,7 @@ def _read_plain(data: _Bytes, start: int, engine: str) -> Iterator[Record]:
         yield Record(offset=data.position, end=data.position, error=str(data.fault))
 
 
-def _read_members(stream: BinaryIO, start: int, engine: str) -> Iterator[Record]:
+def _read_members(stream: BinaryIO, start: int, make: _Maker) -> Iterator[Record]:
     file = _File(stream, start)
     while True:
         offset = file.position
@@ -239,14 +250,14 @@ def _read_members(stream: BinaryIO, start: int, engine: str) -> Iterator[Record]
             error = f"{file.position - offset:,} bytes that are no gzip member: they start with {first[:8]!r}"
             yield Record(offset=offset, end=file.position, error=error)
             continue
-        record, damaged = _read_member(file, offset, engine)
+        record, damaged = _read_member(file, offset, make)
         if damaged:
             file.move(_next_member(stream, offset + 1))
         if record:
             yield _placed(record, offset, file.position)
 
 
-def _read_member(file: _File, offset: int, engine: str) -> tuple[Record | None, bool]:
+def _read_member(file: _File, offset: int, make: _Maker) -> tuple[Record | None, bool]:
     """The row of the gzip member at the front of the file, if it makes one, and whether the member is damaged."""
     data = _Bytes(_member_chunks(file), 0)
     record: Record | None = None
@@ -254,7 +265,7 @@ def _read_member(file: _File, offset: int, engine: str) -> tuple[Record | None, 
         try:
             head = _read_head(data)
             body = _Body(data, head)
-            record = _record(head, body, engine)
+            record = make(head, body)
             if (got := body.finish()) < head.length:
                 record = _cut(head, got, data.fault)
             elif data.skip_blank():
@@ -410,12 +421,15 @@ class _Reader(Protocol):
     def __call__(self, head: _Head, body: _Body, engine: str) -> Record: ...
 
 
-def _record(head: _Head, body: _Body, engine: str) -> Record | None:
+class _Maker(Protocol):
+    def __call__(self, head: _Head, body: _Body) -> Record | None: ...
+
+
+def _record(head: _Head, body: _Body, engine: str, readers: Mapping[str, _Reader]) -> Record | None:
     """The row of a record; None for one that describes others. The block is not always taken to its end."""
     kind = head.type
     if kind in DESCRIBING_TYPES:
         return None
-    readers: dict[str, _Reader] = {"response": _response, "resource": _resource, "conversion": _resource}
     if kind not in readers:
         if kind == "revisit":
             refers = head.fields.get("warc-refers-to-target-uri") or head.fields.get("warc-refers-to") or "not named"
@@ -449,6 +463,9 @@ def _response(head: _Head, body: _Body, engine: str) -> Record:
 
 def _resource(head: _Head, body: _Body, engine: str) -> Record:
     return _document(head, body, {"content-type": head.fields.get("content-type", "")}, engine)
+
+
+_READERS: dict[str, _Reader] = {"response": _response, "resource": _resource, "conversion": _resource}
 
 
 def _document(head: _Head, body: _Body, http: dict[str, str], engine: str) -> Record:

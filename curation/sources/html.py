@@ -1,0 +1,66 @@
+"""HTML files, one document each; `offset` is 0. Compressed files are read as what they hold.
+
+Encoding and extraction are those of pages in a WARC, without the header of a server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+
+from curation.sources.decoding import Fault, read_whole
+from curation.sources.extract import extract_parsed, parse
+from curation.sources.record import MAX_HTML_BYTES, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from resiliparse.parse.html import HTMLTree
+
+    from curation.recipe import Extract, Source
+
+VERSION = 1
+WHOLE_FILES = True
+EXTRACTS = True
+
+#: Where a page says what its address is, the first that holds one.
+_ADDRESSES = (("link[rel~='canonical' i][href]", "href"), ("meta[property='og:url' i][content]", "content"))
+_MAX_ADDRESS = 2_000
+
+
+def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+    """The one document of a file; `uri` is the address that the page gives itself, None if it gives none."""
+    del name, source
+    if start > 0:
+        return
+    try:
+        page, tree = parse(read_whole(stream, MAX_HTML_BYTES), extract.engine)
+        uri = address(tree)
+        found = extract_parsed(page, tree, extract.engine)
+    except Fault as fault:
+        yield Record(offset=0, end=1, error=str(fault))
+    else:
+        yield Record(offset=0, end=1, text=found.text, title=found.title, uri=uri)
+
+
+def address(tree: HTMLTree) -> str | None:
+    """The http(s) address that a page gives itself: its canonical link, else `og:url`; None where there is none.
+
+    >>> address(parse('<link rel="canonical" href="https://bees.example/1"><p>Bees.')[1])
+    'https://bees.example/1'
+    >>> address(parse('<link rel="canonical" href="/1"><p>Bees.')[1])
+    """
+    for selector, attribute in _ADDRESSES:
+        found = tree.document.query_selector(selector) if tree.document is not None else None
+        url = "".join((found.getattr(attribute) or "").split()) if found is not None else ""
+        if len(url) <= _MAX_ADDRESS and _is_web(url):
+            return url
+    return None
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
