@@ -83,8 +83,10 @@ def _measure_all(work: Measures) -> None:
 
 def _measure_part(work: Workspace, task: Measure, signals: Mapping[str, Signal]) -> None:
     tables: dict[str, list[pa.Table]] = {name: [] for name in signals}
-    for rows in work.documents.batches(task.part, ["id", "text"]):
-        batch = Batch(rows["text"].combine_chunks())
+    texts = any(getattr(signal, "READS_TEXT", True) for signal in signals.values())
+    for rows in work.documents.batches(task.part, ["id", "uri", *(["text"] if texts else [])]):
+        text = rows["text"].combine_chunks() if texts else pa.nulls(len(rows), pa.string())
+        batch = Batch(text, rows["uri"].combine_chunks())
         for name, signal in signals.items():
             tables[name].append(_table(rows["id"], signal.measure(batch), work.signal(name).schema))
     for name, made_from in task.made_from.items():

@@ -4,7 +4,8 @@ A signal is a module, or an object where a model or settings must be held, with
 
 - `VERSION`: raised when the same text gives another answer (an object with a model puts the model's hash in it);
 - `COLUMNS`: column name to Arrow type; every name is unique over all signals;
-- `measure(batch) -> dict`: for each column one value a row (a list, a numpy or an Arrow array), never null.
+- `measure(batch) -> dict`: for each column one value a row (a list, a numpy or an Arrow array), never null;
+- `READS_TEXT = False`, if it looks at the URI alone: then measuring it anew does not read the text.
 
 A module whose signal has settings defines `Settings` (a frozen pydantic model: the keys of `[signals.NAME]`) and
 `load(settings)`, which returns the object and must be cheap: models are loaded at the first `measure`.
@@ -22,7 +23,7 @@ from pydantic import ValidationError
 from classifiers import education, language
 from curation.errors import RecipeError
 from curation.schema import DOCUMENTS
-from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols
+from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols, url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Every signal of the project, in the order of measuring.
 SIGNALS: tuple[ModuleType, ...] = (
-    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, language, education,
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, url, language, education,
 )  # fmt: skip
 
 

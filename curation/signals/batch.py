@@ -34,6 +34,11 @@ class Batch:
         return [value or "" for value in self.text.to_pylist()]
 
     @cached_property
+    def uris(self) -> list[str]:
+        """The URI of each document as a Python string, "" for null."""
+        return [""] * len(self) if self.uri is None else [value or "" for value in self.uri.to_pylist()]
+
+    @cached_property
     def words(self) -> list[list[str]]:
         """The words of each document, as `kernels.text.words` defines them."""
         return [[distinct[number] for number in numbers.tolist()] for distinct, numbers in self.numbered_words]
