@@ -374,8 +374,8 @@ def _fill(index: sqlite3.Connection, stream: BinaryIO, dump: _Dump) -> tuple[int
 
 def _why_no_posts(head: _Piece) -> str | None:
     data = head.data or b""
-    if head.mark == b"<row":
-        return None  # a file without a head
+    if head.mark == b"<row" or not (head.is_last or data.strip()):
+        return None  # rows without a head
     root = _ROOT.search(data)
     if root and root[1].lower().decode() in OTHER_TABLES:
         return ""
