@@ -190,6 +190,7 @@ LINE = st.lists(
 
 @given(lines=st.lists(LINE, max_size=5))
 @settings(deadline=None)
+@example(lines=["0.0.0.0 a.b", "127.0.0.1\tb-c.a.b\r", "10.0.0.0.a"])
 @example(lines=["a.b", "b-c.a.b\r", "_d.com"])
 @example(lines=["0.0.0.0 a.b", "0.0.0.0 a.b c.d", "127.0.0.1 localhost", "a.b.", "*.a.b"])
 def test_the_fast_way_reads_a_list_as_the_slow_way(lines: list[str]) -> None:
