@@ -224,7 +224,7 @@ FILES: dict[str, bytes] = {
     "cut": dump(*SIX)[:-70],
     "no end": dump(*SIX, tail=""),
     "bad row": dump(*SIX[:2], '<row Id="9" Body="a < b" />\n', '<row Id="9" Body="a" Body="b"/>\n', *SIX[2:]),
-    "junk": dump(*SIX[:2], "junk &\n", *SIX[2:], "<b>", tail="</posts>\nmore\n" + SIX[0].replace('"1"', '"8"') + "?"),
+    "junk": dump(*SIX[:2], "junk &\n", *SIX[2:], "<b>", tail="</posts>\nmore\n" + question(8) + "?"),
     "twice": dump(*SIX) * 2,
 }
 

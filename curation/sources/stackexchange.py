@@ -3,7 +3,7 @@
 `offset` is the byte of the (decompressed) file at which the question's `<row` starts. Answers stand anywhere after
 their question, so a file is read twice: once to index its answers, once to write each question with its own. The index
 is a temporary SQLite database that is gone with the process, whatever ends it. It lies where SQLite puts such files
-(SQLITE_TMPDIR, TMPDIR, /var/tmp) and takes about a fifth of the size of the uncompressed file; 64 MB of it are held in
+(SQLITE_TMPDIR, TMPDIR, /var/tmp) and takes about a third of the size of the uncompressed file; 64 MB of it are held in
 memory. The first document comes when the whole file has been read once, also where reading goes on after a stop.
 
 Each `<row` up to the next one is parsed alone, whatever lines there are: a bad row is one row with `error`, and since
@@ -98,7 +98,7 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     except sqlite3.OperationalError as error:
         raise StorageError(
             f"{name}: the index of its answers cannot be written: {error}",
-            remedy="set SQLITE_TMPDIR to a folder with more room: about a fifth of the uncompressed file",
+            remedy="set SQLITE_TMPDIR to a folder with more room: about a third of the uncompressed file",
         ) from error
 
 
