@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curation import rules as ruling
-from curation.dataset import Dataset, Part, Workspace, connect, fingerprint, first_row
+from curation.dataset import Part, Workspace, connect, fingerprint, first_row
 from curation.engine import chunks
 from curation.errors import CurationError
 from curation.recipe import Group
-from curation.schema import BLEND
 
 if TYPE_CHECKING:
     from curation.recipe import Recipe
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Raised when the same verdicts and wishes give another blend.
 VERSION = 1
+
+#: A group that gives less than this share of what it was asked for is a warning.
+_FAR_FROM_IT = 0.8
 
 #: SQL for the order in which a group's documents are taken; `seed` is a number.
 _ORDER = "md5(concat({seed}, ':', id))"
@@ -66,8 +68,8 @@ def blend(run: Run) -> dict[str, Any]:
     """Make `blend`; the figures say for each group what was asked, what was achieved, and why they differ."""
     recipe, work = run.recipe, run.work
     made_from = {part: fingerprint("groups", VERSION, _wishes(recipe), _inputs(run, part)) for part in run.parts}
-    missing = [(part, made) for part, made in made_from.items() if not groups_dataset(work).is_made(part, made)]
-    groups_dataset(work).keep_only(run.parts)
+    missing = [(part, made) for part, made in made_from.items() if not work.groups.is_made(part, made)]
+    work.groups.keep_only(run.parts)
     run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups")
     left = _left_over(run)
     choices = tuple(_choose(run, group) for group in groups_of(recipe))
@@ -77,7 +79,7 @@ def blend(run: Run) -> dict[str, Any]:
     run.engine.map(_write_all, _tasks(run, missing, choices), label="blend: copies")
     total = sum(choice.tokens for choice in choices)
     for choice in choices:
-        if choice.why:
+        if choice.why and choice.tokens < _FAR_FROM_IT * (choice.asked_tokens or 0):
             run.warn(f"blend group {choice.name}: {choice.why}")
     return {
         "asked_tokens": recipe.blend.tokens,
@@ -96,11 +98,6 @@ def groups_of(recipe: Recipe) -> list[Group]:
     if recipe.blend.group:
         return recipe.blend.group
     return [Group(name="all", where="true", share=1.0 if recipe.blend.tokens else None)]
-
-
-def groups_dataset(work: Workspace) -> Dataset:
-    """Each kept document's group, bytes and tokens, before a budget is looked at."""
-    return Dataset(work.storage, "groups", BLEND)
 
 
 def _wishes(recipe: Recipe) -> Any:
@@ -148,13 +145,13 @@ def _assign_all(task: Assign) -> None:
         connection.unregister("verdicts")
         if not table["id"].combine_chunks().equals(rows["id"].combine_chunks()):
             raise CurationError(f"{part}: grouping returned other rows than it was given")
-        groups_dataset(task.work).write(part, table, made_from)
+        task.work.groups.write(part, table, made_from)
 
 
 def _left_over(run: Run) -> int:
     """How many kept documents are in no group; an error unless the recipe lets them go."""
     connection = connect(run.work)
-    connection.register("grouped", groups_dataset(run.work).scan(run.parts))
+    connection.register("grouped", run.work.groups.scan(run.parts))
     connection.register("verdicts", run.work.verdicts.scan(run.parts))
     sql = """FROM verdicts JOIN grouped USING (id) WHERE verdicts.keep AND grouped."group" IS NULL"""
     (count,) = first_row(connection, f"SELECT count(*) {sql}")
@@ -170,7 +167,7 @@ def _left_over(run: Run) -> int:
 def _choose(run: Run, group: Group) -> Choice:
     """How often the documents of a group are taken."""
     connection = connect(run.work)
-    connection.register("grouped", groups_dataset(run.work).scan(run.parts))
+    connection.register("grouped", run.work.groups.scan(run.parts))
     where = f"""FROM grouped WHERE "group" = '{group.name}'"""
     documents, available = first_row(connection, f"SELECT count(*), coalesce(sum(tokens), 0)::BIGINT {where}")
     if run.recipe.blend.tokens is None or group.share is None:
@@ -198,8 +195,10 @@ def _choose(run: Run, group: Group) -> Choice:
         why = f"asked for {asked:,} tokens; no kept document is in it"
     elif whole == most and tokens < asked:
         why = f"asked for {asked:,} tokens, got {tokens:,}: its {available:,} tokens may stand at most {most} times"
-    elif tokens == 0:
-        why = f"asked for {asked:,} tokens, got none: its first document is larger than that"
+    elif tokens < 0.99 * asked:
+        why = (
+            f"asked for {asked:,} tokens, got {tokens:,}: the next document in its order is larger than what is missing"
+        )
     return Choice(
         group.name, group.share, asked, documents, available, most, whole, last,
         documents if whole else more, tokens, why,
@@ -217,7 +216,7 @@ def _write_all(task: Assign) -> None:
         cases += f" WHEN \"group\" = '{choice.name}' THEN {choice.whole} + {more}"
     copies = f'CASE WHEN "group" IS NULL THEN 0{cases} END'
     for part, made_from in task.parts:
-        grouped = groups_dataset(task.work).read(part)
+        grouped = task.work.groups.read(part)
         connection.register("grouped", grouped)
         table = connection.sql(f"SELECT ({copies})::INTEGER AS copies FROM grouped").to_arrow_table()
         connection.unregister("grouped")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation import schema
-from curation.dataset import Dataset, Footer, Part, Workspace, fingerprint
+from curation.dataset import Footer, Part, Workspace, connect, fingerprint
 from curation.dedup import candidates, verifying
 from curation.dedup.signatures import band_columns
 
@@ -19,23 +20,61 @@ if TYPE_CHECKING:
 #: Raised when the same signatures give other pairs.
 VERSION = 1
 
-EXACT = Part("exact", "00000")
+#: The part of the pairs that link copies to the first of their group; the others link such firsts.
+COPIES = Part("copies", "00000")
+#: Beside the bands: pairs of copies, and the ids of all candidates.
+_COPIES = Part("all", "copies")
+_WANTED = Part("all", "wanted")
 #: Candidate pairs that one task verifies.
 _PAIRS_A_TASK = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A step of comparing, for one band, one part or one prefix of ids."""
+    """What every step of comparing needs."""
 
     work: Workspace
     parts: list[Part]
     dedup: Dedup
     made_from: str
-    key: str
+
+    @property
+    def bands(self) -> list[Part]:
+        """The parts of `candidates`."""
+        return [Part("band", band) for band in band_columns(self.dedup.bands)]
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Find the candidates of one band."""
+
+    step: Compare
+    band: str
 
     def __str__(self) -> str:
-        return self.key
+        return self.band
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read the shingles of one part's candidates."""
+
+    step: Compare
+    part: Part
+
+    def __str__(self) -> str:
+        return str(self.part)
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Verify the candidates whose first id begins so."""
+
+    step: Compare
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"pairs {self.prefix}…"
 
 
 def compare(run: Run) -> dict[str, Any]:
@@ -43,33 +82,40 @@ def compare(run: Run) -> dict[str, Any]:
     dedup, work = run.recipe.dedup, run.work
     if not dedup.enabled:
         work.pairs.keep_only([])
-        return {"pairs": 0}
-    made_from = pairs_fingerprint(run)
+        return {"exact": 0, "near": 0, "candidates": 0, "not_compared": 0}
+    step = Compare(work, list(run.parts), dedup, pairs_fingerprint(run))
     there = pair_parts(work)
-    if there and all(footer.fingerprint == made_from for footer in there.values()) and EXACT in there:
+    if _complete(there, step.made_from):
         return _figures(there)
+    work.storage.remove(work.pairs.path(COPIES))  # first: without it nothing is complete
     work.pairs.keep_only([])
-    parts = list(run.parts)
-    copies = candidates.exact(work, parts)
-    bands = [Compare(work, parts, dedup, made_from, band) for band in band_columns(dedup.bands)]
+    copies = candidates.copies(work, step.parts, by_signature=dedup.verify == "signature")
+    work.candidates.write(_COPIES, copies.select(["id_a", "id_b"]), step.made_from)
+    bands = [Find(step, band) for band in band_columns(dedup.bands)]
     found = run.engine.map(_find, bands, label="compare: candidates", unit="bands")
-    candidate_parts = [Part("band", task.key) for task in bands]
-    values = _values(run, made_from, candidate_parts)
+    if dedup.verify == "exact":
+        work.candidates.write(_WANTED, _wanted(step), step.made_from)
+        run.engine.map(_read, [Read(step, part) for part in step.parts], label="compare: read candidates")
     prefixes = _prefixes(sum(count for count, _ in found))
-    tasks = [Compare(work, parts, dedup, made_from, prefix) for prefix in prefixes]
-    run.engine.map(_verify, tasks, label="compare: verify", unit="slots")
-    notes = {
-        "candidates": sum(count for count, _ in found),
-        "not_compared": sum(skipped for _, skipped in found),
-        "prefixes": len(prefixes),
-    }
-    with work.pairs.writing(EXACT, made_from) as writer:  # last: it says that all are there
+    run.engine.map(_verify, [Verify(step, prefix) for prefix in prefixes], label="compare: verify", unit="slots")
+    with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
         writer.write(copies)
-        writer.notes |= notes
-    for folder in (candidates.dataset(work), values):
-        if folder.name in ("candidates", "shingles"):
-            work.storage.remove(folder.name)
+        writer.notes |= {
+            "exact": pc.sum(pc.equal(copies["kind"], "exact")).as_py() or 0,
+            "candidates": sum(count for count, _ in found),
+            "not_compared": sum(skipped for _, skipped in found),
+            "prefixes": len(prefixes),
+        }
+    for folder in (work.candidates.name, work.shingles.name):
+        work.storage.remove(folder)
     return _figures(pair_parts(work))
+
+
+def _complete(parts: dict[Part, Footer], made_from: str) -> bool:
+    """Whether all the parts of these pairs are there: `COPIES` is written last and says how many others there are."""
+    if COPIES not in parts or any(footer.fingerprint != made_from for footer in parts.values()):
+        return False
+    return len(parts) == 1 + int(parts[COPIES].notes["prefixes"])
 
 
 def pair_parts(work: Workspace) -> dict[Part, Footer]:
@@ -89,10 +135,10 @@ def pairs_fingerprint(run: Run) -> str:
 
 
 def _figures(parts: dict[Part, Footer]) -> dict[str, Any]:
-    notes = parts[EXACT].notes
+    notes = parts[COPIES].notes
     return {
-        "exact": parts[EXACT].rows,
-        "near": sum(footer.rows for part, footer in parts.items() if part != EXACT),
+        "exact": notes["exact"],
+        "near": sum(footer.rows for footer in parts.values()) - notes["exact"],
         "candidates": notes["candidates"],
         "not_compared": notes["not_compared"],
     }
@@ -106,39 +152,33 @@ def _prefixes(pairs: int) -> list[str]:
     return list(digits) if pairs <= 16 * _PAIRS_A_TASK else [a + b for a in digits for b in digits]
 
 
-def _find(task: Compare) -> tuple[int, int]:
-    copies = candidates.exact(task.work, task.parts)
-    pairs, skipped = candidates.of_band(task.work, task.parts, task.key, copies)
-    candidates.dataset(task.work).write(Part("band", task.key), pairs, task.made_from)
+def _find(task: Find) -> tuple[int, int]:
+    step = task.step
+    copies = step.work.candidates.read(_COPIES)
+    pairs, skipped = candidates.of_band(step.work, step.parts, task.band, copies)
+    step.work.candidates.write(Part("band", task.band), pairs, step.made_from)
     return pairs.num_rows, skipped
 
 
-def _values(run: Run, made_from: str, candidate_parts: list[Part]) -> Dataset:
-    """What candidates are compared by: their signatures, or their shingles, read from the text now."""
-    if run.recipe.dedup.verify == "signature":
-        return run.work.signal("signature")
-    tasks = [
-        Compare(run.work, candidate_parts, run.recipe.dedup, made_from, f"{part.source}/{part.name}")
-        for part in run.parts
-    ]
-    run.engine.map(_write_shingles, tasks, label="compare: read candidates")
-    return verifying.shingle_sets(run.work)
+def _wanted(step: Compare) -> pa.Table:
+    """The ids of all candidates, in the columns of pairs."""
+    connection = connect(step.work)
+    connection.register("candidates", step.work.candidates.scan(step.bands))
+    return connection.sql("""
+        SELECT id AS id_a, '' AS id_b FROM (SELECT id_a AS id FROM candidates UNION SELECT id_b FROM candidates)
+        ORDER BY id
+    """).to_arrow_table()
 
 
-def _write_shingles(task: Compare) -> None:
-    source, _, name = task.key.partition("/")
-    wanted: set[str] = set()
-    for band in task.parts:
-        pairs = candidates.dataset(task.work).read(band)
-        wanted.update(pairs["id_a"].to_pylist())
-        wanted.update(pairs["id_b"].to_pylist())
-    verifying.write_shingles(task.work, Part(source, name), wanted, task.dedup.ngram, task.made_from)
+def _read(task: Read) -> None:
+    step = task.step
+    wanted = step.work.candidates.read(_WANTED, ["id_a"])["id_a"].combine_chunks()
+    verifying.write_shingles(step.work, task.part, wanted, step.dedup.ngram, step.made_from)
 
 
-def _verify(task: Compare) -> None:
-    bands = [Part("band", band) for band in band_columns(task.dedup.bands)]
-    exact = task.dedup.verify == "exact"
-    values = verifying.shingle_sets(task.work) if exact else task.work.signal("signature")
-    table = verifying.verified(task.work, bands, values, task.parts, task.key, task.dedup.similarity)
+def _verify(task: Verify) -> None:
+    step = task.step
+    values = step.work.shingles if step.dedup.verify == "exact" else step.work.signal("signature")
+    table = verifying.verified(step.work, step.bands, values, step.parts, task.prefix, step.dedup.similarity)
     table = table.append_column("kind", pa.array(["near"] * table.num_rows, pa.string()))
-    task.work.pairs.write(Part("near", task.key or "all"), table.cast(schema.PAIRS), task.made_from)
+    step.work.pairs.write(Part("near", task.prefix or "all"), table.cast(schema.PAIRS), step.made_from)

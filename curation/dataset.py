@@ -231,6 +231,21 @@ class Workspace:
         return Dataset(self.storage, "pairs", schema.PAIRS)
 
     @cached_property
+    def candidates(self) -> Dataset:
+        """Pairs that are worth comparing, a part for each band."""
+        return Dataset(self.storage, "candidates", schema.CANDIDATES)
+
+    @cached_property
+    def shingles(self) -> Dataset:
+        """What candidates are compared by exactly."""
+        return Dataset(self.storage, "shingles", schema.SHINGLES)
+
+    @cached_property
+    def groups(self) -> Dataset:
+        """Each kept document's group, bytes and tokens, before a budget is looked at."""
+        return Dataset(self.storage, "groups", schema.BLEND)
+
+    @cached_property
     def hits(self) -> Dataset:
         """The rules that hit each document."""
         return Dataset(self.storage, "hits", schema.HITS)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation import rules as ruling
 from curation import schema
-from curation.compare import EXACT, pair_parts, pairs_fingerprint
+from curation.compare import COPIES, pair_parts, pairs_fingerprint
 from curation.dataset import Part, Workspace, connect, fingerprint, first_row
 from curation.dedup.survivors import Copy, choose
 from curation.engine import chunks
@@ -62,7 +62,7 @@ def judge(run: Run) -> dict[str, Any]:
     """
     hits = _apply_rules(run)
     pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
-    made_from = fingerprint("verdicts", VERSION, pairs, run.recipe.dedup.prefer, list(hits.values()))
+    made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
     wanted = {part: fingerprint(made_from, hit) for part, hit in hits.items()}
     if not all(run.work.verdicts.is_made(part, made) for part, made in wanted.items()):
         _write_verdicts(run, wanted, _gone(run) if run.recipe.dedup.enabled else {})
@@ -87,6 +87,14 @@ def _apply_rules(run: Run) -> dict[Part, str]:
     weights = [sum(run.parts[part].rows for part, _ in task.parts) for task in tasks]
     run.engine.map(_rule_all, tasks, label="judge: rules", sizes=weights, unit="documents")
     return made_from
+
+
+def _preference(run: Run) -> list[Any]:
+    """What the order of preference depends on besides the rules: its text, and the sidecars that it reads."""
+    prefer = run.recipe.dedup.prefer
+    names = _signals_in(run.work, prefer)
+    footers = [run.work.signal(name).footer(part) for part in run.parts for name in names]
+    return [prefer, [footer.fingerprint if footer else None for footer in footers]]
 
 
 def _signals_in(work: Workspace, sql: str) -> list[str]:
@@ -147,9 +155,9 @@ def _gone(run: Run) -> dict[str, Copy]:
     """The documents that go because a better copy stays."""
     work, parts = run.work, list(run.parts)
     there = pair_parts(work)
-    exact = work.pairs.read(EXACT, ["id_a", "id_b"]) if EXACT in there else schema.PAIRS.empty_table()
+    exact = work.pairs.read(COPIES, ["id_a", "id_b"]) if COPIES in there else schema.PAIRS.empty_table()
     near = pa.concat_tables(
-        [schema.PAIRS.empty_table(), *(work.pairs.read(part) for part in sorted(there) if part != EXACT)]
+        [schema.PAIRS.empty_table(), *(work.pairs.read(part) for part in sorted(there) if part != COPIES)]
     )
     connection = connect(work)
     connection.register("exact", exact)

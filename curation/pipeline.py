@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,24 @@ if TYPE_CHECKING:
 STAGES = (pull, measure, compare, judge, blend, report, publish)
 
 
-def run(recipe: Recipe, engine: LocalEngine, *, until: str | None = None) -> Run:
+Stage = Callable[[Run], dict[str, Any]]
+
+
+def plainly(stage: Stage, run: Run) -> dict[str, Any]:
+    """The stage, called."""
+    return stage(run)
+
+
+def run(
+    recipe: Recipe,
+    engine: LocalEngine,
+    *,
+    until: str | None = None,
+    call: Callable[[Stage, Run], dict[str, Any]] = plainly,
+) -> Run:
     """Walk the stages, up to and with the one called `until`; what is made already is not made again.
 
+    `call` calls each stage; a workflow orchestrator records it there, and may call it again when it failed.
     Raises `RecipeError` before the first byte is read, and whatever a stage raises.
     """
     names = [stage.__name__ for stage in STAGES]
@@ -41,18 +57,18 @@ def run(recipe: Recipe, engine: LocalEngine, *, until: str | None = None) -> Run
         work.storage.sweep()
         work.storage.remove("scratch")
         for stage in STAGES:
-            _walk(state, stage)
+            _walk(state, stage, call)
             if stage.__name__ == until:
                 break
         state.save("done")
     return state
 
 
-def _walk(state: Run, stage: Any) -> None:
+def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]) -> None:
     name = stage.__name__
     began = time.monotonic()
     try:
-        state.figures[name] = stage(state)
+        state.figures[name] = call(stage, state)
     except BaseException:
         state.stages[name] = {"seconds": round(time.monotonic() - began, 3), "state": "failed"}
         with suppress(StorageError):  # a full disk must not hide what went wrong

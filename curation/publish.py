@@ -80,6 +80,7 @@ def publish(run: Run) -> dict[str, Any]:
     if newest is not None and _is_same(newest, made_from, run.recipe.release.version):
         return {"published": False, "release": newest.path, "version": newest.version}
     release = _claim(run, storage, made_from, newest)
+    storage.sweep(release.folder)
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
         _point(release, data, newest)
         return _published(release, json.loads(data))
@@ -132,7 +133,6 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
             if resumable and (newest is None or order(newest.version) < order(release.version)):
                 return release
         elif resumable:
-            storage.sweep(release.folder)
             return release
         elif claim.get("workspace") == mine["workspace"]:
             storage.remove(release.folder)  # begun here from something else, and never seen by a reader

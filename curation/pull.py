@@ -87,11 +87,12 @@ def pull(run: Run) -> dict[str, Any]:
     groups = chunks(undone, sizes, 16 * 1024 * 1024)
     weights = [sum(file.size for task in group for file, _ in task.inputs) for group in groups]
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
-    for task in pulls:
-        run.parts |= task.finished()[0]
-    for name, files in found.items():
-        for file in files:
-            run.inputs.append({"source": name, "uri": file.name, "bytes": file.size, "sha256": digests[file.path]})
+    run.parts = {part: footer for task in pulls for part, footer in task.finished()[0].items()}
+    run.inputs = [
+        {"source": name, "uri": file.name, "bytes": file.size, "sha256": digests[file.path]}
+        for name, files in found.items()
+        for file in files
+    ]
     _remove_orphans(run)
     return {"inputs": len(run.inputs), "inputs_read": sum(len(task.inputs) for task in undone), "rows": run.documents}
 
@@ -192,7 +193,6 @@ def _rows(task: Pull, start: int) -> Iterator[tuple[dict[str, Any], int]]:
                 yield _row(record, file.name, task), record.end
 
 
-def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
 def _name(file: Input, module: sources.SourceModule) -> str:
     """What a module is told of where its input lies: its name, with its folder where that says what the file is."""
     if getattr(module, "NAMED_BY_FOLDER", False) and "/" not in file.name:
@@ -200,6 +200,7 @@ def _name(file: Input, module: sources.SourceModule) -> str:
     return file.name
 
 
+def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
     text, error = record.text, record.error
     if text is not None:
         text = _valid(text)
@@ -280,7 +281,7 @@ def _stem(name: str) -> str:
     """A part's name for an input: readable, safe as a path, and its own.
 
     >>> _stem("crawl/a b.warc.gz")
-    'a-b-de06ef9b'
+    'a-b-4e5ee0f4'
     """
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rsplit("/", 1)[-1].split(".", 1)[0])[:40] or "input"
     return f"{readable}-{hashlib.blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()}"

@@ -26,13 +26,30 @@ DOCUMENTS = pa.schema(
 #: What rules, `prefer` and `where` may use of a document: everything but its text.
 DOCUMENT_COLUMNS = tuple(name for name in DOCUMENTS.names if name != "text")
 
-#: Verified pairs. Exact ones link each copy to the smallest id of its group; near ones link such smallest ids.
+#: Verified pairs. The part `copies` links each copy, exact or of an equal signature, to the smallest id of its group;
+#: the parts `near` link such smallest ids.
 PAIRS = pa.schema(
     [
         pa.field("id_a", pa.string(), nullable=False),
         pa.field("id_b", pa.string(), nullable=False),
         pa.field("similarity", pa.float32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
+    ]
+)
+
+#: Pairs of documents that share a band of their signatures, kept until they are verified.
+CANDIDATES = pa.schema(
+    [
+        pa.field("id_a", pa.string(), nullable=False),
+        pa.field("id_b", pa.string(), nullable=False),
+    ]
+)
+
+#: The distinct shingles of candidates, sorted little-endian uint64, kept until the pairs are verified.
+SHINGLES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("shingles", pa.binary(), nullable=False),
     ]
 )
 

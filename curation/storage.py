@@ -134,9 +134,10 @@ class Storage:
 
     def swap(self, name: str, data: bytes, expected: bytes | None) -> bool:
         """Replace the file if it still holds `expected` (None: if there is none); False if it does not."""
-        if expected is None:
-            return self.create(name, data)
-        with self.lock(os.path.dirname(name), wait=True):
+        folder = os.path.dirname(name)
+        with self.lock(folder, wait=True):
+            for left in glob.glob(f"{glob.escape(self.path(name))}.*{TEMPORARY}"):  # by one that was killed in here
+                os.unlink(left)
             if self.read(name) != expected:
                 return False
             self.write(name, data)
@@ -251,7 +252,8 @@ def find_inputs(patterns: Iterable[str], base: str | Path) -> list[Input]:
     """The files that the patterns of a source name, sorted by name, each once.
 
     Names are relative to the folder that all patterns have in common before their first wildcard, so they do not
-    change when more files appear, nor when the whole folder moves. A folder stands for everything below it.
+    change when more files appear, nor when the whole folder moves. A folder stands for every file below it
+    that is not hidden.
     Raises `InputError` for a pattern that matches nothing and for a folder that cannot be read.
     """
     absolute = [_absolute(pattern, base) for pattern in patterns]

@@ -103,7 +103,7 @@ def test_a_budget_is_shared_out_and_kept_to(tiny: Callable[..., Run]) -> None:
     for name, asked in (("web", 75), ("notes", 25)):
         assert groups[name]["asked_tokens"] == asked
         assert asked - 12 < groups[name]["tokens"] <= asked
-        assert groups[name]["why"] is None
+        assert (groups[name]["why"] is None) == (groups[name]["tokens"] >= 0.99 * asked)
     assert set(copies(run).values()) == {0, 1}
     assert run.figures["blend"]["asked_tokens"] == 100
 
@@ -209,10 +209,11 @@ def test_a_document_larger_than_the_budget(tiny: Callable[..., Run]) -> None:
     """Nothing fits: none is taken, and that is said."""
     run = tiny({"s": [{"text": "x" * 4_000, "uri": "large"}]}, blend(100, group("all", "true", 1.0, 4)), until="blend")
     assert copies(run) == {"large": 0}
-    assert figures(run)["all"]["why"] == "asked for 100 tokens, got none: its first document is larger than that"
+    assert figures(run)["all"]["why"] == (
+        "asked for 100 tokens, got 0: the next document in its order is larger than what is missing"
+    )
 
 
-@pytest.mark.xfail(strict=True, reason="known: a sample that a large document ends says no reason")
 @pytest.mark.parametrize("seed", range(2))
 def test_a_large_document_in_the_middle(tiny: Callable[..., Run], seed: int) -> None:
     """A document that does not fit ends the sample; a group that falls far short for it says why."""

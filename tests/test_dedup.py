@@ -19,7 +19,7 @@ from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.compare import EXACT, pair_parts
+from curation.compare import COPIES, pair_parts
 from curation.dedup import candidates, signatures
 from curation.dedup.signatures import Signatures, probability, shingles
 from curation.dedup.survivors import Copy, choose
@@ -254,7 +254,8 @@ def test_a_huge_bucket_is_not_compared_each_with_each(tiny: Callable[..., Run]) 
     count = 2_000
     text = " ".join(f"word{number}" for number in range(30))
     began = time.monotonic()
-    run = tiny({"s": rows(*(f"{text}{'.' * number}" for number in range(count)))}, until="compare")
+    texts = rows(*(f"{text}{'.' * number}" for number in range(count)))
+    run = tiny({"s": texts}, "", 'dedup.verify="exact"', until="compare")
     assert time.monotonic() - began < 20
     figures = run.figures["compare"]
     compared = count * candidates.NEIGHBOURS - candidates.NEIGHBOURS * (candidates.NEIGHBOURS + 1) // 2
@@ -262,13 +263,16 @@ def test_a_huge_bucket_is_not_compared_each_with_each(tiny: Callable[..., Run]) 
     assert figures["candidates"] == 14 * compared
     assert figures["not_compared"] == 14 * (count * (count - 1) // 2 - compared)
     assert figures["exact"] == 0
+    run = tiny({"s": texts}, until="compare")  # verified by signature they are copies of one, and need no comparison
+    assert run.figures["compare"] == {"exact": 0, "near": count - 1, "candidates": 0, "not_compared": 0}
 
 
 def test_a_bucket_up_to_the_bound_is_compared_in_full(tiny: Callable[..., Run]) -> None:
     """Nothing is left out where each can be compared with each."""
     count = candidates.FULL_BUCKET
     text = " ".join(f"word{number}" for number in range(30))
-    run = tiny({"s": rows(*(f"{text}{'.' * number}" for number in range(count)))}, until="compare")
+    texts = rows(*(f"{text}{'.' * number}" for number in range(count)))
+    run = tiny({"s": texts}, "", 'dedup.verify="exact"', until="compare")
     assert run.figures["compare"]["near"] == count * (count - 1) // 2
     assert run.figures["compare"]["not_compared"] == 0
 
@@ -279,12 +283,12 @@ def test_pairs_are_the_same_however_they_were_found(tiny: Callable[..., Run]) ->
     base = words(100)
     texts = [base, f"{base} end", base.upper(), changed(base, 0.5)]
     run = tiny({"s": rows(*texts)}, until="compare")
-    before = (run.work.storage.read("pairs/exact/00000.parquet"), pairs(run, "near"))
+    before = (run.work.storage.read("pairs/copies/00000.parquet"), pairs(run, "near"))
     assert (pairs(run, "exact"), set(pairs(run, "near"))) in (({(0, 2): 1.0}, {(0, 1)}), ({(0, 2): 1.0}, {(1, 2)}))
     assert tiny({"s": rows(*texts)}, until="compare").figures["compare"]["exact"] == 1
     run.work.storage.remove("pairs")
     run = tiny({"s": rows(*texts)}, until="compare")
-    assert (run.work.storage.read("pairs/exact/00000.parquet"), pairs(run, "near")) == before
+    assert (run.work.storage.read("pairs/copies/00000.parquet"), pairs(run, "near")) == before
     run = tiny({"s": rows(*texts)}, "", "dedup.similarity=1.0", until="compare")
     assert pairs(run, "near") == {}
     run = tiny({"s": rows(*texts)}, "", "dedup.enabled=false", until="judge")
@@ -413,4 +417,4 @@ def test_the_best_of_a_run_s_copies_stays(tiny: Callable[..., Run]) -> None:
 
 def test_the_exact_pairs_come_last() -> None:
     """The part of exact pairs is the sign that all pairs are there."""
-    assert str(EXACT) == "exact/00000"
+    assert str(COPIES) == "copies/00000"

@@ -278,9 +278,10 @@ def test_7_every_duplicate_names_a_kept_document_it_was_verified_similar_to(done
         row[0]: row for row in connection.execute(
             f"SELECT id, keep, duplicate_of, similarity FROM '{work}/verdicts/*/*.parquet'").fetchall()
     }  # fmt: skip
-    pairs = connection.execute(f"SELECT id_a, id_b, similarity, kind FROM '{work}/pairs/*/*.parquet'").fetchall()
-    first = {b: a for a, b, _, kind in pairs if kind == "exact"}
-    near = {frozenset((a, b)): similarity for a, b, similarity, kind in pairs if kind == "near"}
+    copies = connection.execute(f"SELECT id_a, id_b, similarity FROM '{work}/pairs/copies/*.parquet'").fetchall()
+    pairs = connection.execute(f"SELECT id_a, id_b, similarity FROM '{work}/pairs/near/*.parquet'").fetchall()
+    first = {b: a for a, b, _ in copies}
+    near = {frozenset((a, b)): similarity for a, b, similarity in pairs}
     gone = [row for row in verdicts.values() if row[2]]
     assert len(gone) == 8
     for document, keep, survivor, similarity in gone:

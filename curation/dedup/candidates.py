@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from curation.dataset import Dataset, connect, first_row
+from curation.dataset import connect, first_row
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from curation.dataset import Part, Workspace
 
 #: Buckets up to this size are compared each with each; in larger ones each document with the next `NEIGHBOURS` in the
 #: order of their signatures, where equal ones stand together. What is left out is counted.
 FULL_BUCKET = 64
 NEIGHBOURS = 32
-
-CANDIDATES = pa.schema(
-    [
-        pa.field("id_a", pa.string(), nullable=False),
-        pa.field("id_b", pa.string(), nullable=False),
-    ]
-)
 
 _SMALL = """
     SELECT least(a.id, b.id) AS id_a, greatest(a.id, b.id) AS id_b
@@ -35,27 +28,31 @@ _LARGE = """
 """
 
 
-def dataset(work: Workspace) -> Dataset:
-    """The candidates of each band, kept only until the pairs are verified."""
-    return Dataset(work.storage, "candidates", CANDIDATES)
+def copies(work: Workspace, parts: list[Part], *, by_signature: bool) -> pa.Table:
+    """A pair for every document that is a copy of one with a smaller id: (smallest id of the group, id).
 
-
-def exact(work: Workspace, parts: list[Part]) -> pa.Table:
-    """A pair for every document whose normalised text another has: (smallest id of the group, id)."""
+    Copies are exact where the normalised text is the same. With `by_signature`, documents whose whole signatures are
+    equal are near ones of similarity 1: thousands of pages that differ in a word need not be compared each with each.
+    """
     connection = connect(work)
     connection.register("signature", work.signal("signature").scan(parts))
-    return connection.sql("""
-        SELECT first AS id_a, id AS id_b, 1::FLOAT AS similarity, 'exact' AS kind
-        FROM (SELECT id, min(id) OVER (PARTITION BY text_hash) AS first FROM signature WHERE text_hash <> '')
+    key = "CASE WHEN minhash = ''::BLOB THEN text_hash::BLOB ELSE minhash END" if by_signature else "text_hash::BLOB"
+    return connection.sql(f"""
+        SELECT first AS id_a, id AS id_b, 1::FLOAT AS similarity,
+            CASE WHEN text_hash = first_hash THEN 'exact' ELSE 'near' END AS kind
+        FROM (
+            SELECT id, text_hash, first_value(id) OVER same AS first, first_value(text_hash) OVER same AS first_hash
+            FROM signature WHERE text_hash <> '' WINDOW same AS (PARTITION BY {key} ORDER BY id)
+        )
         WHERE id <> first
         ORDER BY id_a, id_b
     """).to_arrow_table()
 
 
 def of_band(work: Workspace, parts: list[Part], band: str, copies: pa.Table) -> tuple[pa.Table, int]:
-    """The distinct pairs that share this band, without the exact copies, and how many comparisons were left out.
+    """The distinct pairs that share this band, and how many comparisons were left out.
 
-    Equal texts have equal signatures, so only the first of each exact group takes part.
+    Copies have the signature of the first of their group, so only that one takes part.
     """
     connection = connect(work)
     connection.register("signature", work.signal("signature").scan(parts))

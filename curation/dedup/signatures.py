@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 VERSION = 1
 #: The seed of the permutations; other tools that read the signatures need it.
 SEED = 1
-#: Shingles whose permutations are held at once: 112 x 4 bytes each.
-_CHUNK = 65_536
+#: Hashes of permuted shingles that are held at once, 4 bytes each.
+_HELD = 8_000_000
 #: An odd constant (2^64 / golden ratio) that makes a shingle's hash depend on the order of its words.
 _ORDER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -100,8 +100,9 @@ class Signatures:
     def signature(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
         """The minimum of each permutation over the lower 32 bits of the shingles' hashes."""
         sketch = self._empty.copy()
-        for start in range(0, len(hashes), _CHUNK):
-            sketch.update_batch((hashes[start : start + _CHUNK] & np.uint64(0xFFFFFFFF)).tolist())
+        chunk = max(1, _HELD // (self.bands * self.rows))
+        for start in range(0, len(hashes), chunk):
+            sketch.update_batch((hashes[start : start + chunk] & np.uint64(0xFFFFFFFF)).tolist())
         values: npt.NDArray[np.uint32] = sketch.hashvalues.astype("<u4")
         return values
 

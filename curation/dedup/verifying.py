@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.dataset import Dataset, connect
+from curation.dataset import connect
 from curation.dedup.signatures import shingles
 from curation.kernels import text as units
 
@@ -17,29 +17,17 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from curation.dataset import Part, Workspace
+    from curation.dataset import Dataset, Part, Workspace
 
-SHINGLES = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("shingles", pa.binary(), nullable=False),
-    ]
-)
-
-#: Pairs whose values are held at once.
-_BATCH = 2_048
+#: Bytes of signatures or shingles that are held at once.
+_HELD_BYTES = 256 * 1024 * 1024
 
 
-def shingle_sets(work: Workspace) -> Dataset:
-    """The distinct shingles of documents that are candidates, kept only until the pairs are verified."""
-    return Dataset(work.storage, "shingles", SHINGLES)
-
-
-def write_shingles(work: Workspace, part: Part, wanted: set[str], ngram: int, made_from: str) -> None:
-    """Write the shingle sets of these documents of a part, as sorted little-endian uint64."""
-    with shingle_sets(work).writing(part, made_from) as writer:
+def write_shingles(work: Workspace, part: Part, wanted: pa.Array, ngram: int, made_from: str) -> None:
+    """Write the shingle sets of a part's documents whose ids are `wanted`."""
+    with work.shingles.writing(part, made_from) as writer:
         for rows in work.documents.batches(part, ["id", "text"]):
-            chosen = rows.filter(pc.is_in(rows["id"], pa.array(sorted(wanted), pa.string())))
+            chosen = rows.filter(pc.is_in(rows["id"], wanted))
             sets = [
                 np.unique(shingles(*units.numbered_words(text or ""), ngram)).astype("<u8").tobytes()
                 for text in chosen["text"].to_pylist()
@@ -48,50 +36,70 @@ def write_shingles(work: Workspace, part: Part, wanted: set[str], ngram: int, ma
 
 
 def verified(
-    work: Workspace, candidates: list[Part], values: Dataset, parts: list[Part], prefix: str, least: float
+    work: Workspace, bands: list[Part], values: Dataset, parts: list[Part], prefix: str, least: float
 ) -> pa.Table:
-    """The pairs whose first id begins so that are at least so similar, with how similar.
+    """The candidates whose first id begins so that are at least so similar, with how similar, sorted.
 
-    `values` holds what is compared: a column `minhash` or `shingles`.
+    `values` holds what is compared: the column `minhash` or `shingles`.
     """
-    from curation.dedup.candidates import dataset  # noqa: PLC0415  # only for its place
-
-    connection = connect(work)
     column = "minhash" if "minhash" in values.schema.names else "shingles"
-    connection.register("candidates", dataset(work).scan(candidates))
+    connection = connect(work)
+    connection.register("candidates", work.candidates.scan(bands))
     connection.register("vals", values.scan(parts))
-    rows = connection.sql(f"""
-        WITH pairs AS (
-            SELECT DISTINCT id_a, id_b FROM candidates
-            WHERE starts_with(id_a, '{prefix}')
-        )
-        SELECT id_a, id_b, a.{column} AS a, b.{column} AS b
-        FROM pairs JOIN vals a ON pairs.id_a = a.id JOIN vals b ON pairs.id_b = b.id
+    connection.execute(f"""
+        CREATE TEMP TABLE pairs AS
+        SELECT id_a, id_b FROM candidates WHERE starts_with(id_a, '{prefix}') GROUP BY ALL ORDER BY id_a, id_b
     """)
-    compare = _signature_similarity if column == "minhash" else _set_similarity
-    found = [pa.table({"id_a": pa.array([], pa.string()), "id_b": pa.array([], pa.string()),
-                       "similarity": pa.array([], pa.float32())})]  # fmt: skip
-    for batch in rows.to_arrow_reader(_BATCH):
-        similarity = np.fromiter(compare(batch), dtype=np.float64, count=batch.num_rows)
-        keep = similarity >= least
-        table = pa.table({"id_a": batch["id_a"], "id_b": batch["id_b"], "similarity": similarity.astype(np.float32)})
-        found.append(table.filter(pa.array(keep)))
-    return pa.concat_tables(found).sort_by([("id_a", "ascending"), ("id_b", "ascending")])
+    sizes = dict(
+        connection.execute(f"""
+        SELECT id, octet_length({column}) FROM vals
+        SEMI JOIN (SELECT id_a AS id FROM pairs UNION SELECT id_b FROM pairs) involved USING (id)
+    """).fetchall()
+    )
+    pairs = connection.execute("SELECT id_a, id_b FROM pairs ORDER BY id_a, id_b").fetchall()
+    similarity = _signature_similarity if column == "minhash" else _set_similarity
+    found = []
+    for run in _runs(pairs, sizes):
+        wanted = pa.table({"id": sorted({one for pair in run for one in pair})})
+        connection.register("wanted", wanted)
+        rows = connection.execute(f"SELECT id, {column} FROM vals SEMI JOIN wanted USING (id)").fetchall()
+        held = {one: np.frombuffer(data, "<u4" if column == "minhash" else "<u8") for one, data in rows}
+        scored = ((a, b, similarity(held[a], held[b])) for a, b in run)
+        found += [entry for entry in scored if entry[2] >= least]
+    first, second, values_found = zip(*found, strict=True) if found else ((), (), ())
+    return pa.table(
+        {
+            "id_a": pa.array(first, pa.string()),
+            "id_b": pa.array(second, pa.string()),
+            "similarity": pa.array(values_found, pa.float32()),
+        }
+    )
 
 
-def _signature_similarity(batch: pa.RecordBatch) -> Iterator[float]:
+def _runs(pairs: list[tuple[str, str]], sizes: dict[str, int]) -> Iterator[list[tuple[str, str]]]:
+    """Consecutive pairs whose documents' values can be held together."""
+    run: list[tuple[str, str]] = []
+    inside: set[str] = set()
+    held = 0
+    for pair in pairs:
+        more = sum(sizes[one] for one in set(pair) - inside)
+        if run and held + more > _HELD_BYTES:
+            yield run
+            run, inside, held = [], set(), 0
+            more = sum(sizes[one] for one in set(pair))
+        run.append(pair)
+        inside.update(pair)
+        held += more
+    if run:
+        yield run
+
+
+def _signature_similarity(a: npt.NDArray[np.unsignedinteger], b: npt.NDArray[np.unsignedinteger]) -> float:
     """The share of permutations whose minima agree: an estimate of the Jaccard similarity."""
-    for a, b in zip(batch["a"], batch["b"], strict=True):
-        yield float(np.mean(_values(a, "<u4") == _values(b, "<u4")))
+    return float(np.mean(a == b))
 
 
-def _set_similarity(batch: pa.RecordBatch) -> Iterator[float]:
-    """The Jaccard similarity of the two sets of shingles."""
-    for a, b in zip(batch["a"], batch["b"], strict=True):
-        first, second = _values(a, "<u8"), _values(b, "<u8")
-        common = len(np.intersect1d(first, second, assume_unique=True))
-        yield common / (len(first) + len(second) - common)
-
-
-def _values(value: pa.Scalar, dtype: str) -> npt.NDArray[np.unsignedinteger]:
-    return np.frombuffer(value.as_py(), dtype=dtype)
+def _set_similarity(a: npt.NDArray[np.unsignedinteger], b: npt.NDArray[np.unsignedinteger]) -> float:
+    """The Jaccard similarity of two sets of shingles."""
+    common = len(np.intersect1d(a, b, assume_unique=True))
+    return common / (len(a) + len(b) - common)

@@ -213,7 +213,7 @@ def _groups(blended: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 **group,
                 "why": why,
-                "differs": group["why"] is not None,
+                "differs": asked is not None and tokens < 0.99 * asked,
                 "width": round(100 * tokens / most, 3),
                 "mark": None if asked is None else round(100 * asked / most, 3),
             }
