@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import sources
+from curation import pipeline, sources
+from curation.recipe import load
 from curation.sources.extract import extract
 from curation.sources.record import MAX_HTML_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from curation.engine import LocalEngine
     from curation.sources.record import Record
 
 PAGE = "<html><head><title> Naïve \n bees</title>{}</head><main><p>Bees fly to naïve flowers.</p></main></html>"
@@ -97,6 +99,21 @@ def test_any_bytes_are_one_row(data: bytes, head: bytes) -> None:
     assert (record.text is None) != (record.error is None)
     (record.text or record.error or "").encode()
     (record.uri or "").encode()
+
+
+def test_the_engine_counts_where_html_is_read(tmp_path: Path, engine: LocalEngine) -> None:
+    """Another engine pulls HTML files anew, and no others."""
+    (tmp_path / "page.html").write_text(PAGE.format(""))
+    (tmp_path / "note.txt").write_text("Bees fly.")
+    (tmp_path / "recipe.toml").write_text(
+        'name = "t"\n[[source]]\nname = "pages"\nkind = "html"\npaths = ["*.html"]\n'
+        '[[source]]\nname = "notes"\nkind = "text"\npaths = ["*.txt"]\n'
+    )
+    read_by = [
+        pipeline.run(load(tmp_path / "recipe.toml", (f"extract.engine={name}",)), engine, until="pull")
+        for name in ("resiliparse", "resiliparse", "trafilatura")
+    ]
+    assert [run.figures["pull"]["inputs_read"] for run in read_by] == [2, 0, 1]
 
 
 @pytest.mark.data
