@@ -122,7 +122,7 @@ def _assign_all(task: Assign) -> None:
     edits = ruling.edits_of(task.recipe)
     groups = groups_of(task.recipe)
     bytes_a_token = int(task.recipe.blend.tokenizer.removeprefix("bytes/"))
-    cases = " ".join(f"WHEN ({group.where}) THEN '{group.name}'" for group in groups)
+    cases = " ".join(f"WHEN ({group.where}\n) THEN '{group.name}'" for group in groups)
     sql = f"""
         SELECT id, "group", 1 AS copies, (bytes + {bytes_a_token - 1}) // {bytes_a_token} AS tokens, bytes
         FROM (

@@ -63,7 +63,7 @@ def _terminated(_number: int, _frame: object) -> None:
 
 
 def _end(message: str, remedy: str | None, status: int) -> None:
-    click.echo(f"curate: {message}", err=True)
+    click.echo("curate: " + "\n".join(map(_plain, message.split("\n"))), err=True)
     if remedy:
         click.echo(f"  -> {remedy}", err=True)
     sys.exit(status)
@@ -192,7 +192,7 @@ def explain(recipe: Path, document: str, overrides: tuple[str, ...], work: str |
 
 def _explained(one: Explanation) -> list[str]:
     lines = [f"{one.document['id']}: {one.fate}"]
-    lines += [f"  {key:12} {value}" for key, value in one.document.items()
+    lines += [f"  {key:12} {_plain(str(value))}" for key, value in one.document.items()
               if key != "id" and value not in (None, "{}")]  # fmt: skip
     lines.append(f"  {'part':12} documents/{one.part}.parquet, row {one.row}")
     if one.hits:
@@ -202,10 +202,14 @@ def _explained(one: Explanation) -> list[str]:
         lines.append(f"  {hit.rule:32} {hit.predicate or hit.origin}" + (f"   here {values}" if values else ""))
     if one.survivor:
         kept = one.survivor
-        lines.append(f"copy of       {kept['id']} ({kept['uri'] or kept['origin']}), similarity {one.similarity:.3f}")
+        lines.append(
+            f"copy of       {kept['id']} ({_plain(kept['uri'] or kept['origin'])}), similarity {one.similarity:.3f}"
+        )
     if one.copies:
         lines.append("copies that went because this one stays")
-        lines += [f"  {copy['id']} {copy['similarity']:.3f} {copy['uri'] or copy['origin']}" for copy in one.copies]
+        lines += [
+            f"  {copy['id']} {copy['similarity']:.3f} {_plain(copy['uri'] or copy['origin'])}" for copy in one.copies
+        ]
     lines.append("measured")
     for name, measured in one.signals.items():
         shown = ", ".join(f"{key} {_shown(value)}" for key, value in measured.items() if not key.startswith("band_"))
@@ -222,6 +226,15 @@ def _explained(one: Explanation) -> list[str]:
     return lines
 
 
+def _plain(text: str) -> str:
+    r"""The text with control characters as \x1b, so that a document cannot move the cursor or forge a line.
+
+    >>> _plain("one\n\x1b[2Jtwo")
+    'one\\n\\x1b[2Jtwo'
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -229,7 +242,7 @@ def _shown(value: Any) -> str:
         return f"{len(value)} bytes"
     if isinstance(value, list):
         return f"{len(value)} spans"
-    return str(value)
+    return _plain(str(value))
 
 
 @cli.command()

@@ -30,6 +30,8 @@ Result = TypeVar("Result")
 #: Seconds after which the work on one item is taken for hung. It fails the run, after one more try; it never decides
 #: what becomes of a document.
 ITEM_SECONDS = 3600.0
+#: Bytes a second that an item of many bytes makes at the least: it may take longer than `ITEM_SECONDS` in proportion.
+_SLOWEST = 20_000
 
 
 class LocalEngine:
@@ -76,6 +78,8 @@ class LocalEngine:
         note, and `WorkerError` naming the item whose worker died twice.
         """
         weights = list(sizes) if sizes is not None else [1] * len(items)
+        slow = _SLOWEST if unit == "B" else float("inf")
+        limits = [self.item_seconds * max(1.0, weight / (slow * ITEM_SECONDS)) for weight in weights]
         results: dict[int, Result] = {}
         failed: list[int] = []
         waiting = deque(range(len(items)))
@@ -88,20 +92,23 @@ class LocalEngine:
             while waiting or running:
                 while waiting and len(running) < 4 * self.workers:
                     index = waiting.popleft()
-                    running[pool.schedule(function, args=(items[index],), timeout=self.item_seconds)] = index
+                    running[pool.schedule(function, args=(items[index],), timeout=limits[index])] = index
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     index = running.pop(future)
                     try:
                         results[index] = future.result()
-                    except (ProcessExpired, TimeoutError):
+                    except ProcessExpired:
                         failed.append(index)
                     except Exception as error:
+                        if _is_out_of_time(error):
+                            failed.append(index)
+                            continue
                         error.add_note(f"while {label} was working on {items[index]}")
                         raise
                     else:
                         self.progress.advance(weights[index])
             for index in failed:
-                results[index] = self._once_more(function, items[index], label)
+                results[index] = self._once_more(function, items[index], label, limits[index])
                 self.progress.advance(weights[index])
         finally:
             self.progress.stop()
@@ -112,10 +119,10 @@ class LocalEngine:
             self._pool = _pool(self.workers)
         return self._pool
 
-    def _once_more(self, function: Callable[[Item], Result], item: Item, label: str) -> Result:
+    def _once_more(self, function: Callable[[Item], Result], item: Item, label: str, seconds: float) -> Result:
         pool = _pool(1)
         try:
-            return pool.schedule(function, args=(item,), timeout=self.item_seconds).result()
+            return pool.schedule(function, args=(item,), timeout=seconds).result()
         except ProcessExpired as error:
             how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
             raise WorkerError(
@@ -123,17 +130,22 @@ class LocalEngine:
                 remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
                 "Otherwise look at that input: finished parts are kept",
             ) from None
-        except TimeoutError:
-            raise WorkerError(
-                f"{label}: no answer within {self.item_seconds:.0f} s, twice, on {item}",
-                remedy="look at that input; finished parts are kept",
-            ) from None
         except Exception as error:
+            if _is_out_of_time(error):
+                raise WorkerError(
+                    f"{label}: no answer within {seconds:.0f} s, twice, on {item}",
+                    remedy="look at that input; finished parts are kept",
+                ) from None
             error.add_note(f"while {label} was working on {item}")
             raise
         finally:
             pool.stop()  # type: ignore[no-untyped-call]  # at once, also when interrupted
             pool.join()
+
+
+def _is_out_of_time(error: BaseException) -> bool:
+    """Whether the pool ended the work, and not the function itself for a time limit of its own."""
+    return isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",)
 
 
 def _pool(workers: int) -> ProcessPool:

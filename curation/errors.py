@@ -5,6 +5,7 @@ CurationError            the run failed: exit status 1
 ├── UsageError           the recipe or the call is wrong: exit status 2
 │   └── RecipeError      every fault of a recipe at once, each with its place
 ├── InputError           an input cannot be read as a whole
+├── SignalError          a signal gave something else than it promised
 ├── RuleError            a rule has no answer for a document
 ├── WipeOutError         deduplication would remove more of a source than the recipe allows
 ├── WorkerError          a worker process died or did not come back
@@ -49,6 +50,10 @@ class RecipeError(UsageError):
 
 class InputError(CurationError):
     """An input is missing or cannot be read as a whole."""
+
+
+class SignalError(CurationError):
+    """A signal gave something else than it promised."""
 
 
 class RuleError(CurationError):

@@ -178,15 +178,16 @@ def _gone(run: Run) -> dict[str, Copy]:
         view = name.replace("/", "_")
         dataset = next(dataset for dataset in work.columns.values() if dataset.name == name)
         connection.register(view, dataset.scan(parts))
-        joins += f" JOIN {view} ON {view}.id = hits.id"
-        selected += "".join(f", {view}.{c}" for c in columns if work.columns[c].name == name and c != "id")
+        joins += f' JOIN "{view}" ON "{view}".id = hits.id'
+        selected += "".join(f', "{view}".{c}' for c in columns if work.columns[c].name == name and c != "id")
     ranked = connection.sql(f"""
         SELECT id FROM (
             SELECT hits.id AS id{selected}
             FROM hits SEMI JOIN involved ON involved.id = hits.id{joins}
             WHERE len(hits.reasons) = 0
         )
-        ORDER BY {prefer}, id
+        ORDER BY {prefer}
+        , id
     """).to_arrow_table()
     rank = {document: place for place, document in enumerate(ranked["id"].to_pylist())}
     return choose(

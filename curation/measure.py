@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.dataset import Part, Workspace, fingerprint
 from curation.engine import chunks
+from curation.errors import SignalError
+from curation.schema import SPANS
 from curation.signals import load_signals
 from curation.signals.batch import Batch
 
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Raised when the same answers of the signals give other bytes.
 VERSION = 1
+
+_SEE = "see docs/add-a-signal.md for what a signal must give"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,8 @@ def measure(run: Run) -> dict[str, Any]:
 def sidecar_fingerprint(name: str, signal: Signal, documents: Footer) -> str:
     """What a sidecar is made from: the signal's version and columns, and the documents."""
     columns = {column: str(kind) for column, kind in signal.COLUMNS.items()}
-    return fingerprint("signal", VERSION, name, str(signal.VERSION), columns, documents.fingerprint)
+    software = [VERSION, str(signal.VERSION), unicodedata.unidata_version]
+    return fingerprint("signal", name, software, columns, documents.fingerprint)
 
 
 def _measure_all(work: Measures) -> None:
@@ -88,18 +95,64 @@ def _measure_part(work: Workspace, task: Measure, signals: Mapping[str, Signal])
         text = rows["text"].combine_chunks() if texts else pa.nulls(len(rows), pa.string())
         batch = Batch(text, rows["uri"].combine_chunks())
         for name, signal in signals.items():
-            tables[name].append(_table(rows["id"], signal.measure(batch), work.signal(name).schema))
+            tables[name].append(_table(name, rows["id"], batch, signal.measure(batch), work.signal(name).schema))
     for name, made_from in task.made_from.items():
         target = work.signal(name)
         table = pa.concat_tables(tables[name]) if tables[name] else target.schema.empty_table()
         target.write(task.part, table, made_from)
 
 
-def _table(ids: pa.ChunkedArray, answers: Mapping[str, Any], target: pa.Schema) -> pa.Table:
+def _table(name: str, ids: pa.ChunkedArray, batch: Batch, answers: Mapping[str, Any], target: pa.Schema) -> pa.Table:
+    """A signal's answers as rows of its sidecar; `SignalError` if they are not what it promised."""
     arrays = [ids.combine_chunks()]
     for field in list(target)[1:]:
+        if field.name not in answers:
+            raise SignalError(f"signal {name}: measure() gave no column {field.name!r}", remedy=_SEE)
         values = answers[field.name]
+        try:
+            array = values if isinstance(values, pa.Array) else pa.array(values, field.type)
+            array = array.cast(field.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise SignalError(f"signal {name}: {field.name} is not all {field.type}: {error}", remedy=_SEE) from error
+        if len(array) != len(ids):
+            raise SignalError(
+                f"signal {name}: {len(array):,} values of {field.name} for {len(ids):,} documents", remedy=_SEE
+            )
+        bad = _first_bad(array, batch)
+        if bad >= 0:
+            raise SignalError(
+                f"signal {name}: {field.name} of document {ids[bad]} is {_shown(array[bad])}: expected a value; spans "
+                "in order, apart, and on the bounds of characters",
+                remedy=_SEE,
+            )
         if field.name.endswith("_score"):  # rounded, so that the order of additions does not show
-            values = np.round(np.asarray(values, dtype=np.float64), 4).astype(np.float32)
-        arrays.append(values if isinstance(values, pa.Array) else pa.array(values, field.type))
+            array = pa.array(np.round(array.to_numpy().astype(np.float64), 4).astype(np.float32))
+        arrays.append(array)
     return pa.Table.from_arrays(arrays, names=target.names).cast(target)
+
+
+def _shown(value: pa.Scalar) -> str:
+    text = str(value.as_py())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _first_bad(array: pa.Array, batch: Batch) -> int:
+    """The first row whose value is null, not a number, or spans that no edit could cut; -1 if there is none."""
+    bad = pc.is_null(array, nan_is_null=True)
+    if pc.any(bad).as_py():
+        return int(pc.index(bad, value=True).as_py())
+    if array.type != SPANS or len(array.flatten()) == 0:
+        return -1
+    rows = np.repeat(np.arange(len(array)), pc.list_value_length(array).to_numpy())
+    spans = array.flatten()
+    start, end = (spans.field(name).to_numpy(zero_copy_only=False).astype(np.int64) for name in ("start", "end"))
+    before = np.where(np.diff(rows, prepend=-1) > 0, 0, np.roll(end, 1))
+    _, offsets, data = batch.text.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[batch.text.offset : batch.text.offset + len(array) + 1].astype(np.int64)
+    letters = np.frombuffer(data, np.uint8) if data is not None else np.array([], np.uint8)
+    first, size = bounds[:-1][rows], np.diff(bounds)[rows]
+    wrong = (start < before) | (end < start) | (end > size)
+    for place in (start, end):
+        inside = ~wrong & (place < size)
+        wrong[inside] = letters[(first + place)[inside]] & 0xC0 == 0x80  # in the middle of a character
+    return int(rows[np.argmax(wrong)]) if wrong.any() else -1

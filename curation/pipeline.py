@@ -16,7 +16,7 @@ from curation.measure import measure
 from curation.publish import publish
 from curation.pull import pull
 from curation.report import report
-from curation.run import Run, last_run, release_place, workspace
+from curation.run import Run, claim_workspace, refuse_overlap, workspace
 
 if TYPE_CHECKING:
     from curation.engine import LocalEngine
@@ -50,10 +50,10 @@ def run(
         raise UsageError(f"--until {until}: there is no such stage", remedy=f"the stages are {', '.join(names)}")
     work, signals = workspace(recipe)
     rules.check(recipe, work)
-    release_place(recipe)
+    refuse_overlap(recipe)
     state = Run(recipe, work, signals, engine, engine.progress)
     with work.storage.lock():
-        _refuse_foreign(state)
+        claim_workspace(recipe)
         work.storage.sweep()
         work.storage.remove("scratch")
         for stage in STAGES:
@@ -77,16 +77,6 @@ def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]
     seconds = time.monotonic() - began
     state.stages[name] = {"seconds": round(seconds, 3), "rows": state.documents}
     state.progress.line(f"{name:8} {seconds:7.1f} s  {_said(name, state)}")
-
-
-def _refuse_foreign(state: Run) -> None:
-    """A workspace belongs to the recipe of one name: two would remove each other's parts."""
-    record = last_run(state.work.storage)
-    if record and record.get("recipe") != state.recipe.name:
-        raise StorageError(
-            f"{state.work.storage}: this workspace belongs to the recipe {record.get('recipe')}",
-            remedy="give this recipe a folder of its own: `work` in the recipe, or --work",
-        )
 
 
 def _said(name: str, state: Run) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect,
 from curation.errors import ReleaseError
 from curation.releases import Release, latest, order, releases
 from curation.report.card import card
-from curation.run import release_place
+from curation.run import release_place, workspace_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +76,10 @@ def publish(run: Run) -> dict[str, Any]:
     storage = release_place(run.recipe)
     made_from = release_fingerprint(run)
     newest = latest(storage, run.recipe.name)
-    if newest is not None and _is_same(newest, made_from, run.recipe.release.version):
-        return {"published": False, "release": newest.path, "version": newest.version}
+    wanted = run.recipe.release.version
+    same = newest if wanted is None else Release(storage, run.recipe.name, wanted)
+    if same is not None and _was_pointed_to(same, made_from, newest):
+        return {"published": False, "release": same.path, "version": same.version}
     release = _claim(run, storage, made_from, newest)
     storage.sweep(release.folder)
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
@@ -117,9 +118,12 @@ def release_fingerprint(run: Run) -> str:
     return fingerprint("release", FORMAT, VERSION, settings, recipe.blend.tokenizer, prints)
 
 
-def _is_same(newest: Release, made_from: str, wanted: str | None) -> bool:
-    manifest = newest.manifest()
-    return manifest is not None and manifest["fingerprint"] == made_from and wanted in (None, newest.version)
+def _was_pointed_to(release: Release, made_from: str, newest: Release | None) -> bool:
+    """Whether this release was published, from the same: the latest, or an older one."""
+    manifest = release.manifest()
+    if manifest is None or newest is None or manifest["fingerprint"] != made_from:
+        return False
+    return order(release.version) <= order(newest.version)
 
 
 def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -> Release:
@@ -143,17 +147,17 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
         if storage.create(f"{release.folder}/claim.json", json.dumps(mine, sort_keys=True).encode()):
             storage.remove(f"{release.folder}/data")  # what a removal that was killed left: a reader would find it
             return release
-    day, number = order(versions[0])
+    taken = Release(storage, name, versions[0])
+    if taken.manifest() is None:
+        raise ReleaseError(
+            f"{taken.path}: another workspace began this version and has not finished it",
+            remedy=f"wait for it; if that workspace is gone for good, remove what it left: rm -r {taken.path}",
+        )
+    day, number = order(taken.version)
     raise ReleaseError(
-        f"{storage.path(name)}/{versions[0]}: this version is taken, and a release is never changed",
+        f"{taken.path}: this version is taken, and a release is never changed",
         remedy=f'ask for another: --set release.version="{day}.{number + 1}", or leave version out',
     )
-
-
-def workspace_id(storage: Storage) -> str:
-    """What tells this workspace from others in claims: made at random once, kept in WORK."""
-    storage.create("workspace.id", uuid.uuid4().hex.encode())
-    return (storage.read("workspace.id") or b"").decode()
 
 
 def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:
@@ -259,7 +263,9 @@ def _chosen_rows(task: Slice) -> pa.Table:
 def _where(rows: pa.Table, predicate: str) -> pa.ChunkedArray:
     connection = connect()
     connection.register("documents", rows)
-    return connection.sql(f"SELECT coalesce(({predicate}), false) AS chosen FROM documents").to_arrow_table()["chosen"]
+    return connection.sql(f"SELECT coalesce(({predicate}\n), false) AS chosen FROM documents").to_arrow_table()[
+        "chosen"
+    ]
 
 
 def _edited(texts: pa.ChunkedArray, spans: list[pa.ChunkedArray], chosen: pa.ChunkedArray) -> pa.ChunkedArray:

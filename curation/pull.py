@@ -1,7 +1,7 @@
 """pull: inputs become parts of `documents`, one row for each record.
 
-An input that holds many records is cut into parts of about 128 MB of text. Files that are one document each share
-parts: bucket `hash(path) mod 256`.
+An input that holds many records is cut into parts of about 128 MB. Files that are one document each share parts: bucket
+`hash(path) mod 256`, cut in the same way where they hold more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import pyarrow as pa
 from curation import schema, sources
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
 from curation.engine import chunks
-from curation.sources import extract
+from curation.errors import StorageError
+from curation.run import release_place, work_place
+from curation.signals import SIGNALS, signal_name
+from curation.sources import decoding, extract
 from curation.sources.record import MAX_TEXT_BYTES, Record
 from curation.storage import HashIndex, Input, find_inputs, sha256
 
@@ -30,15 +33,21 @@ if TYPE_CHECKING:
 
 #: Raised when the same records give other rows.
 VERSION = 1
-#: A part is closed when its text reaches this many bytes.
+#: A part is closed when its rows reach this many bytes ...
 PART_BYTES = 128 * 1024 * 1024
+#: ... or this many rows: what is measured of a part is held until it is done, about a kilobyte a row.
+PART_ROWS = 250_000
 #: Files that are one document each are spread over this many parts.
 BUCKETS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """The parts that come from one input, or from one bucket of small files."""
+    """The parts that come from one input, or from one bucket of small files.
+
+    A part ends at a position `end`, where the next begins: in one input what its module says, among the files of a
+    bucket the number of files that are done.
+    """
 
     documents: Dataset
     recipe: Recipe
@@ -52,15 +61,16 @@ class Pull:
 
     def part(self, index: int) -> Part:
         """The part with this index."""
-        return Part(self.source.name, self.stem if self.whole_files else f"{self.stem}.{index:05d}")
+        return Part(self.source.name, f"{self.stem}.{index:05d}")
 
     def fingerprint(self, index: int) -> str:
         """What this part is made from."""
         module = sources.load(self.source.kind)
-        settings = self.source.model_dump(mode="json", exclude={"paths", "max_loss"})
+        settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss"})
         engine = extract.version(self.recipe.extract.engine) if getattr(module, "EXTRACTS", False) else None
         content = [[_name(file, module), digest] for file, digest in self.inputs]
-        return fingerprint("documents", VERSION, module.VERSION, settings, engine, content, index)
+        software = [VERSION, module.VERSION, decoding.version(), engine]
+        return fingerprint("documents", software, settings, content, index)
 
     def finished(self) -> tuple[dict[Part, Footer], int]:
         """The parts that are there already, and where in the input to go on (-1: nowhere, all is done)."""
@@ -79,7 +89,7 @@ class Pull:
 
 def pull(run: Run) -> dict[str, Any]:
     """Make the parts of `documents` that are missing and set `run.parts` and `run.inputs`."""
-    found = {source.name: find_inputs(source.paths, run.recipe.base) for source in run.recipe.source}
+    found = {source.name: inputs_of(run.recipe, source) for source in run.recipe.source}
     digests = _hashes(run, [file for files in found.values() for file in files])
     pulls = plan(run.recipe, run.work, found, digests)
     undone = [task for task in pulls if task.finished()[1] >= 0]
@@ -87,7 +97,12 @@ def pull(run: Run) -> dict[str, Any]:
     groups = chunks(undone, sizes, 16 * 1024 * 1024)
     weights = [sum(file.size for task in group for file, _ in task.inputs) for group in groups]
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
-    run.parts = {part: footer for task in pulls for part, footer in task.finished()[0].items()}
+    run.parts = {}
+    for task in pulls:
+        made, end = task.finished()
+        if end >= 0:
+            raise StorageError(f"{task}: its parts are not there after it was pulled", remedy="run again")
+        run.parts |= made
     run.inputs = [
         {"source": name, "uri": file.name, "bytes": file.size, "sha256": digests[file.path]}
         for name, files in found.items()
@@ -95,6 +110,12 @@ def pull(run: Run) -> dict[str, Any]:
     ]
     _remove_orphans(run)
     return {"inputs": len(run.inputs), "inputs_read": sum(len(task.inputs) for task in undone), "rows": run.documents}
+
+
+def inputs_of(recipe: Recipe, source: Source) -> list[Input]:
+    """The inputs of a source; what a run of this recipe made itself is none."""
+    releases = release_place(recipe).path(recipe.name)
+    return find_inputs(source.paths, recipe.base, root=source.root, without=(str(work_place(recipe)), releases))
 
 
 def plan(recipe: Recipe, work: Workspace, found: dict[str, list[Input]], digests: dict[str, str]) -> list[Pull]:
@@ -116,12 +137,11 @@ def parts_there(recipe: Recipe, work: Workspace) -> dict[Part, Footer]:
     parts: dict[Part, Footer] = {}
     for source in recipe.source:
         whole_files = sources.load(source.kind).WHOLE_FILES
-        names = {_bucket(file.name) if whole_files else _stem(file.name)
-                 for file in find_inputs(source.paths, recipe.base)}  # fmt: skip
+        names = {_bucket(file.name) if whole_files else _stem(file.name) for file in inputs_of(recipe, source)}
         for stem in sorted(names):
             index, last = 0, False
             while not last:
-                part = Part(source.name, stem if whole_files else f"{stem}.{index:05d}")
+                part = Part(source.name, f"{stem}.{index:05d}")
                 footer = work.documents.footer(part)
                 if footer is None:
                     break
@@ -181,16 +201,21 @@ def _pull_one(task: Pull) -> None:
         with task.documents.writing(task.part(index), task.fingerprint(index)) as writer:
             last = _fill(writer, rows)
             writer.notes |= {"index": index, "last": last}
+            for file, _ in task.inputs:
+                file.refuse_change()
         index += 1
 
 
 def _rows(task: Pull, start: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """The rows of the task's inputs in order, each with where its record ends."""
+    """The task's rows from a position on, each with the position after it."""
     module = sources.load(task.source.kind)
-    for file, _ in task.inputs:
+    for number, (file, _) in enumerate(task.inputs):
+        if task.whole_files and number < start:
+            continue
+        first = 0 if task.whole_files else start
         with file.open() as stream:
-            for record in module.read(stream, _name(file, module), start, task.source, task.recipe.extract):
-                yield _row(record, file.name, task), record.end
+            for record in module.read(stream, _name(file, module), first, task.source, task.recipe.extract):
+                yield _row(record, file.name, task), number + 1 if task.whole_files else record.end
 
 
 def _name(file: Input, module: sources.SourceModule) -> str:
@@ -243,16 +268,18 @@ def _fill(writer: PartWriter, rows: Iterable[tuple[dict[str, Any], int]]) -> boo
     group: list[dict[str, Any]] = []
     group_bytes = part_bytes = 0
     writer.notes["text_bytes"] = 0
-    for row, end in rows:
+    for count, (row, end) in enumerate(rows, 1):
         group.append(row)
-        size = len(row["text"].encode()) if row["text"] else 0
+        text = len(row["text"].encode()) if row["text"] else 0
+        size = text + sum(len(row[name]) for name in ("meta", "uri", "title", "license", "error") if row[name])
         group_bytes += size
         part_bytes += size
-        writer.notes |= {"text_bytes": part_bytes, "end": end}
+        writer.notes["text_bytes"] += text
+        writer.notes["end"] = end
         if group_bytes >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_ROWS:
             writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
             group, group_bytes = [], 0
-        if part_bytes >= PART_BYTES:
+        if part_bytes >= PART_BYTES or count >= PART_ROWS:
             break
     else:
         writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
@@ -265,15 +292,16 @@ def _remove_orphans(run: Run) -> None:
     storage = run.work.storage
     for dataset in (run.work.documents, run.work.hits, run.work.verdicts, run.work.blend):
         dataset.keep_only(run.parts)
+    known = {signal_name(module) for module in SIGNALS} | {"signature", *run.recipe.signals}
     for name in storage.folders("signals"):
-        if name not in run.work.signals:
-            storage.remove(f"signals/{name}")
-        else:
+        if name in run.work.signals:
             run.work.signal(name).keep_only(run.parts)
+        elif name not in known:  # one that is only switched off need not be measured again
+            storage.remove(f"signals/{name}")
 
 
 def _bucket(name: str) -> str:
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return f"files-{int.from_bytes(digest, 'little') % BUCKETS:03d}"
 
 
@@ -281,7 +309,7 @@ def _stem(name: str) -> str:
     """A part's name for an input: readable, safe as a path, and its own.
 
     >>> _stem("crawl/a b.warc.gz")
-    'a-b-4e5ee0f4'
+    'a-b-471ec980d0324cfe'
     """
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rsplit("/", 1)[-1].split(".", 1)[0])[:40] or "input"
-    return f"{readable}-{hashlib.blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()}"
+    return f"{readable}-{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"

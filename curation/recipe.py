@@ -75,6 +75,7 @@ class Source(_Table):
     name: Name = _field(_NAME)
     kind: Literal[KINDS] = _field("one of " + ", ".join(KINDS))  # type: ignore[valid-type]
     paths: Annotated[list[Text], Field(min_length=1)] = _field("a list of paths or patterns")
+    root: Text | None = _field("a path: the folder that names of inputs are relative to", None)
     license: Text | None = _field("a text: the licence of documents that state none", None)
     fields: dict[str, Text] = _field(
         'a table from document columns to names in the input, like { text = "body" }', default_factory=dict
@@ -145,13 +146,13 @@ class Group(_Table):
     name: Name = _field(_NAME)
     where: Text = _field("an SQL predicate as text")
     share: Annotated[Number, Field(gt=0, le=1)] | None = _field(_SHARE, None)
-    max_copies: Annotated[Whole, Field(ge=1)] = _field("a whole number from 1 up", 1)
+    max_copies: Annotated[Whole, Field(ge=1, le=1000)] = _field("a whole number from 1 to 1000", 1)
 
 
 class Blend(_Table):
     """How much of what."""
 
-    tokens: Annotated[Whole, Field(gt=0)] | None = _field("a whole number of tokens", None)
+    tokens: Annotated[Whole, Field(gt=0, lt=10**15)] | None = _field("a whole number of tokens", None)
     tokenizer: Annotated[str, Strict(), Field(pattern=r"^bytes/[1-9]\d*$")] = _field(
         'an estimate like "bytes/4"', "bytes/4"
     )
@@ -182,7 +183,9 @@ class Release(_Table):
     version: Annotated[str, BeforeValidator(_version)] | None = _field(
         "a version like 2026.11.23 or 2026.11.23.2", None
     )
-    shard_bytes: Annotated[int, BeforeValidator(_bytes)] = _field('a size like "256MB"', 256_000_000)
+    shard_bytes: Annotated[int, BeforeValidator(_bytes), Field(le=10**9)] = _field(
+        'a size like "256MB", at most "1GB"', 256_000_000
+    )
     columns: list[Text] = _field("a list of columns", default_factory=list)
 
 
@@ -194,7 +197,7 @@ class Recipe(_Table):
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = _field("a whole number from 0 up", 0)
     source: Annotated[list[Source], Field(min_length=1)] = _field("at least one table [[source]]")
     extract: Extract = _field("a table", default_factory=Extract)
-    signals: dict[Text, dict[str, Any]] = _field("tables [signals.NAME]", default_factory=dict)
+    signals: dict[Name, dict[str, Any]] = _field("tables [signals.NAME]", default_factory=dict)
     dedup: Dedup = _field("a table", default_factory=Dedup)
     rules: Rules = _field("a table", default_factory=Rules)
     edit: Edit = _field("a table", default_factory=Edit)
@@ -213,6 +216,16 @@ class Recipe(_Table):
                 raise PydanticCustomError("place", "{message}", {"at": ["source", index, "name"], "message": message})
         return self
 
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.dedup.bands * self.dedup.rows > 1024:
+            message = f"expected bands x rows up to 1024, got {self.dedup.bands * self.dedup.rows}"
+            raise PydanticCustomError("place", "{message}", {"at": ["dedup"], "message": message})
+        if "signature" in self.signals:
+            message = "the name is taken: its settings are those of [dedup]"
+            raise PydanticCustomError("place", "{message}", {"at": ["signals", "signature"], "message": message})
+        return self
+
     @property
     def base(self) -> Path:
         """The folder that relative paths start from."""
@@ -223,7 +236,7 @@ class Recipe(_Table):
         table = self.model_dump(mode="json")
         del table["work"], table["release"]["to"]
         for source in table["source"]:
-            del source["paths"]
+            del source["paths"], source["root"]
         return table
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from curation.dataset import Workspace
+from curation.errors import StorageError, UsageError
 from curation.signals import load_signals
 from curation.storage import Storage
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from curation.progress import Progress
     from curation.recipe import Recipe
     from curation.signals import Signal
+
+#: The file that says that a folder is a workspace, and whose.
+MARKER = "workspace.json"
 
 
 @dataclass
@@ -73,6 +78,50 @@ def work_place(recipe: Recipe) -> Storage:
 def release_place(recipe: Recipe) -> Storage:
     """Where the recipe's releases go; `RecipeError` for a kind of storage that there is not."""
     return Storage.at(recipe.release.to, recipe.base)
+
+
+def refuse_overlap(recipe: Recipe) -> None:
+    """Raise `UsageError` where WORK and the releases lie in each other: what one removes may be the other's."""
+    work, to = str(work_place(recipe)), str(release_place(recipe))
+    if f"{to}/".startswith(f"{work}/") or f"{work}/".startswith(f"{to}/{recipe.name}/"):
+        raise UsageError(
+            f"the workspace {work} and the releases in {to} lie in each other",
+            remedy="give them folders of their own: `work` and `release.to` in the recipe",
+        )
+
+
+def claim_workspace(recipe: Recipe) -> None:
+    """Make WORK this recipe's, by a file `workspace.json` with the recipe's name and an id of its own.
+
+    Raises `StorageError` where it is another recipe's, whose parts would be removed, or holds other files.
+    """
+    storage = work_place(recipe)
+    if storage.read(MARKER) is None:
+        if storage.files():
+            raise StorageError(
+                f"{storage}: holds files and is no workspace of curate's; what is not its own it would remove",
+                remedy="name a new or empty folder: `work` in the recipe, or --work",
+            )
+        storage.create(MARKER, json.dumps({"recipe": recipe.name, "id": uuid.uuid4().hex}).encode())
+    owner = _marker(storage).get("recipe")
+    if owner != recipe.name:
+        raise StorageError(
+            f"{storage}: this workspace belongs to the recipe {owner}",
+            remedy="give this recipe a folder of its own: `work` in the recipe, or --work",
+        )
+
+
+def workspace_id(storage: Storage) -> str:
+    """What tells this workspace from others in the claims of releases."""
+    return str(_marker(storage).get("id", ""))
+
+
+def _marker(storage: Storage) -> dict[str, Any]:
+    try:
+        marker = json.loads(storage.read(MARKER) or b"{}")
+    except ValueError:
+        marker = {}
+    return marker if isinstance(marker, dict) else {}
 
 
 def workspace(recipe: Recipe) -> tuple[Workspace, dict[str, Signal]]:

@@ -230,11 +230,15 @@ def _errno_in(message: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A file that a source reads: `path` to open it by, `name` relative to the source's root, `size` in bytes."""
+    """A file that a source reads: `path` to open it by, `name` relative to the source's root, `size` in bytes.
+
+    `changed` is when it was last changed, in nanoseconds: with the size it tells whether it still is what was hashed.
+    """
 
     path: str
     name: str
     size: int
+    changed: int
 
     def open(self) -> BufferedReader:
         """The file opened for reading; `InputError` when it cannot be."""
@@ -243,33 +247,65 @@ class Input:
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
+    def refuse_change(self) -> None:
+        """Raise `InputError` if the file is no more what it was when it was found."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.changed):
+            raise InputError(
+                f"{self.path}: changed while it was being read",
+                remedy="run again when it is complete; move files into place instead of writing them there",
+            )
+
 
 def _unreadable(path: str, error: OSError) -> InputError:
     return InputError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}", remedy="check that it can be read")
 
 
-def find_inputs(patterns: Iterable[str], base: str | Path) -> list[Input]:
+def find_inputs(
+    patterns: Iterable[str], base: str | Path, *, root: str | None = None, without: Iterable[str] = ()
+) -> list[Input]:
     """The files that the patterns of a source name, sorted by name, each once.
 
-    Names are relative to the folder that all patterns have in common before their first wildcard, so they do not
-    change when more files appear, nor when the whole folder moves. A folder stands for every file below it
-    that is not hidden.
-    Raises `InputError` for a pattern that matches nothing and for a folder that cannot be read.
+    Names are relative to `root`; if it is None, to the folder that all patterns have in common before their first
+    wildcard. So they do not change when more files appear, nor when the whole folder moves. A folder stands for every
+    file below it that is not hidden. Files below the folders `without` are passed over. What is not UTF-8 in a name is
+    written as %FF. Raises `InputError` for a pattern that matches nothing, for a folder that cannot be read and for a
+    file that is not below `root`.
     """
     absolute = [_absolute(pattern, base) for pattern in patterns]
-    root = os.path.commonpath([_fixed_folder(pattern) for pattern in absolute])
+    top = (
+        os.path.commonpath([_fixed_folder(pattern) for pattern in absolute]) if root is None else _absolute(root, base)
+    )
+    outside = tuple(f"{folder}{os.sep}" for folder in without)
     found: dict[str, Input] = {}
     for pattern, path in zip(patterns, absolute, strict=True):
-        matches = _matches(path)
+        matches = [match for match in _matches(path) if not match.startswith(outside)]
         if not matches:
             raise InputError(_nothing(pattern, path), remedy="correct `paths` of the source, or remove the entry")
         for match in matches:
-            name = os.path.relpath(match, root).replace(os.sep, "/")
+            name = _printable(os.path.relpath(match, top).replace(os.sep, "/"))
+            if name.startswith("../"):
+                raise InputError(
+                    f"{match}: not below the source's root {top}", remedy="give a `root` that holds them all"
+                )
             try:
-                found[name] = Input(match, name, os.stat(match).st_size)
+                status = os.stat(match)
             except OSError as error:
                 raise _unreadable(match, error) from error
+            found[name] = Input(match, name, status.st_size, status.st_mtime_ns)
     return [found[name] for name in sorted(found)]
+
+
+def _printable(name: str) -> str:
+    r"""The name with the bytes that are not UTF-8 written as %FF.
+
+    >>> _printable("caf\udce9.txt")
+    'caf%E9.txt'
+    """
+    return "".join(f"%{ord(letter) - 0xDC00:02X}" if "\udc80" <= letter <= "\udcff" else letter for letter in name)
 
 
 def _absolute(pattern: str, base: str | Path) -> str:
@@ -352,15 +388,14 @@ class HashIndex:
     def get(self, file: Input) -> str | None:
         """The remembered hash, None if the file is new or has changed."""
         match self.known.get(file.path):
-            case {"stat": stat, "sha256": str(digest)} if stat == list(_stat(file.path)):
+            case {"stat": stat, "sha256": str(digest)} if stat == [file.size, file.changed]:
                 return digest
         return None
 
     def put(self, file: Input, sha256: str) -> None:
         """Remember a hash that was just made."""
-        size, changed = _stat(file.path)
-        if time.time_ns() - changed > 2_000_000_000:
-            self.known[file.path] = {"stat": [size, changed], "sha256": sha256}
+        if time.time_ns() - file.changed > 2_000_000_000:
+            self.known[file.path] = {"stat": [file.size, file.changed], "sha256": sha256}
 
     def save(self, files: Iterable[Input]) -> None:
         """Write the index, with these files alone."""
@@ -368,12 +403,9 @@ class HashIndex:
         self.storage.write(self.name, json.dumps(known, indent=0, sort_keys=True).encode())
 
 
-def _stat(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
-
-
 def sha256(file: Input) -> str:
-    """The SHA-256 of an input's bytes, in hex."""
+    """The SHA-256 of an input's bytes, in hex; `InputError` if it changed since it was found."""
     with file.open() as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    file.refuse_change()
+    return digest

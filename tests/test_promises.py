@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation import pipeline, releases
-from curation.errors import RecipeError, RuleError, StorageError, WipeOutError
+from curation.errors import RecipeError, RuleError, StorageError, UsageError, WipeOutError
+from curation.pull import _bucket
 from curation.recipe import load
 from curation.storage import Storage
 
@@ -347,6 +349,104 @@ def test_a_workspace_serves_one_recipe_and_one_run(
         run(sample, place, engine, 'name="other"')
     with Storage.at(str(place / "work")).lock(), pytest.raises(StorageError, match="another run is using this folder"):
         run(sample, place, engine)
+
+
+def test_a_workspace_holds_nothing_else(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """A folder with files of someone else is refused and left as it is; so is one that holds the releases."""
+    (tmp_path / "work" / "scratch").mkdir(parents=True)
+    (tmp_path / "work" / "scratch" / "thesis.txt").write_text("mine")
+    with pytest.raises(StorageError, match="is no workspace of curate's"):
+        run(sample, tmp_path, engine)
+    assert (tmp_path / "work" / "scratch" / "thesis.txt").read_text() == "mine"
+    with pytest.raises(UsageError, match="lie in each other"):
+        run(sample, tmp_path / "new", engine, f'release.to="{tmp_path / "new" / "work" / "to"}"')
+
+
+def test_a_run_does_not_read_what_it_made(engine: LocalEngine, tmp_path: Path) -> None:
+    """A pattern over the recipe's own folder finds neither WORK nor the releases."""
+    (tmp_path / "page.md").write_text("# Page\n\nA page of the handbook, with a sentence or two.\n")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('name = "self"\n[[source]]\nname = "a"\nkind = "markdown"\npaths = ["."]\n')
+    for _ in range(2):
+        state = run(recipe, tmp_path, engine, 'source.a.paths=["."]')
+        assert state.figures["judge"]["sources"]["a"]["documents"] == 2  # the page and the recipe
+    assert state.figures["publish"]["published"] is False
+
+
+def test_small_files_of_much_text_are_several_parts(engine: LocalEngine, tmp_path: Path) -> None:
+    """One bucket with more text than a part holds: nothing is lost, and a part that is gone is made again alone."""
+    (tmp_path / "in").mkdir()
+    names = [f"in/{number}.txt" for number in range(20_000) if _bucket(f"{number}.txt") == "files-000"][:3]
+    for name in names:
+        (tmp_path / name).write_text("word " * 14_000_000)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('name = "big"\n[[source]]\nname = "a"\nkind = "text"\npaths = ["in"]\n')
+    state = run(recipe, tmp_path, engine, until="pull")
+    assert [footer.rows for footer in state.parts.values()] == [2, 1]
+    first, last = sorted((tmp_path / "work" / "documents" / "a").iterdir())
+    before = (first.stat().st_mtime_ns, last.read_bytes())
+    last.unlink()
+    assert run(recipe, tmp_path, engine, until="pull").documents == 3
+    assert (first.stat().st_mtime_ns, last.read_bytes()) == before
+
+
+def test_pairs_that_are_not_all_there_are_made_again(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
+    """With the near ones gone, as after a kill while they were removed, another rule finds every duplicate."""
+    place = copy_of(done, tmp_path)
+    for path in (place / "work" / "pairs" / "near").iterdir():
+        path.unlink()
+    changed = 'rules.short="word_count < 60"'
+    state = run(sample, place, engine, changed, until="judge")
+    fresh = run(sample, tmp_path / "fresh", engine, changed, until="judge")
+    assert state.figures["judge"] == fresh.figures["judge"]
+
+
+def test_what_prefer_reads_is_part_of_the_verdicts(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """A signal that only `prefer` uses, measured anew, chooses other survivors."""
+    folder = tmp_path / "textbook"
+    shutil.copytree(sample.parent, folder, ignore=shutil.ignore_patterns("work", "releases"))
+    signal_module = folder / "liking_for_tests.py"
+    text = (
+        "import pyarrow as pa\nCOLUMNS = {'liking_score': pa.float32()}\nVERSION = 1\n"
+        "def measure(batch):\n    return {'liking_score': [float(SIGN * len(text)) for text in batch.texts]}\n"
+    )
+    options = ('signals.liking.module="liking_for_tests"', 'dedup.prefer="liking_score desc"')
+    survivors = []
+    for sign, version in ((1, 1), (-1, 2)):
+        signal_module.write_text(text.replace("SIGN", str(sign)).replace("VERSION = 1", f"VERSION = {version}"))
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        options_given = [part for option in options for part in ("--set", option)]
+        subprocess.run(command(folder / "recipe.toml", tmp_path, "--until", "judge", *options_given),
+                       check=True, capture_output=True, env=environment)  # fmt: skip
+        rows = duckdb.sql(f"SELECT id FROM '{tmp_path}/work/verdicts/web/*.parquet' WHERE keep ORDER BY id").fetchall()
+        survivors.append(rows)
+    assert survivors[0] != survivors[1]
+
+
+def test_a_signal_that_breaks_its_word_stops_the_run(sample: Path, tmp_path: Path) -> None:
+    """A null, too few values, no values, another type: the signal, the column and the document are named."""
+    folder = tmp_path / "textbook"
+    shutil.copytree(sample.parent, folder, ignore=shutil.ignore_patterns("work", "releases"))
+    wrong = {
+        "{'odd_score': [None] * len(batch)}": r"signal odd: odd_score of document [0-9a-f]{32} is None",
+        "{'odd_score': [1.0]}": r"signal odd: 1 values of odd_score for \d+ documents",
+        "{}": r"signal odd: measure\(\) gave no column 'odd_score'",
+        "{'odd_score': ['high'] * len(batch)}": r"signal odd: odd_score is not all float",
+    }
+    for answer, message in wrong.items():
+        (folder / "odd.py").write_text(
+            "import pyarrow as pa\nVERSION = 1\nCOLUMNS = {'odd_score': pa.float32()}\n"
+            f"def measure(batch):\n    return {answer}\n"
+        )
+        process = subprocess.run(
+            command(folder / "recipe.toml", tmp_path / str(len(answer)), "--set", 'signals.odd.module="odd"'),
+            check=False, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip
+        assert process.returncode == 1
+        assert re.search(message, process.stderr), process.stderr
+        assert "Traceback" not in process.stderr
 
 
 def command(recipe: Path, place: Path, *options: str) -> list[str]:

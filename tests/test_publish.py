@@ -244,7 +244,7 @@ def test_a_claim_of_another_workspace_is_left(tiny: Callable[..., Run], to: Stor
     assert run.figures["publish"]["version"] == f"{DAY}.2"
     assert to.read(f"tiny/{DAY}/claim.json") == claim
     assert to.read(f"tiny/{DAY}/data/train-00000.parquet") == b"half"
-    with pytest.raises(ReleaseError, match="this version is taken"):
+    with pytest.raises(ReleaseError, match="another workspace began this version"):
         tiny({"s": ROWS}, HEAD, f"release.version={DAY}", "seed=1")
 
 
@@ -271,7 +271,10 @@ def test_two_workspaces_at_once_have_two_versions(
     assert newest.version == f"{DAY}.2"
 
 
-def test_a_workspace_knows_itself(tmp_path: Path) -> None:
+def test_a_workspace_knows_itself(tiny: Callable[..., Run]) -> None:
     """Its id is made once, and no two are the same."""
-    one, other = Storage.at("one", tmp_path), Storage.at("other", tmp_path)
-    assert workspace_id(one) == workspace_id(one) != workspace_id(other)
+    ids = [
+        workspace_id(tiny({"s": ROWS}, HEAD, f"work={place}", until="pull").work.storage)
+        for place in ("one", "one", "two")
+    ]
+    assert ids[0] == ids[1] != ids[2]

@@ -143,7 +143,7 @@ def test_every_fault_is_said_at_once_with_its_place(tmp_path: Path) -> None:
         "dedup.bands: expected a whole number from 1 to 256, got 0",
         'blend.rest: expected error or drop, got "dorp"',
         'recipe: unknown key "sede"; did you mean "seed"?',
-        "blend.group[0].max_copies: expected a whole number from 1 up, got 1.5",
+        "blend.group[0].max_copies: expected a whole number from 1 to 1000, got 1.5",
     }
 
 
@@ -284,9 +284,9 @@ def test_shares_that_add_up_but_for_rounding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("written", "size"),
-    [("1", 1), ('"256MB"', 256_000_000), ('"1.5 GiB"', 3 * 2**29), ('"10kb"', 10_000), ('"7 B"', 7),
+    [("1", 1), ('"256MB"', 256_000_000), ('"0.5 GiB"', 2**29), ('"10kb"', 10_000), ('"7 B"', 7),
      ('"0MB"', None), ("0", None), ("-1", None), ('"1e9"', None), ('"lots"', None), ("true", None), ("1.5", None),
-     ('"2TB"', None)],
+     ('"2TB"', None), ('"2GB"', None)],
 )  # fmt: skip
 def test_sizes(tmp_path: Path, written: str, size: int | None) -> None:
     """A size is a number of bytes or a text with a unit, and above zero."""
@@ -295,7 +295,7 @@ def test_sizes(tmp_path: Path, written: str, size: int | None) -> None:
         assert loaded(tmp_path, text).release.shard_bytes == size
     else:
         (fault,) = faults(tmp_path, text)
-        assert fault.startswith('release.shard_bytes: expected a size like "256MB", got ')
+        assert fault.startswith('release.shard_bytes: expected a size like "256MB", at most "1GB", got ')
 
 
 @pytest.mark.parametrize(

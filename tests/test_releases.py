@@ -42,7 +42,8 @@ def publish(storage: Storage, name: str, version: str, shards: int = 2) -> Relea
             }
         )
     manifest = {
-        "version": version, "shards": entries, "documents": 5, "rows": 2 * shards, "tokens": sum(e["tokens"] for e in entries),
+        "version": version, "shards": entries, "documents": 5, "rows": 2 * shards,
+        "tokens": sum(e["tokens"] for e in entries),
         "bytes": sum(e["bytes"] for e in entries),
         "groups": [{"name": "a", "documents": 2}, {"name": "b", "documents": 3}],
         "sources": [{"name": "s", "documents": 9, "errors": 1, "dropped": 2, "duplicates": 2, "kept": 4}],

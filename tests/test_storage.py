@@ -333,7 +333,8 @@ def test_globs_files_and_folders(tmp_path: Path) -> None:
     assert names(tmp_path, "d/[ab].txt", "d/a.txt") == ["a.txt", "b.txt"]
     assert names(tmp_path, str(tmp_path / "d/e/c.txt")) == ["c.txt"]
     found = find_inputs(["d/a.txt"], tmp_path)
-    assert found == [Input(str(tmp_path / "d/a.txt"), "a.txt", 7)]
+    file = tmp_path / "d/a.txt"
+    assert found == [Input(str(file), "a.txt", 7, file.stat().st_mtime_ns)]
     with found[0].open() as stream:
         assert stream.read() == b"d/a.txt"
 
@@ -430,7 +431,7 @@ def test_folders_that_cannot_be_read_are_errors(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """What was found and is gone, or is shut, when it is opened."""
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        Input(str(tmp_path / "gone"), "gone", 3).open()
+        Input(str(tmp_path / "gone"), "gone", 3, 0).open()
 
 
 # hashes
@@ -441,7 +442,7 @@ def old(path: Path, data: bytes, age: float = 60) -> Input:
     path.write_bytes(data)
     then = time.time() - age
     os.utime(path, (then, then))
-    return Input(str(path), path.name, len(data))
+    return Input(str(path), path.name, len(data), path.stat().st_mtime_ns)
 
 
 def test_hashes_are_remembered(storage: Storage, tmp_path: Path) -> None:

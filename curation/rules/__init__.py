@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from curation.dataset import Workspace
     from curation.recipe import Recipe
 
+#: SQL's words for the present, which need no brackets.
+_NOW = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
+
 #: Reasons that are no rules: a document that could not be read, one without text, one of which the edits leave nothing.
 UNREADABLE = "unreadable"
 EMPTY = "empty"
@@ -120,6 +123,7 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     rules = rules_of(recipe)
     faults = []
     connection = connect()
+    connection.execute("SET enable_external_access = false")  # a file that a subquery reads would be an unseen input
     connection.register(_CHECKED, work.row.empty_table())
     for rule in rules:
         place = f"rules.{rule.name}" if rule.origin == "recipe" else f"rules.{rule.name} ({rule.origin})"
@@ -136,6 +140,8 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     for index, name in enumerate(recipe.release.columns):
         if name not in work.columns:
             faults.append(f"release.columns[{index}]: {unknown(name, work.columns, 'column')}")
+        elif name in recipe.release.columns[:index]:
+            faults.append(f"release.columns[{index}]: {name!r} is there twice")
     if faults:
         raise RecipeError(faults_text(recipe.path, faults))
     return rules
@@ -146,9 +152,9 @@ def query(rules: tuple[Rule, ...], edits: Edits) -> str:
 
     It selects from `documents`: rows of all the columns that the rules use, with `error` and `byte_count`.
     """
-    hits = ",\n        ".join(f"CASE WHEN ({rule.predicate}) THEN '{rule.name}' END" for rule in rules) or "NULL"
+    hits = ",\n        ".join(f"CASE WHEN ({rule.predicate}\n) THEN '{rule.name}' END" for rule in rules) or "NULL"
     nulls = (
-        ",\n        ".join(f"CASE WHEN ({rule.predicate}) IS NULL THEN '{rule.name}' END" for rule in rules) or "NULL"
+        ",\n        ".join(f"CASE WHEN ({rule.predicate}\n) IS NULL THEN '{rule.name}' END" for rule in rules) or "NULL"
     )
     return f"""
 SELECT
@@ -193,11 +199,27 @@ def edited_bytes(edits: Edits) -> str:
             'start': done.start + greatest(0, s.end - greatest(s.start, done.end)),
             'end': greatest(done.end, s.end)
         }}, {{'start': 0, 'end': 0}}).start"""
-    return f"(CASE WHEN ({edits.where}) THEN byte_count - coalesce({cut}, 0) ELSE byte_count END)"
+    return f"(CASE WHEN ({edits.where}\n) THEN byte_count - coalesce({cut}, 0) ELSE byte_count END)"
 
 
 def _empty_after(edits: Edits) -> str:
     return f"CASE WHEN {edited_bytes(edits)} <= 0 THEN '{EMPTY_AFTER_EDIT}' END" if edits.columns else "NULL"
+
+
+def _changing(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
+    """The function in an expression whose answer depends on chance or on the time, None if there is none."""
+    names = {
+        name
+        for (name,) in connection.execute("""
+            SELECT DISTINCT function_name FROM duckdb_functions()
+            WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
+        """).fetchall()
+    }
+    bare = re.sub(r"'(?:[^']|'')*'", "''", sql.lower())
+    for word, opening in re.findall(r"\b([a-z_]\w*)\s*(\()?", bare):
+        if word in _NOW or (opening and word in names | {"ago"}):
+            return str(word)
+    return None
 
 
 def _fault(
@@ -208,11 +230,15 @@ def _fault(
     `documents` is but an alias here, so a subquery finds no table of that name.
     """
     rows = f"FROM {_CHECKED} AS documents"
-    statement = f"SELECT id {rows} ORDER BY {sql}" if order else f"SELECT id {rows} WHERE ({sql})"
+    statement = f"SELECT id {rows} ORDER BY {sql}\n, id" if order else f"SELECT id {rows} WHERE ({sql}\n)"
+    if changing := _changing(connection, sql):
+        return [
+            f"{place}: {changing} gives another answer each time, and a release must come out the same (in {sql!r})"
+        ]
     try:
         connection.execute(statement)
         if not order:
-            kind = connection.execute(f"SELECT ({sql}) AS answer {rows}").description[0][1]
+            kind = connection.execute(f"SELECT ({sql}\n) AS answer {rows}").description[0][1]
             if str(kind) != "BOOLEAN":
                 return [f"{place}: expected a predicate that is true or false, got {str(kind).lower()} from {sql!r}"]
     except duckdb.Error as error:

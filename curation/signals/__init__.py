@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from classifiers import education, language
 from curation.errors import RecipeError
-from curation.schema import DOCUMENTS
+from curation.schema import BLEND, DOCUMENTS, SHARD, VERDICTS
 from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols, url
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
 
 def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
     """The faults of columns that two signals have, or that documents have already."""
-    owners = dict.fromkeys(DOCUMENTS.names, "documents")
+    owners = dict.fromkeys((*SHARD.names, *BLEND.names, *VERDICTS.names, "key", "copy"), "those that every run makes")
+    owners |= dict.fromkeys(DOCUMENTS.names, "documents")
     faults = []
     for name, signal in signals.items():
         for column in signal.COLUMNS:

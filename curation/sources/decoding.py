@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, BinaryIO
 
 import brotli
@@ -16,6 +17,8 @@ from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Raised when the same bytes give another text.
+VERSION = 1
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 CHUNK = 1 << 16
@@ -35,6 +38,11 @@ _META_CHARSET = re.compile(rb"<meta[^>]{0,512}?charset\s{0,8}=\s{0,8}[\"']?\s{0,
 #: Bytes that coded bodies have and text has not.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def version() -> str:
+    """What the text of bytes depends on beside them; part of a fingerprint."""
+    return f"{VERSION}-resiliparse-{package_version('resiliparse')}"
 
 
 class Fault(Exception):  # noqa: N818 - a fault of the input, which becomes a row and is never shown as an exception

@@ -34,6 +34,7 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     try:
         file = pq.ParquetFile(stream, pre_buffer=False)
     except _UNREADABLE as error:
+        _refuse_trouble(error)
         if start == 0:
             yield Record(offset=0, end=1, error=f"not a Parquet file that can be read: {_first_line(error)}")
         return
@@ -58,12 +59,19 @@ def _read_group(file: pq.ParquetFile, group: int, numbers: range, start: int, so
                 number += 1
                 yield record
     except _UNREADABLE as error:
+        _refuse_trouble(error)
         what = f"rows {number:,} to {numbers.stop - 1:,} cannot be read: {_first_line(error)}"
         yield Record(offset=number, end=numbers.stop, error=what)
         return
     if number < numbers.stop:
         what = f"rows {number:,} to {numbers.stop - 1:,} are missing from their row group"
         yield Record(offset=number, end=numbers.stop, error=what)
+
+
+def _refuse_trouble(error: Exception) -> None:
+    """Raise what is no fault of the file: a disk or network that failed, memory that ran out."""
+    if isinstance(error, pa.ArrowMemoryError) or getattr(error, "errno", None) is not None:
+        raise error
 
 
 def _read_row(batch: pa.RecordBatch, at: int, number: int, source: Source) -> Record:
