@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -101,9 +102,16 @@ def init(folder: Path) -> None:
 @_WORK
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes to use; one for each core if left out.")
 @click.option("--until", metavar="STAGE", help="Stop after pull, measure, compare, judge, blend, report or publish.")
+@click.option("--prefect", is_flag=True, help="Run as a Prefect flow; so it does where PREFECT_API_URL is set.")
 @_JSON
 def run(
-    recipe: Path, overrides: tuple[str, ...], work: str | None, workers: int | None, until: str | None, as_json: bool
+    recipe: Path,
+    overrides: tuple[str, ...],
+    work: str | None,
+    workers: int | None,
+    until: str | None,
+    prefect: bool,
+    as_json: bool,
 ) -> None:
     """Run RECIPE: pull, measure, compare, judge, blend, report, publish. What is made already is not made again.
 
@@ -114,6 +122,13 @@ def run(
     from curation.recipe import load
 
     loaded = load(recipe, overrides, work=work)
+    if flow := _flow(prefect):
+        answer = flow(recipe.absolute(), list(overrides), work, workers, until)
+        if as_json:
+            click.echo(json.dumps(answer, indent=1, default=str))
+        elif "release" in answer:
+            click.echo(f"release  {answer['release']}\nreport   {answer['release']}/report.html")
+        return
     with ExitStack() as stack:
         progress = _progress(stack, as_json)
         engine = stack.enter_context(LocalEngine(workers, progress))
@@ -127,6 +142,20 @@ def run(
     if "publish" in state.figures:
         release = state.figures["publish"]["release"]
         click.echo(f"\nrelease  {release}\nreport   {release}/report.html")
+
+
+def _flow(asked: bool) -> Any:
+    """The Prefect flow if this run is to be recorded by Prefect, else None."""
+    if not asked and not os.environ.get("PREFECT_API_URL"):
+        return None
+    try:
+        from flows.curate import curate
+    except ImportError as error:
+        if asked:
+            raise UsageError("--prefect: Prefect is not installed", remedy="pip install 'curate[prefect]'") from error
+        click.echo("PREFECT_API_URL is set, but Prefect is not installed: this run is recorded nowhere", err=True)
+        return None
+    return curate
 
 
 def _progress(stack: ExitStack, silent: bool) -> Progress:

@@ -118,6 +118,22 @@ def test_a_deployment_runs_the_stages_and_publishes(environment: dict[str, str],
     assert schedules[0]["schedule"]["cron"] == "0 2 * * *"
 
 
+def test_curate_run_is_recorded_where_a_server_is_named(
+    environment: dict[str, str], sample: Path, tmp_path: Path
+) -> None:
+    """With PREFECT_API_URL set the same command runs the flow, and prints where the release is."""
+    done = subprocess.run(
+        [sys.executable, "-m", "curation", "run", str(sample), "--work", str(tmp_path / "work"),
+         "--set", f'release.to="{tmp_path / "to"}"'],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"release  {tmp_path / 'to' / 'quickstart'}" in done.stdout
+    runs = ask(environment, "flow_runs", {"sort": "START_TIME_DESC", "limit": 1})
+    assert runs[0]["state_type"] == "COMPLETED"
+    assert runs[0]["parameters"]["work"] == str(tmp_path / "work")  # type: ignore[index]
+
+
 def test_a_wrong_recipe_is_not_tried_again(environment: dict[str, str], sample: Path, tmp_path: Path) -> None:
     """The flow fails with the recipe's faults before any task starts."""
     script = (
