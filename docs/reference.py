@@ -12,7 +12,7 @@ from curation import recipe
 from curation.cli import cli
 from curation.dedup.signatures import Signatures, probability
 from curation.rules import presets
-from curation.signals import SIGNALS, signal_name
+from curation.signals import SIGNALS, signal_name, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("The top", recipe.Recipe, ""),
     ("[[source]]", recipe.Source, "source"),
     ("[extract]", recipe.Extract, "extract"),
+    ("[signals.url]", url.Settings, "signals.url"),
     ("[signals.education]", education.Settings, "signals.education"),
     ("[dedup]", recipe.Dedup, "dedup"),
     ("[rules]", recipe.Rules, "rules"),
@@ -41,17 +42,21 @@ ABOUT = {
     "source.name": "stands in the column `source`, for rules and groups to ask",
     "source.kind": "how the files are read: [sources.md](sources.md)",
     "source.paths": "files, folders, patterns (`*`, `**`) and $VARIABLES, relative to the recipe",
+    "source.root": "the folder that names of inputs are relative to; left out, what all `paths` have in common before "
+    "their first wildcard. Set it where `paths` will grow: [sources.md](sources.md#what-an-input-is-called)",
     "source.license": "goes into the column `license`",
     "source.fields": "for jsonl and parquet: which key or column of the input a document column is taken from; "
     "`text`, `uri`, `title`, `license` and `created_at` can be mapped",
     "source.max_loss": "how much of this source deduplication may remove; left out, `dedup.max_loss`",
     "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
+    "signals.url.blocked_domains": "lists of domains, plain or gzip; what a line may be: [blocklists.md](blocklists.md)",
+    "signals.url.blocked_words": "lists of words and phrases, plain or gzip",
     "signals.education.model": "the model behind `education_score`; your own: [classifier.md](classifier.md)",
     "dedup.enabled": "false: no signatures are measured and no copies looked for",
     "dedup.similarity": "from this verified similarity on, one of two documents goes",
     "dedup.verify": "what candidates are compared by: their signatures, or exactly, by their text",
     "dedup.bands": "more bands find more pairs, and cost more",
-    "dedup.rows": "more rows find fewer pairs of low similarity; bands x rows is the length of a signature",
+    "dedup.rows": "more rows find fewer pairs of low similarity; bands x rows, at most 1024, is the length of a signature",
     "dedup.ngram": "how many words in a row make a shingle, of which similarity is the shared part",
     "dedup.prefer": "which of several copies stays: the first in this order; the id breaks ties",
     "dedup.max_loss": "a source of which more than this share are copies of kept documents stops the run",
@@ -71,7 +76,7 @@ ABOUT = {
     "release.to": "the folder for releases; NAME/VERSION is made in it",
     "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
     "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",
-    "release.columns": "measured columns that stand in the shards beside the text",
+    "release.columns": "measured columns that stand in the shards beside the text, each named once",
 }
 
 #: Tables that have a heading of their own.
@@ -99,7 +104,7 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ([], {}):
+    if value is None or value in ([], {}, ()):
         return "-"
     return f"`{json.dumps(value)}`"
 
