@@ -22,6 +22,7 @@ from curation.rules import presets
 from curation.run import workspace
 from curation.sample import copy_to
 from curation.signals import SIGNALS, signal_name
+from curation.sources import KINDS
 from docs import reference
 
 if TYPE_CHECKING:
@@ -99,6 +100,17 @@ def test_signals_are_in_the_page_on_signals() -> None:
     for module in SIGNALS:
         assert f"| `{signal_name(module)}` |" in page
         assert f"## {signal_name(module)}\n" in page
+
+
+def test_kinds_are_in_the_page_on_sources() -> None:
+    """Each kind of source has a heading with an example, and both shipped recipes name it."""
+    page = _page("sources.md")
+    for kind in KINDS:
+        assert f"## {kind}\n" in page
+        assert f'kind = "{kind}"\n' in page
+        for recipe in ("quickstart.toml", "textbook.toml"):
+            comments = re.findall(r"^kind = .*# (.*)$", (ROOT / "recipes" / recipe).read_text("utf-8"), re.MULTILINE)
+            assert re.search(rf"\b{kind}\b", comments[0]), f"{recipe}: {kind}"
 
 
 def test_errors_are_in_the_page_on_trouble() -> None:
