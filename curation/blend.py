@@ -67,16 +67,18 @@ class Assign:
 def blend(run: Run) -> dict[str, Any]:
     """Make `blend`; the figures say for each group what was asked, what was achieved, and why they differ."""
     recipe, work = run.recipe, run.work
-    made_from = {part: fingerprint("groups", VERSION, _wishes(recipe), _inputs(run, part)) for part in run.parts}
+    made_from = {part: fingerprint("groups", VERSION, _wishes(recipe), run.made_from[part]) for part in run.parts}
     missing = [(part, made) for part, made in made_from.items() if not work.groups.is_made(part, made)]
     work.groups.keep_only(run.parts)
-    run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups")
+    run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups", little=run.is_little)
     left = _left_over(run)
     choices = tuple(_choose(run, group) for group in groups_of(recipe))
     solved = [asdict(choice) for choice in choices]
     final = {part: fingerprint("blend", VERSION, made, solved, recipe.seed) for part, made in made_from.items()}
+    for part, made in final.items():
+        run.made_from[part]["blend"] = made
     missing = [(part, made) for part, made in final.items() if not work.blend.is_made(part, made)]
-    run.engine.map(_write_all, _tasks(run, missing, choices), label="blend: copies")
+    run.engine.map(_write_all, _tasks(run, missing, choices), label="blend: copies", little=run.is_little)
     total = sum(choice.tokens for choice in choices)
     for choice in choices:
         if choice.why and choice.tokens < _FAR_FROM_IT * (choice.asked_tokens or 0):
@@ -105,13 +107,6 @@ def _wishes(recipe: Recipe) -> Any:
     return [wheres, recipe.blend.tokenizer, recipe.edit.model_dump()]
 
 
-def _inputs(run: Run, part: Part) -> list[str | None]:
-    """The fingerprints of what a part's groups depend on."""
-    verdicts = run.work.verdicts.footer(part)
-    sidecars = [run.work.signal(name).footer(part) for name in run.work.signals]
-    return [footer.fingerprint if footer else None for footer in (verdicts, *sidecars)]
-
-
 def _tasks(run: Run, parts: list[tuple[Part, str]], choices: tuple[Choice, ...] = ()) -> list[Assign]:
     sizes = [run.parts[part].rows for part, _ in parts]
     return [Assign(run.work, run.recipe, group, choices) for group in chunks(parts, sizes, 100_000)]
@@ -135,17 +130,17 @@ def _assign_all(task: Assign) -> None:
     columns = ["byte_count", *edits.columns, *ruling.columns_in(edits.where, task.work)]
     for group in groups:
         columns += ruling.columns_in(group.where, task.work)
-    for part, made_from in task.parts:
-        rows = task.work.read(part, columns)
-        verdicts = task.work.verdicts.read(part, ["keep"])
-        connection.register("documents", rows)
-        connection.register("verdicts", verdicts)
-        table = connection.sql(sql).to_arrow_table()
-        connection.unregister("documents")
-        connection.unregister("verdicts")
-        if not table["id"].combine_chunks().equals(rows["id"].combine_chunks()):
-            raise CurationError(f"{part}: grouping returned other rows than it was given")
-        task.work.groups.write(part, table, made_from)
+    tables = [task.work.read(part, columns) for part, _ in task.parts]
+    rows = pa.concat_tables(tables)
+    connection.register("documents", rows)
+    connection.register("verdicts", pa.concat_tables(task.work.verdicts.read(part, ["keep"]) for part, _ in task.parts))
+    grouped = connection.sql(sql).to_arrow_table()
+    if not grouped["id"].equals(rows["id"]):
+        raise CurationError(f"{task}: grouping returned other rows than it was given")
+    start = 0
+    for (part, made_from), table in zip(task.parts, tables, strict=True):
+        task.work.groups.write(part, grouped.slice(start, table.num_rows), made_from)
+        start += table.num_rows
 
 
 def _left_over(run: Run) -> int:
@@ -215,10 +210,12 @@ def _write_all(task: Assign) -> None:
             more = f"(({order}, id) <= ('{choice.last[0]}', '{choice.last[1]}'))::INTEGER"
         cases += f" WHEN \"group\" = '{choice.name}' THEN {choice.whole} + {more}"
     copies = f'CASE WHEN "group" IS NULL THEN 0{cases} END'
-    for part, made_from in task.parts:
-        grouped = task.work.groups.read(part)
-        connection.register("grouped", grouped)
-        table = connection.sql(f"SELECT ({copies})::INTEGER AS copies FROM grouped").to_arrow_table()
-        connection.unregister("grouped")
+    tables = [task.work.groups.read(part) for part, _ in task.parts]
+    connection.register("grouped", pa.concat_tables(tables))
+    found = connection.sql(f"SELECT ({copies})::INTEGER AS copies FROM grouped").to_arrow_table()["copies"]
+    start = 0
+    for (part, made_from), grouped in zip(task.parts, tables, strict=True):
+        mine = found.slice(start, grouped.num_rows).cast(pa.int32())
         place = grouped.schema.get_field_index("copies")
-        task.work.blend.write(part, grouped.set_column(place, "copies", table["copies"].cast(pa.int32())), made_from)
+        task.work.blend.write(part, grouped.set_column(place, "copies", mine), made_from)
+        start += grouped.num_rows

@@ -311,7 +311,7 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str, indent=1))
     else:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(rows)
 

@@ -70,13 +70,17 @@ class LocalEngine:
         label: str,
         sizes: Sequence[int] | None = None,
         unit: str = "parts",
+        little: bool = False,
     ) -> list[Result]:
         """`[function(item) for item in items]`, in that order, made by the workers.
 
-        `sizes` weighs the items for the progress shown. An item whose worker died or did not come back within
+        `sizes` weighs the items for the progress shown. With `little` work, less than starting a worker takes, it is
+        done in this process unless there are workers already. An item whose worker died or did not come back within
         `item_seconds` is tried once more, alone, after the others. Raises what the function raised, with the item in a
         note, and `WorkerError` naming the item whose worker died twice.
         """
+        if not items or (little and self._pool is None):
+            return [function(item) for item in items]
         weights = list(sizes) if sizes is not None else [1] * len(items)
         slow = _SLOWEST if unit == "B" else float("inf")
         limits = [self.item_seconds * max(1.0, weight / (slow * ITEM_SECONDS)) for weight in weights]
@@ -84,8 +88,6 @@ class LocalEngine:
         failed: list[int] = []
         waiting = deque(range(len(items)))
         running: dict[Future[Result], int] = {}
-        if not items:
-            return []
         self.progress.start(label, sum(weights), unit)
         try:
             pool = self._start()
@@ -95,18 +97,11 @@ class LocalEngine:
                     running[pool.schedule(function, args=(items[index],), timeout=limits[index])] = index
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     index = running.pop(future)
-                    try:
-                        results[index] = future.result()
-                    except ProcessExpired:
+                    if _is_lost(future):
                         failed.append(index)
-                    except Exception as error:
-                        if _is_out_of_time(error):
-                            failed.append(index)
-                            continue
-                        error.add_note(f"while {label} was working on {items[index]}")
-                        raise
-                    else:
-                        self.progress.advance(weights[index])
+                        continue
+                    results[index] = _answer(future, label, items[index])
+                    self.progress.advance(weights[index])
             for index in failed:
                 results[index] = self._once_more(function, items[index], label, limits[index])
                 self.progress.advance(weights[index])
@@ -122,30 +117,41 @@ class LocalEngine:
     def _once_more(self, function: Callable[[Item], Result], item: Item, label: str, seconds: float) -> Result:
         pool = _pool(1)
         try:
-            return pool.schedule(function, args=(item,), timeout=seconds).result()
-        except ProcessExpired as error:
+            future = pool.schedule(function, args=(item,), timeout=seconds)
+            if not _is_lost(future):
+                return _answer(future, label, item)
+            error = future.exception()
+            if not isinstance(error, ProcessExpired):
+                raise WorkerError(
+                    f"{label}: no answer within {seconds:.0f} s, twice, on {item}",
+                    remedy="look at that input; finished parts are kept",
+                )
             how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
             raise WorkerError(
                 f"{label}: the worker process died twice ({how}) on {item}",
                 remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
                 "Otherwise look at that input: finished parts are kept",
-            ) from None
-        except Exception as error:
-            if _is_out_of_time(error):
-                raise WorkerError(
-                    f"{label}: no answer within {seconds:.0f} s, twice, on {item}",
-                    remedy="look at that input; finished parts are kept",
-                ) from None
-            error.add_note(f"while {label} was working on {item}")
-            raise
+            )
         finally:
             pool.stop()  # type: ignore[no-untyped-call]  # at once, also when interrupted
             pool.join()
 
 
-def _is_out_of_time(error: BaseException) -> bool:
-    """Whether the pool ended the work, and not the function itself for a time limit of its own."""
-    return isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",)
+def _answer(future: Future[Result], label: str, item: object) -> Result:
+    """What the function returned, or the error that it raised, with the item in a note."""
+    try:
+        return future.result()
+    except Exception as error:
+        error.add_note(f"while {label} was working on {item}")
+        raise
+
+
+def _is_lost(future: Future[Any]) -> bool:
+    """Whether the worker died or the pool ended its work: not an error, nor a time limit, of the function itself."""
+    error = future.exception()
+    return isinstance(error, ProcessExpired) or (
+        isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",)
+    )
 
 
 def _pool(workers: int) -> ProcessPool:

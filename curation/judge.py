@@ -64,6 +64,8 @@ def judge(run: Run) -> dict[str, Any]:
     pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
     made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
     wanted = {part: fingerprint(made_from, hit) for part, hit in hits.items()}
+    for part, made in wanted.items():
+        run.made_from[part]["verdicts"] = made
     if not all(run.work.verdicts.is_made(part, made) for part, made in wanted.items()):
         _write_verdicts(run, wanted, _gone(run) if run.recipe.dedup.enabled else {})
     figures = _figures(run)
@@ -76,16 +78,16 @@ def _apply_rules(run: Run) -> dict[Part, str]:
     """Make `hits` where missing; the fingerprint of each part's."""
     rules, edits = ruling.rules_of(run.recipe), ruling.edits_of(run.recipe)
     sql = ruling.query(rules, edits)
-    made_from = {}
-    for part, documents in run.parts.items():
-        sidecars = [run.work.signal(name).footer(part) for name in _signals_in(run.work, sql)]
-        prints = [footer.fingerprint if footer else None for footer in sidecars]
-        made_from[part] = fingerprint("hits", VERSION, sql, documents.fingerprint, prints)
+    names = _signals_in(run.work, sql)
+    made_from = {
+        part: fingerprint("hits", VERSION, sql, documents.fingerprint, [run.made_from[part][name] for name in names])
+        for part, documents in run.parts.items()
+    }
     missing = [(part, made) for part, made in made_from.items() if not run.work.hits.is_made(part, made)]
     sizes = [run.parts[part].rows for part, _ in missing]
     tasks = [Rulings(run.work, rules, edits, group) for group in chunks(missing, sizes, 100_000)]
     weights = [sum(run.parts[part].rows for part, _ in task.parts) for task in tasks]
-    run.engine.map(_rule_all, tasks, label="judge: rules", sizes=weights, unit="documents")
+    run.engine.map(_rule_all, tasks, label="judge: rules", sizes=weights, unit="documents", little=run.is_little)
     return made_from
 
 
@@ -93,8 +95,7 @@ def _preference(run: Run) -> list[Any]:
     """What the order of preference depends on besides the rules: its text, and the sidecars that it reads."""
     prefer = run.recipe.dedup.prefer
     names = _signals_in(run.work, prefer)
-    footers = [run.work.signal(name).footer(part) for part in run.parts for name in names]
-    return [prefer, [footer.fingerprint if footer else None for footer in footers]]
+    return [prefer, [run.made_from[part][name] for part in run.parts for name in names]]
 
 
 def _signals_in(work: Workspace, sql: str) -> list[str]:
@@ -106,21 +107,23 @@ def _rule_all(task: Rulings) -> None:
     connection = connect(task.work)
     sql = ruling.query(task.rules, task.edits)
     columns = ["error", "byte_count", *ruling.columns_in(sql, task.work)]
-    for part, made_from in task.parts:
-        rows = task.work.read(part, columns)
-        connection.register("documents", rows)
-        try:
-            judged = connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            raise _failed_rule(connection, task, part, error) from error
-        connection.unregister("documents")
-        if not judged["id"].combine_chunks().equals(rows["id"].combine_chunks()):
-            raise RuleError(f"{part}: the rules returned other rows than they were given")
-        _refuse_nulls(judged, task, part, rows)
-        task.work.hits.write(part, judged.select(["id", "reasons"]), made_from)
+    tables = [task.work.read(part, columns) for part, _ in task.parts]
+    rows = pa.concat_tables(tables)
+    connection.register("documents", rows)
+    try:
+        judged = connection.sql(sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise _failed_rule(connection, task, error) from error
+    if not judged["id"].equals(rows["id"]):
+        raise RuleError(f"{task}: the rules returned other rows than they were given")
+    _refuse_nulls(judged, task, rows)
+    start = 0
+    for (part, made_from), table in zip(task.parts, tables, strict=True):
+        task.work.hits.write(part, judged.slice(start, table.num_rows).select(["id", "reasons"]), made_from)
+        start += table.num_rows
 
 
-def _failed_rule(connection: duckdb.DuckDBPyConnection, task: Rulings, part: Part, error: duckdb.Error) -> RuleError:
+def _failed_rule(connection: duckdb.DuckDBPyConnection, task: Rulings, error: duckdb.Error) -> RuleError:
     """The message that names the rule that cannot be computed, found by trying each alone."""
     place = "the rules"
     for rule in task.rules:
@@ -130,12 +133,16 @@ def _failed_rule(connection: duckdb.DuckDBPyConnection, task: Rulings, part: Par
             place, error = f"rules.{rule.name}", its_own
             break
     return RuleError(
-        f"{place}: cannot be computed for a document of {part.source}: {str(error).splitlines()[0]}",
+        f"{place}: cannot be computed for a document of {_sources(task)}: {str(error).splitlines()[0]}",
         remedy="for a cast that may fail write try_cast(… as …), which is null then, and coalesce what may be null",
     )
 
 
-def _refuse_nulls(judged: pa.Table, task: Rulings, part: Part, rows: pa.Table) -> None:
+def _sources(task: Rulings) -> str:
+    return " or ".join(dict.fromkeys(part.source for part, _ in task.parts))
+
+
+def _refuse_nulls(judged: pa.Table, task: Rulings, rows: pa.Table) -> None:
     silent = pc.greater(pc.list_value_length(judged["unanswered"]), 0)
     row = pc.index(silent, value=True).as_py()
     if row >= 0:
@@ -145,7 +152,7 @@ def _refuse_nulls(judged: pa.Table, task: Rulings, part: Part, rows: pa.Table) -
         empty = [column for column in used if rows[column][row].as_py() is None]
         which = ", ".join(empty) or "an expression in it"
         raise RuleError(
-            f"rules.{rule.name}: no answer for document {judged['id'][row]} of {part.source}: {which} is null in "
+            f"rules.{rule.name}: no answer for document {judged['id'][row]} of {_sources(task)}: {which} is null in "
             f"{rule.predicate!r}",
             remedy=f'say what holds for null, for example: {rule.name} = "coalesce({empty[0] if empty else "…"}, …) …"',
         )
@@ -207,7 +214,7 @@ def _write_verdicts(run: Run, wanted: dict[Part, str], gone: dict[str, Copy]) ->
             ids = run.work.hits.read(part, ["id"])["id"].to_pylist() if gone else []
             entries.append((part, wanted[part], {document: gone[document] for document in ids if document in gone}))
         tasks.append(Verdicts(run.work, entries))
-    run.engine.map(_write_all, tasks, label="judge: verdicts")
+    run.engine.map(_write_all, tasks, label="judge: verdicts", little=run.is_little)
 
 
 def _write_all(task: Verdicts) -> None:

@@ -59,6 +59,7 @@ def measure(run: Run) -> dict[str, Any]:
     tasks, sizes = [], []
     for part, footer in run.parts.items():
         made_from = {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
+        run.made_from[part] = dict(made_from)
         missing = {name: made for name, made in made_from.items() if not run.work.signal(name).is_made(part, made)}
         if missing:
             tasks.append(Measure(part, missing))

@@ -114,7 +114,7 @@ def release_fingerprint(run: Run) -> str:
     """What a release is made from."""
     recipe = run.recipe
     settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
-    prints = [footer.fingerprint if (footer := run.work.blend.footer(part)) else None for part in run.parts]
+    prints = [run.made_from[part]["blend"] for part in run.parts]
     return fingerprint("release", FORMAT, VERSION, settings, recipe.blend.tokenizer, prints)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
     from curation.signals import Signal
 
+#: Documents whose columns are worked through in about a second.
+_LITTLE = 50_000
 #: The file that says that a folder is a workspace, and whose.
 MARKER = "workspace.json"
 
@@ -38,6 +40,8 @@ class Run:
     progress: Progress
     #: Every part of `documents`, in order, with its footer.
     parts: dict[Part, Footer] = field(default_factory=dict)
+    #: What the sidecars of each part are made from: the signals', which measure sets, `verdicts` and `blend`.
+    made_from: dict[Part, dict[str, str]] = field(default_factory=dict)
     #: What was read: source, name, bytes and sha256 of each input.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     #: Figures that later stages and the report need, by stage.
@@ -55,6 +59,11 @@ class Run:
     def documents(self) -> int:
         """How many documents there are."""
         return sum(footer.rows for footer in self.parts.values())
+
+    @property
+    def is_little(self) -> bool:
+        """Whether work on the columns of all documents takes less than starting a worker process."""
+        return self.documents < _LITTLE
 
     def save(self, state: str) -> None:
         """Write run.json: what happened so far, with times."""

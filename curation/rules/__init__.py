@@ -206,18 +206,20 @@ def _empty_after(edits: Edits) -> str:
     return f"CASE WHEN {edited_bytes(edits)} <= 0 THEN '{EMPTY_AFTER_EDIT}' END" if edits.columns else "NULL"
 
 
-def _changing(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
+@cache
+def _changing_functions() -> frozenset[str]:
+    rows = connect().execute("""
+        SELECT DISTINCT function_name FROM duckdb_functions()
+        WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
+    """)
+    return frozenset(name for (name,) in rows.fetchall()) | {"ago"}
+
+
+def _changing(sql: str) -> str | None:
     """The function in an expression whose answer depends on chance or on the time, None if there is none."""
-    names = {
-        name
-        for (name,) in connection.execute("""
-            SELECT DISTINCT function_name FROM duckdb_functions()
-            WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
-        """).fetchall()
-    }
     bare = re.sub(r"'(?:[^']|'')*'", "''", sql.lower())
     for word, opening in re.findall(r"\b([a-z_]\w*)\s*(\()?", bare):
-        if word in _NOW or (opening and word in names | {"ago"}):
+        if word in _NOW or (opening and word in _changing_functions()):
             return str(word)
     return None
 
@@ -231,7 +233,7 @@ def _fault(
     """
     rows = f"FROM {_CHECKED} AS documents"
     statement = f"SELECT id {rows} ORDER BY {sql}\n, id" if order else f"SELECT id {rows} WHERE ({sql}\n)"
-    if changing := _changing(connection, sql):
+    if changing := _changing(sql):
         return [
             f"{place}: {changing} gives another answer each time, and a release must come out the same (in {sql!r})"
         ]

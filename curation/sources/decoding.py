@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import cache
 from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -40,6 +41,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+@cache
 def version() -> str:
     """What the text of bytes depends on beside them; part of a fingerprint."""
     return f"{VERSION}-resiliparse-{package_version('resiliparse')}"

@@ -10,6 +10,7 @@ import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -98,6 +99,7 @@ def extract_parsed(page: str, tree: HTMLTree, engine: str) -> Extracted:
     return Extracted(_main_text(page, tree, engine), title)
 
 
+@cache
 def version(engine: str) -> str:
     """What the text of a page depends on beside the page; part of a fingerprint.
 
