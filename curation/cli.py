@@ -243,10 +243,13 @@ def _explained(one: Explanation) -> list[str]:
     for name, measured in one.signals.items():
         shown = ", ".join(f"{key} {_shown(value)}" for key, value in measured.items() if not key.startswith("band_"))
         lines.append(f"  {name:18} {shown}")
-    if one.blend and one.blend["copies"]:
+    if one.blend and one.blend["group"]:
+        full = "" if one.blend["copies"] else ": the group's budget was full"
         lines.append(
-            f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens"
+            f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens{full}"
         )
+    elif one.blend and one.fate == "kept":
+        lines.append("in the blend  in no group")
     if one.shards:
         places = ", ".join(f"{place['shard']} row {place['row']:,}" for place in one.shards)
         lines.append(f"in release    {one.release}: {places}")
