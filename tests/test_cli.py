@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -209,6 +210,9 @@ def test_a_full_disk_is_one_message(recipe: Path, tmp_path: Path) -> None:
 
 def test_an_unreadable_folder_is_one_message(recipe: Path) -> None:
     """The folder, and what to check; tried as a user without rights where the tests run as root."""
+    closed = [place for place in (Path(sys.prefix), *Path(sys.prefix).parents) if not place.stat().st_mode & 0o001]
+    if os.getuid() == 0 and closed:
+        pytest.skip(f"the packages lie in {closed[0]}, where only root may read them")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         shutil.copytree(recipe.parent, folder / "textbook")
@@ -217,12 +221,13 @@ def test_an_unreadable_folder_is_one_message(recipe: Path) -> None:
             path.chmod(0o777 if path.is_dir() else 0o666)
         handbook.chmod(0)
         script = (
-            "import os, sys, curation.pipeline\n"
-            "from curation import recipe, rules, sources\n"
+            "import os, sys\n"
+            "from curation import cli, engine, pipeline, recipe, rules, run, sources\n"
             "from curation.cli import main\n"
-            "rules.presets(), [sources.load(kind) for kind in sources.KINDS]\n"  # while they can be imported
-            "os.getuid() or os.setuid(65534)\n"  # nobody
             f"sys.argv = ['curate', 'run', '{folder}/textbook/recipe.toml']\n"
+            "loaded = recipe.load(sys.argv[2])\n"  # what is imported late, while nobody may read it yet
+            "rules.check(loaded, run.workspace(loaded)[0]), [sources.load(kind) for kind in sources.KINDS]\n"
+            "os.getuid() or os.setuid(65534)\n"  # nobody
             "main()"
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

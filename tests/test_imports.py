@@ -32,8 +32,7 @@ LAYERS = (
     {"curation.run"},  # what the stages share
     {"curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.publish"},
     {"curation.pipeline", "curation.explain", "curation.query"},  # the last two ask the stages where things lie
-    {"curation.cli", "curation.__main__"},
-    {"flows"},
+    {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip
 
 #: What these may import of the project, whatever layer it is in; None: nothing at all.

@@ -283,7 +283,7 @@ def test_nothing_came_in():
         {
             "signals": {
                 "c4": {"enabled": False},
-                "own one": {"module": "a.b", "deep": {"list": [{"x": 1}], "e": '\x7f\n"'}},
+                "own-one": {"module": "a.b", "deep": {"list": [{"x": 1}], "e": '\x7f\n"'}},
             }
         },
         {"release": {"version": "2026.11.23", "shard_bytes": "1 MB", "columns": ["language"]}},
