@@ -67,7 +67,10 @@ class Assign:
 def blend(run: Run) -> dict[str, Any]:
     """Make `blend`; the figures say for each group what was asked, what was achieved, and why they differ."""
     recipe, work = run.recipe, run.work
-    made_from = {part: fingerprint("groups", VERSION, _wishes(recipe), run.made_from[part]) for part in run.parts}
+    made_from = {
+        part: fingerprint("groups", VERSION, _wishes(recipe), run.verdicts_from[part], run.signals_from[part])
+        for part in run.parts
+    }
     missing = [(part, made) for part, made in made_from.items() if not work.groups.is_made(part, made)]
     work.groups.keep_only(run.parts)
     run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups", little=run.is_little)
@@ -75,8 +78,7 @@ def blend(run: Run) -> dict[str, Any]:
     choices = tuple(_choose(run, group) for group in groups_of(recipe))
     solved = [asdict(choice) for choice in choices]
     final = {part: fingerprint("blend", VERSION, made, solved, recipe.seed) for part, made in made_from.items()}
-    for part, made in final.items():
-        run.made_from[part]["blend"] = made
+    run.blend_from = final
     missing = [(part, made) for part, made in final.items() if not work.blend.is_made(part, made)]
     run.engine.map(_write_all, _tasks(run, missing, choices), label="blend: copies", little=run.is_little)
     total = sum(choice.tokens for choice in choices)

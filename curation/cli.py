@@ -122,6 +122,7 @@ def run(
     from curation.recipe import load
 
     loaded = load(recipe, overrides, work=work)
+    pipeline.check_until(until)
     if flow := _flow(prefect):
         answer = flow(recipe.absolute(), list(overrides), work, workers, until)
         if as_json:

@@ -126,7 +126,7 @@ def pair_parts(work: Workspace) -> dict[Part, Footer]:
 def pairs_fingerprint(run: Run) -> str:
     """What the pairs are made from: the signatures, and how they are compared."""
     dedup = run.recipe.dedup
-    signatures = [run.made_from[part]["signature"] for part in run.parts]
+    signatures = [run.signals_from[part]["signature"] for part in run.parts]
     settings = [dedup.similarity, dedup.verify, candidates.FULL_BUCKET, candidates.NEIGHBOURS]
     return fingerprint("pairs", VERSION, settings, signatures)
 

@@ -153,7 +153,8 @@ def _brief(work: Workspace, parts: list[Part], ids: list[str]) -> list[dict[str,
 
 def _copies(work: Workspace, parts: list[Part], document: str) -> list[dict[str, Any]]:
     connection = connect(work)
-    connection.register("verdicts", work.verdicts.scan(parts))
+    judged = [part for part in parts if work.verdicts.footer(part) is not None]
+    connection.register("verdicts", work.verdicts.scan(judged))
     rows = connection.execute(
         "SELECT id, similarity FROM verdicts WHERE duplicate_of = ? ORDER BY similarity DESC, id", [document]
     ).fetchall()

@@ -64,8 +64,7 @@ def judge(run: Run) -> dict[str, Any]:
     pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
     made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
     wanted = {part: fingerprint(made_from, hit) for part, hit in hits.items()}
-    for part, made in wanted.items():
-        run.made_from[part]["verdicts"] = made
+    run.verdicts_from = wanted
     if not all(run.work.verdicts.is_made(part, made) for part, made in wanted.items()):
         _write_verdicts(run, wanted, _gone(run) if run.recipe.dedup.enabled else {})
     figures = _figures(run)
@@ -80,7 +79,7 @@ def _apply_rules(run: Run) -> dict[Part, str]:
     sql = ruling.query(rules, edits)
     names = _signals_in(run.work, sql)
     made_from = {
-        part: fingerprint("hits", VERSION, sql, documents.fingerprint, [run.made_from[part][name] for name in names])
+        part: fingerprint("hits", VERSION, sql, documents.fingerprint, [run.signals_from[part][name] for name in names])
         for part, documents in run.parts.items()
     }
     missing = [(part, made) for part, made in made_from.items() if not run.work.hits.is_made(part, made)]
@@ -95,7 +94,7 @@ def _preference(run: Run) -> list[Any]:
     """What the order of preference depends on besides the rules: its text, and the sidecars that it reads."""
     prefer = run.recipe.dedup.prefer
     names = _signals_in(run.work, prefer)
-    return [prefer, [run.made_from[part][name] for part in run.parts for name in names]]
+    return [prefer, [run.signals_from[part][name] for part in run.parts for name in names]]
 
 
 def _signals_in(work: Workspace, sql: str) -> list[str]:

@@ -59,7 +59,7 @@ def measure(run: Run) -> dict[str, Any]:
     tasks, sizes = [], []
     for part, footer in run.parts.items():
         made_from = {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
-        run.made_from[part] = dict(made_from)
+        run.signals_from[part] = made_from
         missing = {name: made for name, made in made_from.items() if not run.work.signal(name).is_made(part, made)}
         if missing:
             tasks.append(Measure(part, missing))
@@ -146,6 +146,11 @@ def _first_bad(array: pa.Array, batch: Batch) -> int:
         return -1
     rows = np.repeat(np.arange(len(array)), pc.list_value_length(array).to_numpy())
     spans = array.flatten()
+    empty = pc.is_null(spans)
+    for name in ("start", "end"):
+        empty = pc.or_(empty, pc.is_null(pc.struct_field(spans, name)))
+    if pc.any(empty).as_py():
+        return int(rows[pc.index(empty, value=True).as_py()])
     start, end = (spans.field(name).to_numpy(zero_copy_only=False).astype(np.int64) for name in ("start", "end"))
     before = np.where(np.diff(rows, prepend=-1) > 0, 0, np.roll(end, 1))
     _, offsets, data = batch.text.buffers()

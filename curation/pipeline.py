@@ -45,9 +45,7 @@ def run(
     `call` calls each stage; a workflow orchestrator records it there, and may call it again when it failed.
     Raises `RecipeError` before the first byte is read, and whatever a stage raises.
     """
-    names = [stage.__name__ for stage in STAGES]
-    if until is not None and until not in names:
-        raise UsageError(f"--until {until}: there is no such stage", remedy=f"the stages are {', '.join(names)}")
+    check_until(until)
     work, signals = workspace(recipe)
     rules.check(recipe, work)
     refuse_overlap(recipe)
@@ -62,6 +60,13 @@ def run(
                 break
         state.save("done")
     return state
+
+
+def check_until(until: str | None) -> None:
+    """Raise `UsageError` unless it is None or the name of a stage."""
+    names = [stage.__name__ for stage in STAGES]
+    if until is not None and until not in names:
+        raise UsageError(f"--until {until}: there is no such stage", remedy=f"the stages are {', '.join(names)}")
 
 
 def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]) -> None:

@@ -83,7 +83,7 @@ def publish(run: Run) -> dict[str, Any]:
     release = _claim(run, storage, made_from, newest)
     storage.sweep(release.folder)
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
-        _point(release, data, newest)
+        _point(release, data)
         return _published(release, json.loads(data))
     shards = _shards(run, release, made_from)
     run.work.storage.remove("shuffle")
@@ -93,7 +93,7 @@ def publish(run: Run) -> dict[str, Any]:
     storage.write(f"{release.folder}/README.md", card(manifest).encode())
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     storage.write(f"{release.folder}/manifest.json", data)
-    _point(release, data, newest)
+    _point(release, data)
     return _published(release, manifest)
 
 
@@ -114,7 +114,7 @@ def release_fingerprint(run: Run) -> str:
     """What a release is made from."""
     recipe = run.recipe
     settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
-    prints = [run.made_from[part]["blend"] for part in run.parts]
+    prints = [run.blend_from[part] for part in run.parts]
     return fingerprint("release", FORMAT, VERSION, settings, recipe.blend.tokenizer, prints)
 
 
@@ -363,15 +363,15 @@ def _manifest(
     }
 
 
-def _point(release: Release, manifest: bytes, newest: Release | None) -> None:
-    """Move latest.json to this release, unless a newer one than it was published since `newest` was the latest."""
+def _point(release: Release, manifest: bytes) -> None:
+    """Move latest.json to this release, unless a newer one is there: the pointer never goes back."""
     name = f"{release.name}/latest.json"
     entry = {"version": release.version, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
     data = json.dumps(entry, sort_keys=True).encode()
     while True:
         there = release.storage.read(name)
         now = latest(release.storage, release.name)
-        if now is not None and now != newest and order(now.version) > order(release.version):
+        if now is not None and order(now.version) > order(release.version):
             return
         if release.storage.swap(name, data, there):
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -40,8 +42,10 @@ class Run:
     progress: Progress
     #: Every part of `documents`, in order, with its footer.
     parts: dict[Part, Footer] = field(default_factory=dict)
-    #: What the sidecars of each part are made from: the signals', which measure sets, `verdicts` and `blend`.
-    made_from: dict[Part, dict[str, str]] = field(default_factory=dict)
+    #: The fingerprints of each part's signals, of its verdicts and of its blend, as measure, judge and blend set them.
+    signals_from: dict[Part, dict[str, str]] = field(default_factory=dict)
+    verdicts_from: dict[Part, str] = field(default_factory=dict)
+    blend_from: dict[Part, str] = field(default_factory=dict)
     #: What was read: source, name, bytes and sha256 of each input.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     #: Figures that later stages and the report need, by stage.
@@ -91,7 +95,7 @@ def release_place(recipe: Recipe) -> Storage:
 
 def refuse_overlap(recipe: Recipe) -> None:
     """Raise `UsageError` where WORK and the releases lie in each other: what one removes may be the other's."""
-    work, to = str(work_place(recipe)), str(release_place(recipe))
+    work, to = os.path.realpath(work_place(recipe).root), os.path.realpath(release_place(recipe).root)
     if f"{to}/".startswith(f"{work}/") or f"{work}/".startswith(f"{to}/{recipe.name}/"):
         raise UsageError(
             f"the workspace {work} and the releases in {to} lie in each other",
@@ -106,7 +110,7 @@ def claim_workspace(recipe: Recipe) -> None:
     """
     storage = work_place(recipe)
     if storage.read(MARKER) is None:
-        if storage.files():
+        if storage.is_used():
             raise StorageError(
                 f"{storage}: holds files and is no workspace of curate's; what is not its own it would remove",
                 remedy="name a new or empty folder: `work` in the recipe, or --work",
@@ -122,7 +126,8 @@ def claim_workspace(recipe: Recipe) -> None:
 
 def workspace_id(storage: Storage) -> str:
     """What tells this workspace from others in the claims of releases."""
-    return str(_marker(storage).get("id", ""))
+    place = hashlib.sha256(os.path.realpath(storage.root).encode()).hexdigest()[:8]  # a copied folder is another
+    return f"{_marker(storage).get('id', '')}-{place}"
 
 
 def _marker(storage: Storage) -> dict[str, Any]:

@@ -177,6 +177,15 @@ class Storage:
                     files.append(File(os.path.relpath(path, self.root), os.path.getsize(path)))
         return sorted(files, key=lambda file: file.path)
 
+    def is_used(self) -> bool:
+        """Whether anything lies in the folder itself, but what a killed process left half written."""
+        try:
+            return any(not entry.name.endswith(TEMPORARY) for entry in os.scandir(self.root))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _failure("read", self.root, error) from error
+
     def folders(self, folder: str = "") -> list[str]:
         """The names of the folders directly in `folder`, sorted."""
         try:
@@ -279,12 +288,14 @@ def find_inputs(
     top = (
         os.path.commonpath([_fixed_folder(pattern) for pattern in absolute]) if root is None else _absolute(root, base)
     )
-    outside = tuple(f"{folder}{os.sep}" for folder in without)
+    outside = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in without)
     found: dict[str, Input] = {}
     for pattern, path in zip(patterns, absolute, strict=True):
-        matches = [match for match in _matches(path) if not match.startswith(outside)]
+        everything = _matches(path)
+        matches = [match for match in everything if not os.path.realpath(match).startswith(outside)]
         if not matches:
-            raise InputError(_nothing(pattern, path), remedy="correct `paths` of the source, or remove the entry")
+            what = f"{pattern}: what matches is of the run's own making" if everything else _nothing(pattern, path)
+            raise InputError(what, remedy="correct `paths` of the source, or remove the entry")
         for match in matches:
             name = _printable(os.path.relpath(match, top).replace(os.sep, "/"))
             if name.startswith("../"):

@@ -160,7 +160,8 @@ def test_a_blend_does_not_depend_on_parts(tiny: Callable[..., Run], monkeypatch:
             dataset.write(part, table.slice(0, half), "a")
     cut_up = [half for part in run.parts for half in (Part(part.source, f"{part.name}-b"), part)]
     monkeypatch.setattr(run, "parts", {part: run.work.documents.footer(part) for part in cut_up})
-    monkeypatch.setattr(run, "made_from", {part: {"verdicts": str(part)} for part in cut_up})
+    monkeypatch.setattr(run, "signals_from", {part: {} for part in cut_up})
+    monkeypatch.setattr(run, "verdicts_from", {part: str(part) for part in cut_up})
     stage(run)
     assert len(run.parts) == 4
     assert copies(run) == first

@@ -362,6 +362,30 @@ def test_a_workspace_holds_nothing_else(sample: Path, engine: LocalEngine, tmp_p
         run(sample, tmp_path / "new", engine, f'release.to="{tmp_path / "new" / "work" / "to"}"')
 
 
+def test_a_stage_that_is_called_again_changes_nothing(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
+    """As an orchestrator does after a failure: each stage twice, and the next run publishes nothing."""
+    twice = load(sample, (f'release.to="{tmp_path / "to"}"',), work=str(tmp_path / "work"))
+
+    def again(stage: pipeline.Stage, run: Run) -> dict[str, Any]:
+        if stage.__name__ != "publish":
+            stage(run)
+        return stage(run)
+
+    assert pipeline.run(twice, engine, call=again).figures["publish"]["published"] is True
+    assert pipeline.run(twice, engine).figures["publish"]["published"] is False
+
+
+def test_a_recipe_reached_through_a_link_does_not_read_what_it_made(engine: LocalEngine, tmp_path: Path) -> None:
+    """The folder is the same by whatever name."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "page.md").write_text("# Page\n\nA page of the handbook, with a sentence or two.\n")
+    (tmp_path / "link").symlink_to("real")
+    recipe = tmp_path / "link" / "recipe.toml"
+    recipe.write_text('name = "self"\n[[source]]\nname = "a"\nkind = "text"\npaths = ["**/*.*"]\n')
+    for _ in range(2):
+        assert pipeline.run(load(recipe), engine).documents == 2  # the page and the recipe
+
+
 def test_a_run_does_not_read_what_it_made(engine: LocalEngine, tmp_path: Path) -> None:
     """A pattern over the recipe's own folder finds neither WORK nor the releases."""
     (tmp_path / "page.md").write_text("# Page\n\nA page of the handbook, with a sentence or two.\n")

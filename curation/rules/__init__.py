@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
 
 #: SQL's words for the present, which need no brackets.
-_NOW = ("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp")
+_NOW = (
+    "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_localtime",
+    "current_localtimestamp",
+)  # fmt: skip
 
 #: Reasons that are no rules: a document that could not be read, one without text, one of which the edits leave nothing.
 UNREADABLE = "unreadable"
@@ -218,7 +221,9 @@ def _changing_functions() -> frozenset[str]:
 def _changing(sql: str) -> str | None:
     """The function in an expression whose answer depends on chance or on the time, None if there is none."""
     bare = re.sub(r"'(?:[^']|'')*'", "''", sql.lower())
-    for word, opening in re.findall(r"\b([a-z_]\w*)\s*(\()?", bare):
+    if re.search(r"\bage\s*\([^(),]*(\([^()]*\))?[^(),]*\)", bare):  # of one argument: counted from today
+        return "age"
+    for word, opening in re.findall(r"\b([a-z_]\w*)\"?\s*(\()?", bare):
         if word in _NOW or (opening and word in _changing_functions()):
             return str(word)
     return None
