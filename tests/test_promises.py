@@ -6,20 +6,18 @@ import gzip
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from curation import pipeline, releases
+from curation import pipeline
 from curation.errors import RecipeError, RuleError, StorageError, UsageError, WipeOutError
 from curation.pull import _bucket
 from curation.recipe import load
@@ -212,32 +210,70 @@ def test_5_the_seed_changes_the_order(done: Path, sample: Path, engine: LocalEng
 STAGES = [stage.__name__ for stage in pipeline.STAGES]
 
 
+#: Of each stage the folder or file that it is killed over: as it is about to get its name where the stage writes it in
+#: its own process, as soon as it is there where the workers do.
+KILLED_OVER = {
+    "pull": "/documents/", "measure": "/signals/", "compare": "/candidates/", "judge": "/hits/", "blend": "/groups/",
+    "report": "/report.html", "publish": "/manifest.json",
+}  # fmt: skip
+
+#: A run that kills itself and its workers inside one stage, and leaves a file that says in which.
+_KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from curation import pipeline
+from curation.engine import LocalEngine
+from curation.recipe import load
+
+recipe, work, to, version, wanted, over, witness = sys.argv[1:]
+inside = False
+
+def kill():
+    Path(witness).write_text(wanted)
+    os.killpg(0, signal.SIGKILL)
+
+def watch():
+    while not any((Path(work) / over.strip("/")).rglob("*.parquet")):
+        time.sleep(0.001)
+    if inside:
+        kill()
+
+def replace(source, target, rename=os.replace):
+    if inside and over in str(target):
+        kill()
+    rename(source, target)
+
+def call(stage, run):
+    global inside
+    inside = stage.__name__ == wanted
+    if inside and over.endswith("/"):
+        threading.Thread(target=watch, daemon=True).start()
+    figures = stage(run)
+    inside = False
+    return figures
+
+if __name__ == "__main__":
+    os.replace = replace
+    with LocalEngine(2) as engine:
+        pipeline.run(load(recipe, (f'release.to="{to}"', version), work=work), engine, call=call)
+"""
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(
     stage: str, done: Path, sample: Path, tmp_path: Path
 ) -> None:
-    """`kill -9` in the middle of a stage leaves no release to see; the rerun ends with the same bytes."""
-    before = STAGES[: STAGES.index(stage)]
-    if before:
-        curate(sample, tmp_path, "--until", before[-1])
-    started = time.monotonic()
-    process = start(sample, tmp_path)
-    watched = {
-        "compare": "candidates",
-        "publish": "shuffle",
-        "judge": "hits",
-        "blend": "groups",
-        "report": "report.html",
-    }
-    target = tmp_path / "work" / watched.get(stage, {"pull": "documents", "measure": "signals"}.get(stage, ""))
-    while process.poll() is None and not target.exists() and time.monotonic() - started < 60:
-        time.sleep(0.002)
-    time.sleep(random.Random(stage).uniform(0, 0.05))  # noqa: S311  # a moment, not a secret
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    pointer = list((tmp_path / "to").glob("*/latest.json"))
-    if pointer:  # it was quicker than the kill
-        assert releases.verify(releases.find(Storage.at(str(tmp_path / "to")), None)) == []
+    """`kill -9` inside a stage leaves no release to see; the rerun ends with the same bytes, nothing half written."""
+    script, witness = tmp_path / "killed.py", tmp_path / "witness"
+    script.write_text(_KILLED)
+    places = (sample, tmp_path / "work", tmp_path / "to", VERSION, stage, KILLED_OVER[stage], witness)
+    process = subprocess.run(
+        [sys.executable, str(script), *map(str, places)], start_new_session=True, capture_output=True, check=False
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert witness.read_text() == stage
+    assert not list((tmp_path / "to").glob("*/latest.json"))
+    assert not list((tmp_path / "to").glob("*/*/manifest.json"))
     curate(sample, tmp_path)
     assert release_bytes(tmp_path) == release_bytes(done)
     assert not list(tmp_path.rglob("*.tmp"))
