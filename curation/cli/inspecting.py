@@ -1,0 +1,213 @@
+"""`curate explain`, `sql`, `signals` and `rules`: what is known of documents, and by what."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation.cli.options import JSON, RECIPE, SET, WORK
+from curation.cli.printing import plain, shown
+from curation.errors import UsageError
+
+if TYPE_CHECKING:
+    from curation.explain import Explanation
+
+
+@click.command()
+@RECIPE
+@click.argument("document", metavar="ID|URI")
+@SET
+@WORK
+@JSON
+def explain(recipe: Path, document: str, overrides: tuple[str, ...], work: str | None, as_json: bool) -> None:
+    """Tell all that is known of a document of RECIPE's last run: origin, measures, rules, copies, shard.
+
+    Example: curate explain my-textbook/recipe.toml https://harbour-guide.example/visitors/tides
+    """
+    from curation.explain import explain as explanations
+    from curation.recipe import load
+
+    found = explanations(load(recipe, overrides, work=work), document)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
+        return
+    click.echo("\n\n".join("\n".join(_explained(one)) for one in found))
+
+
+def _explained(one: Explanation) -> list[str]:
+    lines = [f"{one.document['id']}: {one.fate}"]
+    lines += [f"  {key:12} {plain(str(value))}" for key, value in one.document.items()
+              if key != "id" and value not in (None, "{}")]  # fmt: skip
+    lines.append(f"  {'part':12} documents/{one.part}.parquet, row {one.row}")
+    if one.hits:
+        lines.append("rules that hit")
+    for hit in one.hits:
+        values = ", ".join(f"{name} = {shown(value)}" for name, value in hit.values.items())
+        lines.append(f"  {hit.rule:32} {hit.predicate or hit.origin}" + (f"   here {values}" if values else ""))
+    if one.survivor:
+        kept = one.survivor
+        lines.append(
+            f"copy of       {kept['id']} ({plain(kept['uri'] or kept['origin'])}), similarity {one.similarity:.3f}"
+        )
+    if one.copies:
+        lines.append("copies that went because this one stays")
+        lines += [
+            f"  {copy['id']} {copy['similarity']:.3f} {plain(copy['uri'] or copy['origin'])}" for copy in one.copies
+        ]
+    lines.append("measured")
+    for name, measured in one.signals.items():
+        values = ", ".join(f"{key} {shown(value)}" for key, value in measured.items() if not key.startswith("band_"))
+        lines.append(f"  {name:18} {values}")
+    if one.blend and one.blend["group"]:
+        full = "" if one.blend["copies"] else ": the group's budget was full"
+        lines.append(
+            f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens{full}"
+        )
+    elif one.blend and one.fate == "kept":
+        lines.append("in the blend  in no group")
+    if one.shards:
+        places = ", ".join(f"{place['shard']} row {place['row']:,}" for place in one.shards)
+        lines.append(f"in release    {one.release}: {places}")
+    elif one.release:
+        lines.append(f"not in the latest release, {one.release}")
+    return lines
+
+
+@click.command()
+@RECIPE
+@click.argument("query")
+@SET
+@WORK
+@JSON
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, as_json: bool, as_csv: bool) -> None:
+    """Ask QUERY, in DuckDB's SQL, of what RECIPE's last run made.
+
+    There is a view for documents, each signal, pairs, verdicts and blend, and `corpus`: all of them joined.
+
+    Example: curate sql recipe.toml "select source, avg(education_score) from corpus group by all"
+    """
+    import csv
+
+    import duckdb
+
+    from curation.query import open_views
+    from curation.recipe import load
+
+    if as_json and as_csv:
+        raise UsageError("--json and --csv: one of them", remedy="leave the other out")
+    connection = open_views(load(recipe, overrides, work=work))
+    try:
+        relation = connection.sql(query)
+        if relation is None:
+            return
+        if not (as_json or as_csv):
+            relation.show(max_rows=200, max_width=shutil.get_terminal_size((160, 50)).columns)
+            return
+        names, rows = relation.columns, relation.fetchall()
+    except duckdb.Error as error:
+        raise UsageError(f"this SQL cannot be run: {error}", remedy="`show tables` lists the views") from error
+    if as_json:
+        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str, indent=1))
+    else:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@JSON
+def signals(recipe: Path | None, as_json: bool) -> None:
+    """List what is measured of every document, with columns: all signals, or those of RECIPE and its own.
+
+    Example: curate signals
+    """
+    from inspect import getdoc
+
+    from curation.signals import SIGNALS, bare, load_signals, signal_name
+
+    if recipe is None:
+        loaded = {signal_name(module): bare(module) for module in SIGNALS}
+    else:
+        from curation.recipe import load
+
+        loaded = load_signals(load(recipe))
+    rows: list[dict[str, Any]] = []
+    for name, one in loaded.items():
+        module = one if isinstance(one, ModuleType) else sys.modules[type(one).__module__]
+        rows.append(
+            {
+                "signal": name,
+                "version": str(one.VERSION),
+                "about": (getdoc(module) or "-").splitlines()[0],
+                "columns": {column: str(kind) for column, kind in one.COLUMNS.items()},
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row['signal']}  (version {row['version']})\n  {row['about']}")
+        for name, kind in row["columns"].items():
+            click.echo(f"    {name:36} {kind}")
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@SET
+@WORK
+@JSON
+@click.option("--sql", "as_sql", is_flag=True, help="Print the query that judges.")
+def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_json: bool, as_sql: bool) -> None:
+    """List the presets with their rules, or the rules of RECIPE and how often each hit on its last run.
+
+    Example: curate rules my-textbook/recipe.toml
+    """
+    from curation import rules as ruling
+
+    if recipe is None:
+        if as_sql:
+            raise UsageError("--sql: the query is that of a recipe", remedy="name one: curate rules recipe.toml --sql")
+        presets = list(ruling.presets().values())
+        if as_json:
+            click.echo(json.dumps([asdict(preset) for preset in presets], indent=1))
+            return
+        for preset in presets:
+            click.echo(f"{preset.label}  ({preset.source})")
+            for name, predicate in preset.rules.items():
+                click.echo(f"    {name:36} {predicate}")
+        return
+    from curation.judge import rules_text
+    from curation.recipe import load
+    from curation.run import last_run, workspace
+
+    loaded = load(recipe, overrides, work=work)
+    space, _ = workspace(loaded)
+    if as_sql:
+        click.echo(rules_text(loaded))
+        return
+    record = last_run(space.storage) or {}
+    hits = record.get("figures", {}).get("judge", {}).get("rules")
+    rows = [
+        {
+            "rule": rule.name,
+            "hits": None if hits is None else hits.get(rule.name, 0),
+            "from": rule.origin,
+            "drops": rule.predicate,
+        }
+        for rule in ruling.check(loaded, space)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        for row in rows:
+            count = "-" if row["hits"] is None else f"{row['hits']:,}"
+            click.echo(f"{row['rule']:36} {count:>9}  {row['from']:28} {row['drops']}")

@@ -1,0 +1,126 @@
+"""`curate init` and `curate run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation.cli.options import JSON, RECIPE, SET, WORK, WORKERS
+from curation.cli.printing import aligned
+from curation.errors import UsageError
+
+if TYPE_CHECKING:
+    from curation.progress import Progress
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Make FOLDER with a commented recipe and a small sample to run it on.
+
+    Example: curate init my-textbook
+    """
+    from curation.sample import copy_to
+
+    for path in copy_to(folder):
+        click.echo(f"made {path}")
+    click.echo(f"\nrun it:  curate run {folder / 'recipe.toml'}")
+
+
+@click.command()
+@RECIPE
+@SET
+@WORK
+@WORKERS
+@click.option("--until", metavar="STAGE", help="Stop after pull, measure, compare, judge, blend, report or publish.")
+@click.option("--prefect", is_flag=True, help="Run as a Prefect flow; so it does where PREFECT_API_URL is set.")
+@JSON
+def run(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    work: str | None,
+    workers: int | None,
+    until: str | None,
+    prefect: bool,
+    as_json: bool,
+) -> None:
+    """Run RECIPE: pull, measure, compare, judge, blend, report, publish. What is made already is not made again.
+
+    Example: curate run my-textbook/recipe.toml --set rules.low_value="education_score < 2"
+    """
+    from curation import pipeline
+    from curation.engine import LocalEngine
+    from curation.recipe import load
+
+    loaded = load(recipe, overrides, work=work)
+    pipeline.check_until(until)
+    if flow := _flow(prefect):
+        answer = flow(recipe.absolute(), list(overrides), work, workers, until)
+        if as_json:
+            click.echo(json.dumps(answer, indent=1, default=str))
+        elif "release" in answer:
+            click.echo(f"release  {answer['release']}\nreport   {answer['release']}/report.html")
+        return
+    with ExitStack() as stack:
+        progress = _progress(stack, as_json)
+        engine = stack.enter_context(LocalEngine(workers, progress))
+        state = pipeline.run(loaded, engine, until=until)
+    if as_json:
+        record = {"recipe": loaded.name, "stages": state.stages, "figures": state.figures, "warnings": state.warnings}
+        click.echo(json.dumps(record, indent=1, default=str))
+        return
+    for line in _summary(state.figures):
+        click.echo(line)
+    if "publish" in state.figures:
+        release = state.figures["publish"]["release"]
+        click.echo(f"\nrelease  {release}\nreport   {release}/report.html")
+
+
+def _flow(asked: bool) -> Any:
+    """The Prefect flow if this run is to be recorded by Prefect, else None."""
+    if not asked and not os.environ.get("PREFECT_API_URL"):
+        return None
+    try:
+        from flows.curate import curate
+    except ImportError as error:
+        if asked:
+            raise UsageError("--prefect: Prefect is not installed", remedy="pip install 'curate[prefect]'") from error
+        click.echo("PREFECT_API_URL is set, but Prefect is not installed: this run is recorded nowhere", err=True)
+        return None
+    return curate
+
+
+def _progress(stack: ExitStack, silent: bool) -> Progress:
+    from curation.progress import Lines, Silent, Terminal
+
+    if silent:
+        return Silent()
+    return stack.enter_context(Terminal()) if sys.stderr.isatty() else Lines()
+
+
+def _summary(figures: dict[str, Any]) -> list[str]:
+    """The funnel by source and the blend by group, as aligned lines."""
+    lines: list[str] = []
+    if "judge" in figures:
+        head = ("source", "documents", "errors", "dropped", "duplicates", "kept")
+        rows = [(name, *(counts[key] for key in head[1:])) for name, counts in figures["judge"]["sources"].items()]
+        lines += ["", *aligned([head, *rows])]
+    if "blend" in figures:
+        rows = [
+            (
+                group["name"],
+                "-" if group["asked_tokens"] is None else group["asked_tokens"],
+                group["tokens"],
+                f"{group['achieved_share']:.1%}",
+                group["documents"],
+            )
+            for group in figures["blend"]["groups"]
+        ]
+        lines += ["", *aligned([("group", "tokens asked", "achieved", "share", "documents"), *rows])]
+    return lines
