@@ -304,7 +304,7 @@ class Workspace:
 
     def scratch(self) -> str:
         """A folder for what DuckDB spills; it can be deleted whenever nothing runs."""
-        return self.storage.path("scratch")
+        return self.storage.scratch
 
 
 def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1GB") -> duckdb.DuckDBPyConnection:

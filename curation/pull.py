@@ -18,11 +18,11 @@ from curation import schema, sources
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
 from curation.engine import chunks
 from curation.errors import StorageError
+from curation.inputs import HashIndex, Input, find_inputs, sha256
 from curation.run import release_place, work_place
 from curation.signals import SIGNALS, signal_name
 from curation.sources import decoding, extract
 from curation.sources.record import MAX_TEXT_BYTES, Record
-from curation.storage import HashIndex, Input, find_inputs, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

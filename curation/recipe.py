@@ -179,7 +179,7 @@ class Blend(_Table):
 class Release(_Table):
     """Where the release goes and what its shards hold."""
 
-    to: Text = _field("a path", "releases")
+    to: Text = _field("a path or s3://…", "releases")
     version: Annotated[str, BeforeValidator(_version)] | None = _field(
         "a version like 2026.11.23 or 2026.11.23.2", None
     )
@@ -193,7 +193,8 @@ class Recipe(_Table):
     """Everything that decides the bytes of a release."""
 
     name: Name = _field(_NAME)
-    work: Text | None = _field("a path", None)
+    work: Text | None = _field("a path or s3://…", None)
+    single_writer: Switch = _field("true or false", default=False)
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = _field("a whole number from 0 up", 0)
     source: Annotated[list[Source], Field(min_length=1)] = _field("at least one table [[source]]")
     extract: Extract = _field("a table", default_factory=Extract)
@@ -234,7 +235,7 @@ class Recipe(_Table):
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
-        del table["work"], table["release"]["to"]
+        del table["work"], table["single_writer"], table["release"]["to"]
         for source in table["source"]:
             del source["paths"], source["root"]
         return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curation.dataset import Workspace
 from curation.errors import StorageError, UsageError
 from curation.signals import load_signals
-from curation.storage import Storage
+from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from curation.dataset import Footer, Part
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from curation.progress import Progress
     from curation.recipe import Recipe
     from curation.signals import Signal
+    from curation.storage import Storage
 
 #: Documents whose columns are worked through in about a second.
 _LITTLE = 50_000
@@ -85,17 +85,18 @@ class Run:
 
 def work_place(recipe: Recipe) -> Storage:
     """The recipe's WORK: its `work`, or `work/NAME` beside the recipe."""
-    return Storage.at(recipe.work or f"work/{recipe.name}", recipe.base)
+    place = recipe.work or f"work/{recipe.name}"
+    return open_storage(place, recipe.base, single_writer=recipe.single_writer)
 
 
 def release_place(recipe: Recipe) -> Storage:
     """Where the recipe's releases go; `RecipeError` for a kind of storage that there is not."""
-    return Storage.at(recipe.release.to, recipe.base)
+    return open_storage(recipe.release.to, recipe.base, single_writer=recipe.single_writer)
 
 
 def refuse_overlap(recipe: Recipe) -> None:
     """Raise `UsageError` where WORK and the releases lie in each other: what one removes may be the other's."""
-    work, to = os.path.realpath(work_place(recipe).root), os.path.realpath(release_place(recipe).root)
+    work, to = work_place(recipe).identity, release_place(recipe).identity
     if f"{to}/".startswith(f"{work}/") or f"{work}/".startswith(f"{to}/{recipe.name}/"):
         raise UsageError(
             f"the workspace {work} and the releases in {to} lie in each other",
@@ -126,7 +127,7 @@ def claim_workspace(recipe: Recipe) -> None:
 
 def workspace_id(storage: Storage) -> str:
     """What tells this workspace from others in the claims of releases."""
-    place = hashlib.sha256(os.path.realpath(storage.root).encode()).hexdigest()[:8]  # a copied folder is another
+    place = hashlib.sha256(storage.identity.encode()).hexdigest()[:8]  # a copied folder is another
     return f"{_marker(storage).get('id', '')}-{place}"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curation import schema
 from curation.dataset import ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, connect, fingerprint, first_row
 from curation.errors import StorageError
-from curation.storage import Storage
+from curation.storage import open_storage
 
 PART = Part("web", "a.00000")
 SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("n_count", pa.int32(), nullable=False)])
@@ -23,7 +23,7 @@ SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("n_cou
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     """An empty dataset."""
-    return Dataset(Storage.at("work", tmp_path), "numbers", SCHEMA)
+    return Dataset(open_storage("work", tmp_path), "numbers", SCHEMA)
 
 
 def rows(*numbers: int) -> pa.Table:
@@ -178,7 +178,7 @@ DOCUMENT = {"source": "s", "origin": "o", "meta": "{}"}
 def work(tmp_path: Path) -> Workspace:
     """A workspace with two signals and a part of three documents."""
     signals = {"length": {"byte_count": pa.int32()}, "colour": {"is_red": pa.bool_(), "red_ratio": pa.float32()}}
-    work = Workspace(Storage.at("work", tmp_path), signals)
+    work = Workspace(open_storage("work", tmp_path), signals)
     documents = [{**DOCUMENT, "id": name, "text": name * 3, "title": name.upper()} for name in "abc"]
     work.documents.write(PART, pa.Table.from_pylist(documents, schema.DOCUMENTS), "f")
     colours = {"id": list("abc"), "is_red": [True, False, True], "red_ratio": [1.0, 0.0, 0.5]}
@@ -239,7 +239,7 @@ def test_a_fingerprint_is_of_its_parts(value: object) -> None:
 
 def test_files_say_nothing_of_when_they_were_made(dataset: Dataset, tmp_path: Path) -> None:
     """The same rows and fingerprint are the same bytes."""
-    other = Dataset(Storage.at("other", tmp_path), "numbers", SCHEMA)
+    other = Dataset(open_storage("other", tmp_path), "numbers", SCHEMA)
     for target in (dataset, other):
         target.write(PART, rows(1, 2, 3), "f")
     assert file_of(dataset).read_bytes() == file_of(other).read_bytes()

@@ -21,8 +21,8 @@ PACKAGES = ("curation", "classifiers", "flows")
 #: layer no two modules import each other. Longer names win: `curation.report` is above, `curation.errors` below.
 LAYERS = (
     {  # know nothing of documents
-        "curation", "curation.errors", "curation.storage", "curation.kernels", "curation.schema", "curation.progress",
-        "curation.sample",
+        "curation", "curation.errors", "curation.storage", "curation.inputs", "curation.kernels", "curation.schema",
+        "curation.progress", "curation.sample",
     },
     {"curation.dataset", "curation.endpoint", "curation.engine", "classifiers"},
     {  # recipe.py names the kinds of sources and of rules, and these ask it how faults are worded
@@ -41,7 +41,8 @@ NARROW = {
     "curation.schema": set(),
     "curation.kernels": {"curation.kernels"},
     "curation.progress": set(),
-    "curation.storage": {"curation.errors"},
+    "curation.storage": {"curation.storage", "curation.errors"},
+    "curation.inputs": {"curation.storage", "curation.errors"},
     "classifiers": {
         "classifiers", "curation.dataset", "curation.endpoint", "curation.kernels", "curation.schema",
         "curation.errors",

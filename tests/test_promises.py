@@ -21,7 +21,7 @@ from curation import pipeline
 from curation.errors import RecipeError, RuleError, StorageError, UsageError, WipeOutError
 from curation.pull import _bucket
 from curation.recipe import load
-from curation.storage import Storage
+from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -383,7 +383,8 @@ def test_a_workspace_serves_one_recipe_and_one_run(
     place = copy_of(done, tmp_path)
     with pytest.raises(StorageError, match="belongs to the recipe quickstart"):
         run(sample, place, engine, 'name="other"')
-    with Storage.at(str(place / "work")).lock(), pytest.raises(StorageError, match="another run is using this folder"):
+    using = pytest.raises(StorageError, match="another run is using this folder")
+    with open_storage(str(place / "work")).lock(), using:
         run(sample, place, engine)
 
 

@@ -17,12 +17,14 @@ from curation import releases
 from curation.errors import ReleaseError
 from curation.publish import shuffle_key, workspace_id
 from curation.releases import Release, verify
-from curation.storage import Storage
+from curation.storage import open_storage
+from curation.storage.folder import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from curation.run import Run
+    from curation.storage import Storage
 
 ROWS = [{"text": f"Document number {number} says {'something ' * number}", "uri": f"u{number}"} for number in range(12)]
 DAY = datetime.now(UTC).strftime("%Y.%m.%d")
@@ -37,7 +39,7 @@ class Killed(BaseException):
 @pytest.fixture
 def to(tmp_path: Path) -> Storage:
     """Where releases go."""
-    return Storage.at("releases", tmp_path)
+    return open_storage("releases", tmp_path)
 
 
 def files(to: Storage, version: str) -> dict[str, bytes]:
@@ -67,7 +69,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """End the next run when storage is about to write, create or swap this file."""
 
     def stop(action: Any) -> Any:
-        def checked(self: Storage, path: str, *rest: Any) -> Any:
+        def checked(self: Folder, path: str, *rest: Any) -> Any:
             if path.endswith(name):
                 raise Killed
             return action(self, path, *rest)
@@ -75,7 +77,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         return checked
 
     for action in ("write", "create", "swap"):
-        monkeypatch.setattr(Storage, action, stop(getattr(Storage, action)))
+        monkeypatch.setattr(Folder, action, stop(getattr(Folder, action)))
 
 
 # what a release holds
@@ -195,7 +197,7 @@ def test_a_killed_publish_is_finished_by_the_next_run(
 ) -> None:
     """Whatever was about to be written, nothing is visible before, and the rerun makes the same release."""
     tiny({"s": ROWS}, HEAD, "release.to=whole")
-    whole = content(Storage.at("whole", Path(to.root).parent), DAY)
+    whole = content(open_storage("whole", Path(to.root).parent), DAY)
     with monkeypatch.context() as patch:
         killed_at(patch, f"{DAY}/{place}" if place != "latest.json" else place)
         with pytest.raises(Killed):

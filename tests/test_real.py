@@ -20,7 +20,7 @@ from warcio.archiveiterator import ArchiveIterator
 from curation import pipeline, releases
 from curation.explain import explain
 from curation.recipe import load
-from curation.storage import Storage
+from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from curation.engine import LocalEngine
@@ -56,7 +56,7 @@ def ran(unpacked: Path, engine: LocalEngine, tmp_path_factory: pytest.TempPathFa
 
 def manifest_of(place: Path) -> dict[str, Any]:
     """The manifest of the latest release."""
-    return releases.find(Storage.at(str(place / "to")), None).manifest() or {}
+    return releases.find(open_storage(str(place / "to")), None).manifest() or {}
 
 
 def warc_documents(path: Path) -> int:
@@ -113,7 +113,7 @@ def test_the_fates_are_those_that_the_verdicts_give_independently(ran: tuple[Pat
 def test_every_shard_is_what_the_manifest_says(ran: tuple[Path, Run]) -> None:
     """sha256, rows, tokens and bytes, worked out here; and by `verify`."""
     place, _ = ran
-    release = releases.find(Storage.at(str(place / "to")), None)
+    release = releases.find(open_storage(str(place / "to")), None)
     manifest = manifest_of(place)
     assert len(manifest["shards"]) > 2
     for shard in manifest["shards"]:
@@ -139,7 +139,7 @@ def test_datasets_and_duckdb_read_the_release(
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     datasets = pytest.importorskip("datasets")
     place, _ = ran
-    release = releases.find(Storage.at(str(place / "to")), None)
+    release = releases.find(open_storage(str(place / "to")), None)
     manifest = manifest_of(place)
     files = f"{release.path}/data/*.parquet"
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from curation.errors import ReleaseError
 from curation.releases import Release, find, latest, names, order, releases, verify, where_is
-from curation.storage import Storage
+from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from curation.storage import Storage
 
 
 def publish(storage: Storage, name: str, version: str, shards: int = 2) -> Release:
@@ -64,7 +66,7 @@ def write(release: Release, manifest: dict[str, Any], *, point: bool = True) -> 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """An empty place for releases."""
-    return Storage.at("to", tmp_path)
+    return open_storage("to", tmp_path)
 
 
 @pytest.fixture

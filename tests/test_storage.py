@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from curation.errors import CurationError, InputError, RecipeError, StorageError
-from curation.storage import TEMPORARY, HashIndex, Input, Storage, find_inputs, sha256
+from curation.inputs import HashIndex, Input, find_inputs, sha256
+from curation.storage import open_storage
+from curation.storage.folder import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from curation.storage import Storage
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -29,7 +33,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     """An empty storage whose folder is not there yet."""
-    return Storage.at("store", tmp_path)
+    return open_storage("store", tmp_path)
 
 
 def everything(storage: Storage) -> list[str]:
@@ -39,7 +43,7 @@ def everything(storage: Storage) -> list[str]:
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     """A process that runs this code with `storage` at its first argument."""
-    head = "import sys, os, time\nfrom curation.storage import *\nstorage = Storage.at(sys.argv[1])\n"
+    head = "import sys, os, time\nfrom curation.inputs import *\nfrom curation.storage import *\nstorage = open_storage(sys.argv[1])\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *arguments], env=ENVIRONMENT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -59,10 +63,10 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 def test_a_place_is_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative places are taken from the base, ~ is the home, other schemes are refused with what to do."""
     monkeypatch.setenv("HOME", "/home/someone")
-    assert str(Storage.at("a/../b", tmp_path)) == f"{tmp_path}/b"
-    assert str(Storage.at("~/x", tmp_path)) == "/home/someone/x"
-    with pytest.raises(RecipeError, match="local folders only"):
-        Storage.at("s3://bucket/prefix", tmp_path)
+    assert str(open_storage("a/../b", tmp_path)) == f"{tmp_path}/b"
+    assert str(open_storage("~/x", tmp_path)) == "/home/someone/x"
+    with pytest.raises(RecipeError, match=r"a place is a local path or s3://"):
+        open_storage("gs://bucket/prefix", tmp_path)
 
 
 def test_what_is_not_there_reads_as_nothing(storage: Storage) -> None:
@@ -142,7 +146,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_message_with_its_remedy(small_disk: Path) -> None:
     """ENOSPC says which file, and that finished parts are kept; those stay."""
-    storage = Storage.at(str(small_disk))
+    storage = open_storage(str(small_disk))
     storage.write("finished", b"x" * 10_000)
     with pytest.raises(StorageError, match=r"cannot write .*/next: No space left on device") as caught:
         storage.write("next", b"x" * 1_000_000)
@@ -154,7 +158,7 @@ def test_a_full_disk_is_one_message_with_its_remedy(small_disk: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     """A file where the folder should be: one StorageError for each way of writing."""
     (tmp_path / "file").write_text("")
-    storage = Storage.at("file", tmp_path)
+    storage = open_storage("file", tmp_path)
     for action in (storage.write, storage.create):
         with pytest.raises(StorageError, match="cannot write"):
             action("a", b"")
@@ -251,7 +255,7 @@ def test_a_lock_that_another_process_holds_is_refused(storage: Storage) -> None:
             pass
         assert caught.value.remedy
         assert "--work" in caught.value.remedy
-        with storage.lock("below"):  # another folder is another lock
+        with open_storage(f"{storage.root}/below").lock():  # another folder is another lock
             pass
 
 

@@ -14,7 +14,7 @@ from curation.errors import UsageError
 
 if TYPE_CHECKING:
     from curation.releases import Release
-    from curation.storage import Storage
+    from curation.storage import open_storage
 
 
 @click.group()
@@ -116,24 +116,24 @@ def _release_place(place: str) -> tuple[Storage, str | None]:
     """The folder of releases that is meant, and the one name in it that a recipe means."""
     from curation.recipe import load
     from curation.run import release_place
-    from curation.storage import Storage
+    from curation.storage import open_storage
 
     if place.endswith(".toml"):
         recipe = load(place)
         return release_place(recipe), recipe.name
     if "://" not in place and not Path(place).is_dir():
         raise UsageError(f"{place}: there is no such folder", remedy="name a recipe, or the folder it publishes to")
-    return Storage.at(place), None
+    return open_storage(place), None
 
 
 def _release(place: str, which: str | None) -> Release:
     from curation.releases import find
-    from curation.storage import Storage
+    from curation.storage import open_storage
 
     storage, name = _release_place(place)
     if name is None and storage.exists("claim.json"):  # the folder of a release itself, as `run` prints it
         root, name, version = str(storage).rstrip("/").rsplit("/", 2)
-        return find(Storage.at(root), f"{name}/{version}")
+        return find(open_storage(root), f"{name}/{version}")
     if name and which and not which.startswith(f"{name}/"):
         which = f"{name}/{which}"
     return find(storage, which or name)

@@ -1,0 +1,115 @@
+"""Where bytes lie: files written whole or not at all, claims, locks. Nothing above knows what a file is made of.
+
+`folder` is a folder of this machine, `bucket` a place in S3. Every name here is relative to the storage's root and uses
+`/`. This package alone touches a file system or S3; Parquet goes through `filesystem` (pyarrow's), by `dataset.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+from curation.errors import RecipeError
+from curation.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from io import BufferedReader
+
+    from pyarrow.fs import FileSystem
+
+    from curation.storage.file import File
+
+
+class Storage(Protocol):
+    """A place for files; it need not exist until something is written.
+
+    Every method raises `StorageError` where the place cannot be read or written.
+    """
+
+    @property
+    def root(self) -> str:
+        """The place as a person writes it: an absolute path, or `s3://bucket/prefix`."""
+
+    @property
+    def identity(self) -> str:
+        """What no other place has, however it is written: links are followed, the S3 server is named."""
+
+    @property
+    def filesystem(self) -> FileSystem | None:
+        """What pyarrow reads the files with, by `key`; None for this machine's own."""
+
+    @property
+    def scratch(self) -> str:
+        """A folder of this machine for what a library spills; it can be deleted whenever nothing runs."""
+
+    def key(self, name: str) -> str:
+        """The file as `filesystem` calls it."""
+
+    def path(self, name: str) -> str:
+        """The file as a person writes it, to be shown."""
+
+    def exists(self, name: str) -> bool:
+        """Whether a finished file of this name is there."""
+
+    def read(self, name: str) -> bytes | None:
+        """The whole file, None where there is none."""
+
+    def reading(self, name: str) -> AbstractContextManager[BufferedReader]:
+        """The file opened for reading, as a context manager."""
+
+    def writing(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """A new file that appears under its name only when the block ends well, safe on its disk."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put the whole file, replacing one of the same name at once."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Put the whole file if there is none of its name; False, and nothing written, if there is.
+
+        Of several processes that try at the same time exactly one is told True.
+        """
+
+    def swap(self, name: str, data: bytes, expected: bytes | None) -> bool:
+        """Replace the file if it still holds `expected` (None: if there is none); False if it does not."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """The place, held by one process at a time and given back even when it is killed.
+
+        Raises `StorageError` if another process holds it.
+        """
+
+    def refuse_races(self) -> None:
+        """Raise `StorageError` unless `create` and `swap` keep what they promise here."""
+
+    def files(self, folder: str = "") -> list[File]:
+        """Every finished file below `folder`, sorted by path."""
+
+    def folders(self, folder: str = "") -> list[str]:
+        """The names of the folders directly in `folder`, sorted."""
+
+    def is_used(self) -> bool:
+        """Whether anything lies in the place, but what a killed process left half written."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a whole folder; nothing happens where there is none."""
+
+    def sweep(self, folder: str = "") -> None:
+        """Remove what killed processes left half written below `folder`."""
+
+
+def open_storage(place: str, base: str | Path = ".", *, single_writer: bool = False) -> Storage:
+    """The storage at `place`: `s3://bucket/prefix`, or a path, taken from the folder `base` if it is relative.
+
+    `single_writer` says that nothing else writes there, so that a server without safe conditional writes will do.
+    """
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", place)
+    if scheme and scheme.group(1) == "s3":
+        from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
+
+        return Bucket.at(place, single_writer=single_writer)
+    if scheme:
+        raise RecipeError(f"{place}: a place is a local path or s3://…", remedy="give one of these")
+    return Folder(os.path.normpath(Path(base).resolve() / Path(place).expanduser()))

@@ -1,0 +1,13 @@
+"""A file as a listing shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """`path` is relative to the storage's root; `size` is in bytes."""
+
+    path: str
+    size: int
