@@ -22,6 +22,8 @@ from curation.engine import chunks
 from curation.errors import RuleError, WipeOutError
 
 if TYPE_CHECKING:
+    import pyarrow.dataset as pads
+
     from curation.recipe import Recipe
     from curation.rules import Edits, Rule
     from curation.run import Run
@@ -38,6 +40,11 @@ class Rulings:
     rules: tuple[Rule, ...]
     edits: Edits
     parts: list[tuple[Part, str]]
+
+    @property
+    def columns(self) -> list[str]:
+        """What to read of the parts."""
+        return ["error", "byte_count", *ruling.columns_in(ruling.query(self.rules, self.edits), self.work)]
 
     def __str__(self) -> str:
         return ", ".join(str(part) for part, _ in self.parts)
@@ -61,27 +68,36 @@ def judge(run: Run) -> dict[str, Any]:
     deduplication than the recipe allows.
     """
     hits = _apply_rules(run)
-    pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
-    made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
-    wanted = {part: fingerprint(made_from, hit) for part, hit in hits.items()}
-    run.verdicts_from = wanted
+    run.verdicts_from = wanted = verdicts_from(run, hits)
     if not all(run.work.verdicts.is_made(part, made) for part, made in wanted.items()):
-        _write_verdicts(run, wanted, _gone(run) if run.recipe.dedup.enabled else {})
+        _write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
     figures = _figures(run)
     _refuse_wipe_out(run, figures["sources"])
     _alarms(run, figures)
     return figures
 
 
-def _apply_rules(run: Run) -> dict[Part, str]:
-    """Make `hits` where missing; the fingerprint of each part's."""
-    rules, edits = ruling.rules_of(run.recipe), ruling.edits_of(run.recipe)
-    sql = ruling.query(rules, edits)
+def hits_from(run: Run) -> dict[Part, str]:
+    """What each part's hits are made from: the rules, and the sidecars that they look at."""
+    sql = ruling.query(ruling.rules_of(run.recipe), ruling.edits_of(run.recipe))
     names = _signals_in(run.work, sql)
-    made_from = {
+    return {
         part: fingerprint("hits", VERSION, sql, documents.fingerprint, [run.signals_from[part][name] for name in names])
         for part, documents in run.parts.items()
     }
+
+
+def verdicts_from(run: Run, hits: dict[Part, str]) -> dict[Part, str]:
+    """What each part's verdicts are made from: all hits, the pairs, and what is preferred."""
+    pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
+    made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
+    return {part: fingerprint(made_from, hit) for part, hit in hits.items()}
+
+
+def _apply_rules(run: Run) -> dict[Part, str]:
+    """Make `hits` where missing; the fingerprint of each part's."""
+    rules, edits = ruling.rules_of(run.recipe), ruling.edits_of(run.recipe)
+    made_from = hits_from(run)
     missing = [(part, made) for part, made in made_from.items() if not run.work.hits.is_made(part, made)]
     sizes = [run.parts[part].rows for part, _ in missing]
     tasks = [Rulings(run.work, rules, edits, group) for group in chunks(missing, sizes, 100_000)]
@@ -103,23 +119,29 @@ def _signals_in(work: Workspace, sql: str) -> list[str]:
 
 
 def _rule_all(task: Rulings) -> None:
+    tables = [task.work.read(part, task.columns) for part, _ in task.parts]
+    judged = ruled(task, pa.concat_tables(tables))
+    start = 0
+    for (part, made_from), table in zip(task.parts, tables, strict=True):
+        task.work.hits.write(part, judged.slice(start, table.num_rows).select(["id", "reasons"]), made_from)
+        start += table.num_rows
+
+
+def ruled(task: Rulings, rows: pa.Table) -> pa.Table:
+    """What the task's rules say of rows with its columns: `id`, `reasons` and `unanswered` for each.
+
+    Raises `RuleError` where a rule has no answer or cannot be computed.
+    """
     connection = connect(task.work)
-    sql = ruling.query(task.rules, task.edits)
-    columns = ["error", "byte_count", *ruling.columns_in(sql, task.work)]
-    tables = [task.work.read(part, columns) for part, _ in task.parts]
-    rows = pa.concat_tables(tables)
     connection.register("documents", rows)
     try:
-        judged = connection.sql(sql).to_arrow_table()
+        judged = connection.sql(ruling.query(task.rules, task.edits)).to_arrow_table()
     except duckdb.Error as error:
         raise _failed_rule(connection, task, error) from error
     if not judged["id"].equals(rows["id"]):
         raise RuleError(f"{task}: the rules returned other rows than they were given")
     _refuse_nulls(judged, task, rows)
-    start = 0
-    for (part, made_from), table in zip(task.parts, tables, strict=True):
-        task.work.hits.write(part, judged.slice(start, table.num_rows).select(["id", "reasons"]), made_from)
-        start += table.num_rows
+    return judged
 
 
 def _failed_rule(connection: duckdb.DuckDBPyConnection, task: Rulings, error: duckdb.Error) -> RuleError:
@@ -157,8 +179,10 @@ def _refuse_nulls(judged: pa.Table, task: Rulings, rows: pa.Table) -> None:
         )
 
 
-def _gone(run: Run) -> dict[str, Copy]:
-    """The documents that go because a better copy stays."""
+def gone(run: Run, hits: pads.Dataset | pa.Table) -> dict[str, Copy]:
+    """The documents that go because a better copy stays; `hits` says which rules hit each (`id`, `reasons`)."""
+    if not run.recipe.dedup.enabled:
+        return {}
     work, parts = run.work, list(run.parts)
     there = pair_parts(work)
     exact = work.pairs.read(COPIES, ["id_a", "id_b"]) if COPIES in there else schema.PAIRS.empty_table()
@@ -178,7 +202,7 @@ def _gone(run: Run) -> dict[str, Copy]:
     """)
     prefer = run.recipe.dedup.prefer
     columns = ruling.columns_in(prefer, work)
-    connection.register("hits", work.hits.scan(parts))
+    connection.register("hits", hits)
     selected, joins = "", ""
     for name in sorted({work.columns[column].name for column in columns}):
         view = name.replace("/", "_")

@@ -72,7 +72,7 @@ WRONG = {
     "an empty glob": ("sample/handbook/*.md", "sample/handbook/*.rst", 1, r"sample/handbook/\*\.rst: no file matches"),
     "an unset variable": ("sample/textbook.jsonl", "$NO_SUCH_PLACE/a.jsonl", 1, r"the environment variable NO_SUCH_PLACE is not set"),
     "documents in no group": ("where = \"source = 'handbook'\"", 'where = "false"', 1, r"8 kept documents are in no blend group"),
-    "another storage": ('to = "releases"', 'to = "s3://bucket/x"', 2, r"s3://bucket/x: this version reads and writes local folders only"),
+    "another storage": ('to = "releases"', 'to = "gs://bucket/x"', 2, r"gs://bucket/x: "),
 }  # fmt: skip
 
 

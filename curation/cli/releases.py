@@ -14,7 +14,7 @@ from curation.errors import UsageError
 
 if TYPE_CHECKING:
     from curation.releases import Release
-    from curation.storage import open_storage
+    from curation.storage import Storage
 
 
 @click.group()
