@@ -81,16 +81,16 @@ class Dataset:
     def footer(self, part: Part) -> Footer | None:
         """The part's footer; None where the part is absent, or torn by a machine that lost power."""
         try:
-            metadata = pq.read_metadata(self.storage.path(self.path(part)))
+            metadata = pq.read_metadata(self.storage.key(self.path(part)), filesystem=self.storage.filesystem)
             keys = metadata.metadata or {}
             notes = json.loads(keys.get(_NOTES, b"{}").decode())
             return Footer(keys.get(_FINGERPRINT, b"").decode(), metadata.num_rows, notes)
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ArrowInvalid is a ValueError
             return None
         except OSError as error:
-            if error.errno is None:  # Thrift that cannot be read, says Arrow
+            if error.errno is None and "Thrift" in str(error):
                 return None
-            raise
+            raise self._failure(part, error) from error
 
     def is_made(self, part: Part, made_from: str) -> bool:
         """Whether the part is there and was made from just this."""
@@ -154,25 +154,34 @@ class Dataset:
         """The parts as one relation that DuckDB reads when registered, columns and rows pushed down."""
         import pyarrow.dataset as pads  # noqa: PLC0415  # half a second where pandas is installed
 
-        paths = [self.storage.path(self.path(part)) for part in parts]
+        paths = [self.storage.key(self.path(part)) for part in parts]
         if not paths:
             return pads.dataset(self.schema.empty_table())
-        return pads.dataset(paths, schema=self.schema, format="parquet")
+        return pads.dataset(paths, schema=self.schema, format="parquet", filesystem=self.storage.filesystem)
 
     @contextmanager
     def _open(self, part: Part) -> Iterator[pq.ParquetFile]:
         try:
-            file = pq.ParquetFile(self.storage.path(self.path(part)), memory_map=False, pre_buffer=False)
+            # in S3 the columns of a row group are fetched together, here the fewest bytes are read
+            file = pq.ParquetFile(
+                self.storage.key(self.path(part)), memory_map=False, filesystem=self.storage.filesystem,
+                pre_buffer=self.storage.filesystem is not None,
+            )  # fmt: skip
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise self._missing(part) from error
+        except OSError as error:
+            raise self._failure(part, error) from error
         with file:
             try:
                 yield file
             except (OSError, pa.ArrowException) as error:
-                path = self.storage.path(self.path(part))
-                raise StorageError(
-                    f"{path}: this part is damaged: {error}", remedy=f"remove it and run again: rm {path}"
-                ) from error
+                raise self._failure(part, error) from error
+
+    def _failure(self, part: Part, error: Exception) -> StorageError:
+        path = self.storage.path(self.path(part))
+        if "AWS Error" in str(error):
+            return StorageError(f"cannot read {path}: {error}", remedy="run again: finished parts are kept")
+        return StorageError(f"{path}: this part is damaged: {error}", remedy="remove it and run again")
 
     def _missing(self, part: Part) -> StorageError:
         return StorageError(

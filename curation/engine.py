@@ -123,12 +123,12 @@ class LocalEngine:
             error = future.exception()
             if not isinstance(error, ProcessExpired):
                 raise WorkerError(
-                    f"{label}: no answer within {seconds:.0f} s, twice, on {item}",
+                    f"{label}: no answer within {seconds:.0f} s, twice, on {_named(item)}",
                     remedy="look at that input; finished parts are kept",
                 )
             how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
             raise WorkerError(
-                f"{label}: the worker process died twice ({how}) on {item}",
+                f"{label}: the worker process died twice ({how}) on {_named(item)}",
                 remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
                 "Otherwise look at that input: finished parts are kept",
             )
@@ -142,8 +142,19 @@ def _answer(future: Future[Result], label: str, item: object) -> Result:
     try:
         return future.result()
     except Exception as error:
-        error.add_note(f"while {label} was working on {item}")
+        error.add_note(f"while {label} was working on {_named(item)}")
         raise
+
+
+def _named(item: object) -> str:
+    """The item, or the first of several and how many more.
+
+    >>> _named(["a", "b", "c"])
+    'a and 2 more'
+    """
+    if not isinstance(item, list) or not item:
+        return str(item)
+    return str(item[0]) + (f" and {len(item) - 1} more" if len(item) > 1 else "")
 
 
 def _is_lost(future: Future[Any]) -> bool:

@@ -86,7 +86,7 @@ def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
 
 
 def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, str]]:
-    names = {work.storage.path(work.documents.path(part)): part for part in parts}
+    names = {work.storage.key(work.documents.path(part)): part for part in parts}
     scan = work.documents.scan(parts)
     condition = (pc.field("id") == wanted) | (pc.field("uri") == wanted)
     if len(wanted) >= 6 and set(wanted) <= set("0123456789abcdef"):

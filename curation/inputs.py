@@ -8,7 +8,7 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import InputError
@@ -19,22 +19,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from curation.storage import Storage
+    from curation.storage.bucket import Bucket
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """A file that a source reads: `path` to open it by, `name` relative to the source's root, `size` in bytes.
 
-    `changed` is when it was last changed, in nanoseconds: with the size it tells whether it still is what was hashed.
+    `changed` is when it was last changed, in nanoseconds, or its ETag in S3: with the size it tells whether it still is
+    what was hashed.
     """
 
     path: str
     name: str
     size: int
-    changed: int
+    changed: int | str
 
     def open(self) -> BufferedReader:
-        """The file opened for reading; `InputError` when it cannot be."""
+        """The file opened for reading, seekable; `InputError` when it cannot be."""
+        if _is_object(self.path):
+            place, name = _split(self.path)
+            return place.open(name)
         try:
             return open(self.path, "rb")
         except OSError as error:
@@ -42,11 +47,7 @@ class Input:
 
     def refuse_change(self) -> None:
         """Raise `InputError` if the file is no more what it was when it was found."""
-        try:
-            status = os.stat(self.path)
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-        if (status.st_size, status.st_mtime_ns) != (self.size, self.changed):
+        if _state(self.path) != (self.size, self.changed):
             raise InputError(
                 f"{self.path}: changed while it was being read",
                 remedy="run again when it is complete; move files into place instead of writing them there",
@@ -68,6 +69,9 @@ def find_inputs(
     written as %FF. Raises `InputError` for a pattern that matches nothing, for a folder that cannot be read and for a
     file that is not below `root`.
     """
+    patterns = list(patterns)
+    if any(_is_object(pattern) for pattern in patterns):
+        return _find_objects(patterns, root, tuple(without))
     absolute = [_absolute(pattern, base) for pattern in patterns]
     top = (
         os.path.commonpath([_fixed_folder(pattern) for pattern in absolute]) if root is None else _absolute(root, base)
@@ -86,11 +90,7 @@ def find_inputs(
                 raise InputError(
                     f"{match}: not below the source's root {top}", remedy="give a `root` that holds them all"
                 )
-            try:
-                status = os.stat(match)
-            except OSError as error:
-                raise _unreadable(match, error) from error
-            found[name] = Input(match, name, status.st_size, status.st_mtime_ns)
+            found[name] = Input(match, name, *_state(match))
     return [found[name] for name in sorted(found)]
 
 
@@ -104,14 +104,33 @@ def _printable(name: str) -> str:
 
 
 def _absolute(pattern: str, base: str | Path) -> str:
-    expanded = os.path.expanduser(os.path.expandvars(pattern))
+    return os.path.normpath(os.path.join(os.path.abspath(base), os.path.expanduser(_expanded(pattern))))
+
+
+def _expanded(pattern: str) -> str:
+    expanded = os.path.expandvars(pattern)
     unset = re.search(r"\$(\w+|\{\w+\})", expanded)
     if unset:
         raise InputError(
             f"{pattern}: the environment variable {unset.group(1).strip('{}')} is not set",
             remedy=f"set it: export {unset.group(1).strip('{}')}=/a/folder",
         )
-    return os.path.normpath(os.path.join(os.path.abspath(base), expanded))
+    return expanded
+
+
+def _state(path: str) -> tuple[int, int | str]:
+    """The size and what changes when the file does; `InputError` where it is gone or shut."""
+    if _is_object(path):
+        place, name = _split(path)
+        head = place.head(name)
+        if head is None:
+            raise InputError(f"{path}: is gone", remedy="run again when all inputs are there")
+        return int(head["ContentLength"]), str(head["ETag"])
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return status.st_size, status.st_mtime_ns
 
 
 def _fixed_folder(pattern: str) -> str:
@@ -164,6 +183,85 @@ def _nothing(pattern: str, path: str) -> str:
     return f"{pattern}: there is no such file (looked for {path})"
 
 
+def _is_object(path: str) -> bool:
+    return path.startswith("s3://")
+
+
+def _split(url: str) -> tuple[Bucket, str]:
+    """The folder of a URL as a storage, and the rest.
+
+    >>> place, name = _split("s3://bucket/a/b.gz")
+    >>> str(place), name
+    ('s3://bucket/a', 'b.gz')
+    """
+    from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
+
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    folder, _, name = key.rpartition("/")
+    return Bucket.at(f"s3://{bucket}/{folder}"), name
+
+
+def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...]) -> list[Input]:
+    """`find_inputs` in S3: the same names as for the same tree of files, and nothing hidden."""
+    local = [pattern for pattern in patterns if not _is_object(pattern)]
+    if local:
+        raise InputError(f"{local[0]}: stands beside paths in S3", remedy="make it a source of its own")
+    from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
+
+    matches: dict[str, Input] = {}
+    folders = []
+    for pattern in patterns:
+        url = _expanded(pattern).rstrip("/")
+        fixed = re.split(r"[*?\[]", url, maxsplit=1)[0]
+        place, beginning = _split(fixed)
+        found = {place.path(file.path): file for file in place.files(beginning=beginning)}
+        matching = [one for one in found if re.fullmatch(_regex(url), one)]
+        if fixed == url and not matching:  # a folder: every file below it that is not hidden
+            matching, place = [one for one in found if re.fullmatch(_regex(f"{url}/**"), one)], Bucket.at(url)
+        kept = [one for one in matching if not one.startswith(tuple(f"{folder}/" for folder in without))]
+        if not kept:
+            what = "what matches is of the run's own making" if matching else "nothing in the bucket matches"
+            raise InputError(f"{pattern}: {what}", remedy="correct `paths` of the source, or remove the entry")
+        folders.append(place.root)
+        matches |= {one: Input(one, one, found[one].size, found[one].changed) for one in kept}
+    top = os.path.commonpath([folder.removeprefix("s3://") for folder in folders]) if root is None else root
+    top = f"s3://{top.removeprefix('s3://').rstrip('/')}/"
+    strangers = [url for url in matches if not url.startswith(top)]
+    if strangers:
+        raise InputError(
+            f"{strangers[0]}: not below the source's root {top}", remedy="give a `root` that holds them all"
+        )
+    named = [replace(file, name=file.name.removeprefix(top)) for file in matches.values()]
+    return sorted(named, key=lambda file: file.name)
+
+
+def _regex(pattern: str) -> str:
+    """A regular expression for what a glob matches: `*` and `?` within a step, `**` across steps, nothing hidden.
+
+    >>> bool(re.fullmatch(_regex("s3://b/**/*.gz"), "s3://b/x/y/a.gz")), bool(re.fullmatch(_regex("s3://b/*"), "s3://b/.x"))
+    (True, False)
+    """
+    steps = pattern.split("/")
+    made = ""
+    for number, step in enumerate(steps):
+        last = number == len(steps) - 1
+        if step == "**":
+            made += r"(?:(?!\.)[^/]+/)*" + (r"(?!\.)[^/]+" if last else "")
+            continue
+        made += r"(?!\.)" if step[:1] in ("*", "?", "[") and step else ""
+        for piece in re.findall(r"\[!?\]?[^\]]*\]|.", step, re.DOTALL):
+            if piece == "*":
+                made += "[^/]*"
+            elif piece == "?":
+                made += "[^/]"
+            elif len(piece) > 1:
+                made += "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
+            else:
+                made += re.escape(piece)
+        made += "" if last else "/"
+    return made
+
+
 class HashIndex:
     """SHA-256 of input files, remembered by path, size and time of change, so that they are hashed once.
 
@@ -189,7 +287,7 @@ class HashIndex:
 
     def put(self, file: Input, sha256: str) -> None:
         """Remember a hash that was just made."""
-        if time.time_ns() - file.changed > 2_000_000_000:
+        if isinstance(file.changed, str) or time.time_ns() - file.changed > 2_000_000_000:
             self.known[file.path] = {"stat": [file.size, file.changed], "sha256": sha256}
 
     def save(self, files: Iterable[Input]) -> None:

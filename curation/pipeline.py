@@ -53,7 +53,6 @@ def run(
     with work.storage.lock():
         claim_workspace(recipe)
         work.storage.sweep()
-        work.storage.remove("scratch")
         for stage in STAGES:
             _walk(state, stage, call)
             if stage.__name__ == until:

@@ -97,7 +97,7 @@ class Storage(Protocol):
         """Remove a file or a whole folder; nothing happens where there is none."""
 
     def sweep(self, folder: str = "") -> None:
-        """Remove what killed processes left half written below `folder`."""
+        """Remove what killed processes left half written below `folder`; of the whole place, the scratch too."""
 
 
 def open_storage(place: str, base: str | Path = ".", *, single_writer: bool = False) -> Storage:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """`path` is relative to the storage's root; `size` is in bytes."""
+    """`path` is relative to the storage's root; `size` is in bytes.
+
+    `changed` differs when the file was changed: the time of that in nanoseconds, or its ETag.
+    """
 
     path: str
     size: int
+    changed: int | str

@@ -178,7 +178,8 @@ class Folder:
             for name in names:
                 if not name.endswith(TEMPORARY):
                     path = os.path.join(place, name)
-                    files.append(File(os.path.relpath(path, self.root), os.path.getsize(path)))
+                    status = os.stat(path)
+                    files.append(File(os.path.relpath(path, self.root), status.st_size, status.st_mtime_ns))
         return sorted(files, key=lambda file: file.path)
 
     def is_used(self) -> bool:
@@ -207,7 +208,9 @@ class Folder:
                 os.unlink(path)
 
     def sweep(self, folder: str = "") -> None:
-        """Remove what killed processes left half written below `folder`."""
+        """Remove what killed processes left half written below `folder`; of the whole place, the scratch too."""
+        if not folder:
+            shutil.rmtree(self.scratch, ignore_errors=True)
         for place, _, names in os.walk(self.path(folder) if folder else self.root):
             for name in names:
                 if name.endswith(TEMPORARY):

@@ -1,0 +1,145 @@
+"""One boto3 client a process, its failures in words, and pyarrow's file system beside it.
+
+Endpoint, region, profile and credentials come from where boto3 looks for them; nothing of them is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from curation.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botocore.exceptions import ClientError
+    from pyarrow.fs import S3FileSystem
+
+try:
+    import boto3
+    from boto3.exceptions import Boto3Error
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, NoCredentialsError
+    from botocore.exceptions import ClientError as _ClientError
+except ImportError as error:
+    raise StorageError("s3://…: boto3 is not installed", remedy="pip install 'curate[s3]'") from error
+
+#: Tries of one request before it fails, unless AWS_MAX_ATTEMPTS says otherwise. Waits double up to 20 s, with jitter.
+ATTEMPTS = 10
+#: Answers that mean: not there.
+ABSENT = ("404", "NoSuchKey", "NotFound", "NoSuchUpload")
+#: Answers to a condition that does not hold; 409 where another request with a condition is under way.
+REFUSED = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict", "OperationAborted")
+#: Answers of servers that do not know a request or a condition.
+UNKNOWN = ("501", "NotImplemented")
+_REMEDIES = {
+    "NoSuchBucket": "make the bucket, or correct its name",
+    "AccessDenied": "the credentials may list, read, write and delete there? `aws sts get-caller-identity` tells whose",
+    "403": "the credentials may list, read, write and delete there? `aws sts get-caller-identity` tells whose",
+    "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile, and that they are for this server",
+    "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
+    "ExpiredToken": "log in again",
+    "PermanentRedirect": "set AWS_DEFAULT_REGION to the bucket's region",
+    "SlowDown": "run the same command again later: finished parts are kept",
+}
+_LATER = "check AWS_ENDPOINT_URL and the network, and run the same command again: finished parts are kept"
+
+
+def client() -> Any:
+    """The boto3 client."""
+    return _client(frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+
+
+@cache
+def _client(_settings: frozenset[tuple[str, str]]) -> Any:
+    config = Config(connect_timeout=10, read_timeout=60, max_pool_connections=32, tcp_keepalive=True)
+    if not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & set(os.environ):
+        config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": ATTEMPTS}))
+    return boto3.Session().client("s3", config=config)
+
+
+def filesystem() -> S3FileSystem:
+    """What pyarrow reads with: the same endpoint and credentials as `client`, renewed as boto3 renews them."""
+    asked = client()
+    credentials = asked._request_signer._credentials  # noqa: SLF001  # boto3 tells them nowhere else
+    if credentials is None:
+        raise failure("use", "s3", NoCredentialsError())
+    frozen = credentials.get_frozen_credentials()
+    virtual = (asked.meta.config.s3 or {}).get("addressing_style") == "virtual"
+    keys = (frozen.access_key, frozen.secret_key, frozen.token)
+    return _filesystem(asked.meta.endpoint_url, asked.meta.region_name, keys, virtual)
+
+
+@cache
+def _filesystem(endpoint: str, region: str, keys: tuple[str, str, str | None], virtual: bool) -> S3FileSystem:
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem  # noqa: PLC0415  # half a second
+
+    scheme, _, host = endpoint.partition("://")
+    access, secret, token = keys
+    return S3FileSystem(
+        access_key=access, secret_key=secret, session_token=token, region=region, scheme=scheme,
+        endpoint_override=None if is_amazon() else host, force_virtual_addressing=virtual,
+        connect_timeout=10, request_timeout=60, retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+    )  # fmt: skip
+
+
+def is_amazon() -> bool:
+    """Whether the server is Amazon's own."""
+    return str(urlsplit(client().meta.endpoint_url).netloc).endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def code_of(error: BaseException) -> str:
+    """What the server answered instead: its name for it, or the HTTP status; "" where it was no answer."""
+    if not isinstance(error, _ClientError):
+        return ""
+    answer: Any = error.response
+    return str(answer.get("Error", {}).get("Code") or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+
+
+def failure(action: str, path: str, error: BaseException) -> StorageError:
+    """What went wrong, in words."""
+    code = code_of(error)
+    said = error.response.get("Error", {}).get("Message") if isinstance(error, _ClientError) else None
+    reason = f"{code}: {said}" if said else code or str(error)
+    if isinstance(error, NoCredentialsError):
+        remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or log in as boto3 expects it"
+    else:
+        remedy = _REMEDIES.get(code, _LATER)
+    return StorageError(f"cannot {action} {path}: {reason}", remedy=remedy)
+
+
+@contextmanager
+def failing(action: str, path: str) -> Iterator[None]:
+    """A block in which what boto3 raises becomes a `StorageError`."""
+    try:
+        yield
+    except (_ClientError, Boto3Error, BotoCoreError) as error:
+        raise failure(action, path, error) from error
+
+
+def fetch(bucket: str, key: str, span: str | None = None) -> tuple[bytes, dict[str, Any]]:
+    """An object's bytes, or those of a range like `bytes=0-99`, and the answer's head.
+
+    A body that is cut short is asked for again, which boto3 does not do. Raises what boto3 raises.
+    """
+    asked = {} if span is None else {"Range": span}
+    for attempt in range(ATTEMPTS):
+        answer = client().get_object(Bucket=bucket, Key=key, **asked)
+        try:
+            return answer["Body"].read(), answer
+        except BotoCoreError:  # cut, timed out, or not what its checksum says
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, min(20, 0.1 * 2**attempt)))  # noqa: S311  # jitter
+    raise AssertionError  # unreachable
+
+
+def is_absent(error: ClientError) -> bool:
+    """Whether the server says that there is no such object; a bucket that is not there is a failure."""
+    return code_of(error) in ABSENT
