@@ -14,6 +14,8 @@ from curation.engine import LocalEngine
 from curation.recipe import load
 from curation.sample import copy_to
 
+pytest_plugins = ["s3_servers"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
