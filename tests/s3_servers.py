@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import pwd
 import re
 import select
 import socket
@@ -92,11 +91,12 @@ from moto.server import main
 main(["-H", "127.0.0.1", "-p", sys.argv[1]])
 """
 
-#: The place of swift.conf is a constant of the package, which every server reads before its own file.
+#: The place of swift.conf is a constant of the package, and a server becomes the user swift unless it is told not to.
 _SWIFT = """
 kind, folder = sys.argv[1:]
 from swift.common import utils
 utils.SWIFT_CONF_FILE = os.path.join(folder, "swift.conf")
+utils.drop_privileges = lambda user: None
 from importlib import import_module
 from swift.common.wsgi import run_wsgi
 module = import_module("swift.obj.server" if kind == "object" else f"swift.{kind}.server")
@@ -201,7 +201,6 @@ def _configure_swift(folder: Path, ports: dict[str, int]) -> None:
     for kind, port in ports.items():
         (folder / f"{kind}-server.conf").write_text(
             f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\n"
-            f"user = {pwd.getpwuid(os.getuid()).pw_name}\n"
             f"swift_dir = {folder}\ndevices = {device.parent}\nmount_check = false\ndisable_fallocate = true\n"
             "fallocate_reserve = 0\n"
             + (
