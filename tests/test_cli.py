@@ -108,6 +108,7 @@ CALLS = {
     "no such option": (("run", "x.toml", "--wrkers", "2"), 2, "--wrkers"),
     "no such releases": (("releases", "list", "nowhere"), 2, "nowhere: there is no such folder"),
     "no release yet": (("releases", "show", "."), 1, "there is no release"),
+    "a rule without a predicate": (("plan", "x.toml", "--rule", "low_value"), 2, "expected NAME=SQL"),
     "no labels": (("classifier", "train", "nowhere.jsonl", "--out", "x.bin"), 2, "nowhere.jsonl"),
     "no model": (("classifier", "evaluate", "nowhere.bin", "nowhere.jsonl"), 2, "nowhere"),
 }
@@ -128,7 +129,7 @@ def test_a_wrong_call_is_one_message(
 
 def test_asking_before_the_first_run(recipe: Path, call: Callable[..., tuple[int, str, str]]) -> None:
     """Explain and sql say that nothing was run yet, and the command that does it."""
-    for arguments in (("explain", recipe, "x"), ("sql", recipe, "select 1")):
+    for arguments in (("explain", recipe, "x"), ("sql", recipe, "select 1"), ("plan", recipe, "--rule", "x=true")):
         status, _, error = call(*arguments)
         assert status == 1
         assert "nothing was run here yet" in error
@@ -154,6 +155,14 @@ def test_the_commands_on_a_finished_run(recipe: Path, call: Callable[..., tuple[
     assert (status, "cannot be run" in error) == (2, True)
     status, _, error = call("explain", recipe, "https://nowhere.example/")
     assert (status, "no document has the id or URI" in error) == (2, True)
+    status, out, _ = call("plan", recipe, "--rule", "low_value=education_score < 3", "--rule", "c4_too_few_sentences=false")
+    assert (status, "rule low_value\n  now             source = 'web' and education_score < 1.5" in out) == (0, True)
+    assert re.search(r"^web +21 +\d+ +\d+ +\d+ ", out, re.MULTILINE)
+    assert "--set 'rules.low_value=education_score < 3' --set rules.c4_too_few_sentences=false" in out
+    status, out, _ = call("plan", recipe, "--rule", "low_value=education_score < 3", "--json", "--samples", "1")
+    assert [len(change["hit"]) for change in json.loads(out)["changes"]] == [1]
+    status, out, error = call("plan", recipe, "--rule", "low_value=educaton_score < 3")
+    assert (status, "nearest are education_score" in error) == (2, True)
     status, out, _ = call("rules", recipe)
     assert re.search(r"gopher_too_short +\d+ +gopher-quality@paper +word_count < 50", out)
     status, out, _ = call("rules", recipe, "--sql")

@@ -24,14 +24,14 @@ LAYERS = (
         "curation", "curation.errors", "curation.storage", "curation.inputs", "curation.kernels", "curation.schema",
         "curation.progress", "curation.sample",
     },
-    {"curation.dataset", "curation.endpoint", "curation.engine", "classifiers"},
+    {"curation.dataset", "curation.endpoint", "curation.engine", "curation.expressions", "classifiers"},
     {  # recipe.py names the kinds of sources and of rules, and these ask it how faults are worded
         "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
         "curation.report", "curation.recipe", "curation.releases",
     },
     {"curation.run"},  # what the stages share
     {"curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.publish"},
-    {"curation.pipeline", "curation.explain", "curation.query"},  # the last two ask the stages where things lie
+    {"curation.pipeline", "curation.explain", "curation.query", "curation.whatif"},  # the last three ask the stages where things lie
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip
 

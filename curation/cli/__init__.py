@@ -8,7 +8,7 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, inspecting, releases, run
+from curation.cli import classifier, inspecting, plan, releases, run
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -69,6 +69,7 @@ def cli(debug: bool) -> None:  # main() reads it from sys.argv, before anything 
 for _command in (
     run.init,
     run.run,
+    plan.plan,
     inspecting.explain,
     inspecting.sql,
     inspecting.signals,

@@ -1,0 +1,131 @@
+"""`curate plan`: what a changed rule would do."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from curation.cli.options import JSON, RECIPE, SET, WORK
+from curation.cli.printing import aligned, plain, shown
+from curation.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from curation.whatif import Change, Effect, Sample, WhatIf
+
+
+@click.command()
+@RECIPE
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    required=True,
+    metavar="NAME=SQL",
+    help="What would this rule do? NAME=false: and without it?",
+)
+@click.option("--samples", default=5, show_default=True, type=click.IntRange(0, 100), help="Documents to show a side.")
+@SET
+@WORK
+@JSON
+def plan(
+    recipe: Path, rules: tuple[str, ...], samples: int, overrides: tuple[str, ...], work: str | None, as_json: bool
+) -> None:
+    """Tell what another rule would do to the last run of RECIPE, in seconds; nothing is written.
+
+    Example: curate plan my-textbook/recipe.toml --rule low_value="education_score < 2"
+    """
+    from curation.recipe import load
+    from curation.whatif import what_if
+
+    wanted = dict(_rule(text) for text in rules)
+    loaded = load(recipe, overrides, work=work)
+    answer = what_if(loaded, wanted, samples=samples)
+    if as_json:
+        click.echo(json.dumps(asdict(answer), indent=1, default=str))
+        return
+    for line in _told(answer, wanted, recipe):
+        click.echo(line)
+
+
+def _rule(text: str) -> tuple[str, str | None]:
+    name, equals, predicate = (piece.strip() for piece in text.partition("="))
+    if not equals or not name or not predicate:
+        raise UsageError(
+            f"--rule {text}: expected NAME=SQL", remedy='for example --rule low_value="education_score < 2"'
+        )
+    return name, None if predicate == "false" else predicate
+
+
+def _told(answer: WhatIf, wanted: dict[str, str | None], recipe: Path) -> Iterator[str]:
+    if not answer.changes:
+        yield "the recipe has just these rules: nothing would change"
+        return
+    for change in answer.changes:
+        yield from _change(change)
+        yield ""
+    yield from _effects("source", answer.sources)
+    if len(answer.groups) > 1 or answer.groups[0].asked:
+        yield from _effects("blend group", answer.groups)
+    if answer.moves:
+        moves = [(move["before"], move["after"], move["documents"], move["tokens"]) for move in answer.moves]
+        yield from aligned([("now", "then", "documents", "tokens"), *moves])
+        yield ""
+    settings = " ".join(
+        "--set " + shlex.quote(f"rules.{name}={'false' if predicate is None else predicate}")
+        for name, predicate in wanted.items()
+    )
+    yield (
+        "Rules and copies are exact: survivors were chosen again. A kept document's tokens count once: the blend is "
+        "not made again. Nothing was written."
+    )
+    yield f"run it:  curate run {shlex.quote(str(recipe))} {settings}"
+
+
+def _effects(title: str, effects: list[Effect]) -> Iterator[str]:
+    head = (title, "kept now", "lost", "gained", "then", "tokens now", "lost", "gained", "then")
+    rows = [
+        (effect.name, effect.documents_before, effect.lost, effect.gained, effect.documents_after,
+         effect.tokens_before, effect.tokens_lost, effect.tokens_gained, effect.tokens_after)
+        for effect in effects
+    ]  # fmt: skip
+    if any(effect.asked for effect in effects):
+        asked = ["-" if effect.asked is None else effect.asked for effect in effects]
+        yield from aligned([(*head, "asked"), *((*row, one) for row, one in zip(rows, asked, strict=True))])
+    else:
+        yield from aligned([head, *rows])
+    yield ""
+
+
+def _change(change: Change) -> Iterator[str]:
+    yield f"rule {change.rule}"
+    yield f"  now             {change.before or 'there is none'}"
+    yield f"  then            {change.after or 'there is none'}"
+    yield f"  hits            {change.hits_before:,} -> {change.hits_after:,}"
+    for label, counts, when in (
+        ("newly hit", change.newly_hit, "now"),
+        ("no longer hit", change.no_longer_hit, "then"),
+    ):
+        fates = ", ".join(f"{count:,} {fate}" for fate, count in counts.items())
+        yield f"  {label:15} {sum(counts.values()):,}" + (f", {when} {fates}" if fates else "")
+    spared = "not hit" if change.after else "no longer hit"
+    for label, samples in (("hit", change.hit), (spared, change.spared)):
+        if samples:
+            yield f"  {label}, nearest to the border"
+            yield from (f"    {line}" for line in map(_sample, samples))
+
+
+def _sample(sample: Sample) -> str:
+    values = ", ".join(
+        f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {shown(value)}"
+        for name, value in sample.values.items()
+    )
+    fate = sample.before if sample.before == sample.after else f"{sample.before} -> {sample.after}"
+    name = plain(sample.title or sample.uri or "-")
+    return f"{sample.id[:12]}  {values:28}  {fate:20}  {sample.source}: {name[:60]}"
