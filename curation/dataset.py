@@ -80,15 +80,19 @@ class Dataset:
 
     def footer(self, part: Part) -> Footer | None:
         """The part's footer; None where the part is absent, or torn by a machine that lost power."""
+        stream = self.storage.open(self.path(part), from_end=True)
+        if stream is None:
+            return None
         try:
-            metadata = pq.read_metadata(self.storage.key(self.path(part)), filesystem=self.storage.filesystem)
+            with stream:
+                metadata = pq.read_metadata(stream)
             keys = metadata.metadata or {}
             notes = json.loads(keys.get(_NOTES, b"{}").decode())
             return Footer(keys.get(_FINGERPRINT, b"").decode(), metadata.num_rows, notes)
-        except (FileNotFoundError, NotADirectoryError, ValueError):  # ArrowInvalid is a ValueError
+        except ValueError:  # ArrowInvalid is one
             return None
         except OSError as error:
-            if error.errno is None and "Thrift" in str(error):
+            if error.errno is None:  # Thrift that cannot be read, says Arrow
                 return None
             raise self._failure(part, error) from error
 
@@ -169,8 +173,6 @@ class Dataset:
             )  # fmt: skip
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise self._missing(part) from error
-        except OSError as error:
-            raise self._failure(part, error) from error
         with file:
             try:
                 yield file
@@ -179,8 +181,6 @@ class Dataset:
 
     def _failure(self, part: Part, error: Exception) -> StorageError:
         path = self.storage.path(self.path(part))
-        if "AWS Error" in str(error):
-            return StorageError(f"cannot read {path}: {error}", remedy="run again: finished parts are kept")
         return StorageError(f"{path}: this part is damaged: {error}", remedy="remove it and run again")
 
     def _missing(self, part: Part) -> StorageError:

@@ -39,7 +39,10 @@ class Input:
         """The file opened for reading, seekable; `InputError` when it cannot be."""
         if _is_object(self.path):
             place, name = _split(self.path)
-            return place.open(name)
+            stream = place.open(name)
+            if stream is None:
+                raise _gone(self.path)
+            return stream
         try:
             return open(self.path, "rb")
         except OSError as error:
@@ -52,6 +55,10 @@ class Input:
                 f"{self.path}: changed while it was being read",
                 remedy="run again when it is complete; move files into place instead of writing them there",
             )
+
+
+def _gone(path: str) -> InputError:
+    return InputError(f"{path}: is gone", remedy="run again when all inputs are there")
 
 
 def _unreadable(path: str, error: OSError) -> InputError:
@@ -124,7 +131,7 @@ def _state(path: str) -> tuple[int, int | str]:
         place, name = _split(path)
         head = place.head(name)
         if head is None:
-            raise InputError(f"{path}: is gone", remedy="run again when all inputs are there")
+            raise _gone(path)
         return int(head["ContentLength"]), str(head["ETag"])
     try:
         status = os.stat(path)
@@ -254,8 +261,9 @@ def _regex(pattern: str) -> str:
                 made += "[^/]*"
             elif piece == "?":
                 made += "[^/]"
-            elif len(piece) > 1:
-                made += "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
+            elif len(piece) > 1:  # a set
+                out = piece[1] == "!"
+                made += "[" + "^" * out + re.sub(r"([\\\[^])", r"\\\1", piece[1 + out : -1]) + "]"
             else:
                 made += re.escape(piece)
         made += "" if last else "/"

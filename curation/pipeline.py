@@ -16,7 +16,7 @@ from curation.measure import measure
 from curation.publish import publish
 from curation.pull import pull
 from curation.report import report
-from curation.run import Run, claim_workspace, refuse_overlap, workspace
+from curation.run import Run, claim_workspace, refuse_overlap, release_place, workspace
 
 if TYPE_CHECKING:
     from curation.engine import LocalEngine
@@ -49,6 +49,8 @@ def run(
     work, signals = workspace(recipe)
     rules.check(recipe, work)
     refuse_overlap(recipe)
+    for place in (work.storage, release_place(recipe)):
+        place.refuse_races()
     state = Run(recipe, work, signals, engine, engine.progress)
     with work.storage.lock():
         claim_workspace(recipe)

@@ -324,6 +324,8 @@ class FaultyProxy:
 
     def __init__(self, upstream: S3Server, plan: Plan = lambda method, target, n: None) -> None:
         self.plan = plan
+        #: Called with what befell a request once it has, while the client still waits.
+        self.struck: Callable[[Fault], None] = lambda fault: None
         #: Every request: method, target, what befell it.
         self.log: list[tuple[str, str, Fault | None]] = []
         self._seen: Counter[tuple[str, str]] = Counter()
@@ -387,10 +389,17 @@ class FaultyProxy:
             fault = self.plan(method, target, self._seen[method, target])
             self._seen[method, target] += 1
             self.log.append((method, target, fault))
+        lasts = self._carry_out(request, client, fault)
+        if fault:
+            self.struck(fault)
+        return lasts
+
+    def _carry_out(self, request: _Message, client: socket.socket, fault: Fault | None) -> bool:
+        """The rest of `_exchange`."""
         if fault in _ANSWERS:
             if not request.waits:
                 deque(request.body(), maxlen=0)
-            client.sendall(_answer(*_ANSWERS[fault], with_body=method != "HEAD"))
+            client.sendall(_answer(*_ANSWERS[fault], with_body=not request.start.startswith("HEAD ")))
             return not request.waits
         if fault is Fault.CUT_BEFORE:
             return False

@@ -57,6 +57,9 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes | None:
         """The whole file, None where there is none."""
 
+    def open(self, name: str, *, from_end: bool = False) -> BufferedReader | None:
+        """The file as a seekable stream, None where there is none; `from_end` where its end is read first."""
+
     def reading(self, name: str) -> AbstractContextManager[BufferedReader]:
         """The file opened for reading, as a context manager."""
 

@@ -1,7 +1,6 @@
 """A place in S3 as a storage: objects put whole, claimed by conditional writes that are read back.
 
-boto3 puts, claims and lists; Parquet is read through pyarrow's file system. Credentials, region and endpoint
-(AWS_ENDPOINT_URL) come from where boto3 looks for them.
+Credentials, region and endpoint (AWS_ENDPOINT_URL) come from where boto3 looks for them.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from curation.storage.client import (
     failing,
     failure,
     fetch,
-    filesystem,
     is_amazon,
 )
 from curation.storage.file import File
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
 
-    from pyarrow.fs import S3FileSystem
+    from pyarrow.fs import PyFileSystem
 
 #: Files from this size on are sent in parts of it, four at a time.
 PART_BYTES = 16 * 1024 * 1024
@@ -83,10 +81,11 @@ class Bucket:
         return f"{client().meta.endpoint_url}/{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
-    def filesystem(self) -> S3FileSystem:
-        """Pyarrow's."""
-        with failing("read", self.root):
-            return filesystem()
+    def filesystem(self) -> PyFileSystem:
+        """One that reads as `open` does."""
+        from curation.storage.arrow import filesystem  # noqa: PLC0415  # half a second
+
+        return filesystem()
 
     @property
     def scratch(self) -> str:
@@ -110,14 +109,23 @@ class Bucket:
         found = self._get(name)
         return found and found[0]
 
-    def open(self, name: str) -> BufferedReader:
-        """A seekable stream that reads in ranges."""
-        return io.BufferedReader(ObjectStream(self.bucket, self._key(name)))
+    def open(self, name: str, *, from_end: bool = False) -> BufferedReader | None:
+        """A seekable stream that reads in ranges, None where there is no object."""
+        with failing("read", self.path(name)):
+            try:
+                return io.BufferedReader(ObjectStream(self.bucket, self._key(name), from_end=from_end))
+            except ClientError as error:
+                if code_of(error) in ABSENT:
+                    return None
+                raise
 
     @contextmanager
     def reading(self, name: str) -> Iterator[BufferedReader]:
         """The object opened for reading, as a context manager."""
-        with self.open(name) as stream:
+        stream = self.open(name)
+        if stream is None:
+            raise StorageError(f"cannot read {self.path(name)}: there is no such object", remedy="check the path")
+        with stream:
             yield stream
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""One boto3 client a process, its failures in words, and pyarrow's file system beside it.
+"""One boto3 client a process, and its failures in words.
 
 Endpoint, region, profile and credentials come from where boto3 looks for them; nothing of them is stored.
 """
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from botocore.exceptions import ClientError
-    from pyarrow.fs import S3FileSystem
 
 try:
     import boto3
@@ -62,31 +61,6 @@ def _client(_settings: frozenset[tuple[str, str]]) -> Any:
     if not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & set(os.environ):
         config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": ATTEMPTS}))
     return boto3.Session().client("s3", config=config)
-
-
-def filesystem() -> S3FileSystem:
-    """What pyarrow reads with: the same endpoint and credentials as `client`, renewed as boto3 renews them."""
-    asked = client()
-    credentials = asked._request_signer._credentials  # noqa: SLF001  # boto3 tells them nowhere else
-    if credentials is None:
-        raise failure("use", "s3", NoCredentialsError())
-    frozen = credentials.get_frozen_credentials()
-    virtual = (asked.meta.config.s3 or {}).get("addressing_style") == "virtual"
-    keys = (frozen.access_key, frozen.secret_key, frozen.token)
-    return _filesystem(asked.meta.endpoint_url, asked.meta.region_name, keys, virtual)
-
-
-@cache
-def _filesystem(endpoint: str, region: str, keys: tuple[str, str, str | None], virtual: bool) -> S3FileSystem:
-    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem  # noqa: PLC0415  # half a second
-
-    scheme, _, host = endpoint.partition("://")
-    access, secret, token = keys
-    return S3FileSystem(
-        access_key=access, secret_key=secret, session_token=token, region=region, scheme=scheme,
-        endpoint_override=None if is_amazon() else host, force_virtual_addressing=virtual,
-        connect_timeout=10, request_timeout=60, retry_strategy=AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-    )  # fmt: skip
 
 
 def is_amazon() -> bool:

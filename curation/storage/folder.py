@@ -70,6 +70,15 @@ class Folder:
         except OSError as error:
             raise _failure("read", self.path(name), error) from error
 
+    def open(self, name: str, *, from_end: bool = False) -> BufferedReader | None:  # noqa: ARG002  # all the same here
+        """The file as a seekable stream, None where there is none."""
+        try:
+            return open(self.path(name), "rb")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _failure("read", self.path(name), error) from error
+
     @contextmanager
     def reading(self, name: str) -> Iterator[BufferedReader]:
         """The file opened for reading, as a context manager."""

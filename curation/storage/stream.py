@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from curation.errors import StorageError
-from curation.storage.client import client, code_of, failing, failure, fetch
+from curation.storage.client import client, code_of, failing, fetch
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 #: The first request asks for so many bytes, each that follows on it for four times as many, up to the most.
 FIRST, MOST = 256 * 1024, 8 * 1024 * 1024
+#: Of an object that is read from its end, such as a part whose footer is wanted.
+END = 64 * 1024
 
 
 class ObjectStream(io.RawIOBase):
-    """The object `key` of a bucket. Raises `StorageError` where it is not there, or is replaced while it is read."""
+    """The object `key` of a bucket, its beginning or its end fetched at once.
 
-    def __init__(self, bucket: str, key: str) -> None:
+    Raises what boto3 raises where it is not there, and `StorageError` later on, also where it is replaced meanwhile.
+    """
+
+    def __init__(self, bucket: str, key: str, *, from_end: bool = False) -> None:
         super().__init__()
         self.name = f"s3://{bucket}/{key}"
         self._bucket, self._key = bucket, key
-        self._place = 0
-        self._start, self._block = 0, b""
+        self._place = self._start = 0
         self._step = FIRST
         try:
-            self._block, answer = fetch(bucket, key, f"bytes=0-{FIRST - 1}")
-            self.etag, self._size = answer["ETag"], _size(answer)
+            self._block, answer = fetch(bucket, key, f"bytes=-{END}" if from_end else f"bytes=0-{FIRST - 1}")
+            self._size = int(answer.get("ContentRange", f"/{answer['ContentLength']}").rpartition("/")[2])
+            self._start = self._size - len(self._block) if from_end else 0
         except ClientError as error:
             if code_of(error) not in ("416", "InvalidRange"):  # what an empty object answers
-                raise failure("read", self.name, error) from error
-            with failing("read", self.name):
-                self.etag, self._size = client().head_object(Bucket=bucket, Key=key)["ETag"], 0
-        except BotoCoreError as error:
-            raise failure("read", self.name, error) from error
+                raise
+            self._block, self._size, answer = b"", 0, client().head_object(Bucket=bucket, Key=key)
+        self._etag = answer["ETag"]
 
     def readable(self) -> bool:
         """It is."""
@@ -74,11 +77,6 @@ class ObjectStream(io.RawIOBase):
         end = min(self._size, self._place + max(self._step, min(wanted, MOST)))
         with failing("read", self.name):
             self._block, answer = fetch(self._bucket, self._key, f"bytes={self._place}-{end - 1}")
-        if answer["ETag"] != self.etag:
+        if answer["ETag"] != self._etag:
             raise StorageError(f"{self.name}: changed while it was being read", remedy="run again when it is complete")
         self._start = self._place
-
-
-def _size(answer: dict[str, Any]) -> int:
-    """The size of the whole object, by the answer to a range of it."""
-    return int(answer.get("ContentRange", f"/{answer['ContentLength']}").rpartition("/")[2])

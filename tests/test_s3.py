@@ -1,0 +1,483 @@
+"""S3 as a place for WORK, releases and inputs: promises that hold on a folder hold there, whatever the network does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from s3_servers import Fault, FaultyProxy, S3Server, chance, hit
+
+from curation import pipeline, releases
+from curation.engine import LocalEngine
+from curation.errors import CurationError, InputError, RecipeError, ReleaseError, StorageError
+from curation.inputs import HashIndex, find_inputs, sha256
+from curation.recipe import load
+from curation.signals import SIGNALS, signal_name
+from curation.storage import open_storage
+from curation.storage.bucket import Bucket
+from curation.storage.lease import LEASE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from curation.run import Run
+    from curation.storage import Storage
+
+ROOT = Path(__file__).parent.parent
+#: Faults that a later try of the same request passes.
+PASSING = [fault for fault in Fault if fault is not Fault.TOO_MANY]
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[S3Server], str]:
+    """A function that makes a server the one of this process, and tells the URL of its bucket."""
+
+    def used(server: S3Server) -> str:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        return f"s3://{server.bucket}"
+
+    return used
+
+
+@pytest.fixture
+def place(s3: S3Server, use: Callable[[S3Server], str]) -> Storage:
+    """An empty place, on each server; Swift's conditional writes do not hold, so there we are the only writer."""
+    return open_storage(f"{use(s3)}/some/where", single_writer=True)
+
+
+def content(storage: Storage, folder: str = "") -> dict[str, bytes | None]:
+    """Every file and what it holds."""
+    return {file.path: storage.read(file.path) for file in storage.files(folder)}
+
+
+# ------------------------------------------------------------------------------------------------------------- a place
+
+
+def test_places_are_urls(use: Callable[[S3Server], str]) -> None:
+    """A bucket, or a bucket and a prefix; anything else is refused with how to write it."""
+    use(S3Server("http://127.0.0.1:9", "a", "b", "bucket"))
+    assert str(open_storage("s3://bucket")) == "s3://bucket"
+    assert open_storage("s3://bucket/a/b/").path("c") == "s3://bucket/a/b/c"
+    assert open_storage("s3://bucket").key("c") == "bucket/c"
+    for wrong in ("s3://", "s3://b", "s3:///a", "s3://bucket/../a", "s3://bucket/a//b", "s3://bucket/./a"):
+        with pytest.raises(RecipeError, match="not a place in S3"):
+            open_storage(wrong)
+
+
+def test_files_of_a_place(place: Storage) -> None:
+    """Written, read, listed, replaced and removed; what is not there reads as nothing."""
+    assert not place.is_used()
+    assert (place.read("none"), place.open("none"), place.exists("none")) == (None, None, False)
+    assert (place.files(), place.folders()) == ([], [])
+    place.remove("none")
+    place.write("a/b/one", b"1")
+    place.write("a/two", b"22")
+    place.write("ab", b"")
+    assert [(file.path, file.size) for file in place.files()] == [("a/b/one", 1), ("a/two", 2), ("ab", 0)]
+    assert [file.path for file in place.files("a")] == ["a/b/one", "a/two"]
+    assert (place.folders(), place.folders("a")) == (["a"], ["b"])
+    place.write("a/two", b"2")
+    assert content(place, "a") == {"a/b/one": b"1", "a/two": b"2"}
+    assert place.is_used()
+    place.remove("a")
+    assert [file.path for file in place.files()] == ["ab"]
+    with pytest.raises(StorageError, match="there is no such object"), place.reading("none"):
+        pass
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000, 40_000_000])
+def test_a_file_of_any_size_comes_back(place: Storage, size: int) -> None:
+    """Empty, small and sent in parts: read on, read at random and read from the end."""
+    data = bytes(bytearray(hashlib.shake_128(b"x").digest(1_000_000)) * (size // 1_000_000 + 1))[:size]
+    with place.writing("file") as stream:
+        stream.write(data[: size // 2])
+        stream.write(data[size // 2 :])
+    with place.reading("file") as stream:
+        assert stream.read() == data
+    for from_end in (False, True):
+        stream_of = place.open("file", from_end=from_end)
+        assert stream_of is not None
+        with stream_of as stream:
+            for start in (size - 3, size // 2, 0, size // 3, size):
+                stream.seek(max(0, start))
+                assert stream.read(70_000) == data[max(0, start) :][:70_000]
+
+
+def test_nothing_appears_when_the_block_fails(place: Storage) -> None:
+    """No object, no half of one."""
+    with suppress(ValueError), place.writing("file") as stream:
+        stream.write(b"x" * 20_000_000)
+        raise ValueError
+    assert place.files() == []
+
+
+def test_an_object_replaced_while_it_is_read_is_an_error(place: Storage) -> None:
+    """Never the beginning of one and the end of another."""
+    place.write("file", b"a" * 1_000_000)
+    with place.reading("file") as stream:
+        assert stream.read(10) == b"a" * 10
+        place.write("file", b"b" * 1_000_000)
+        with pytest.raises(StorageError, match="changed while it was being read"):
+            stream.read()
+
+
+def test_create_and_swap_have_one_winner(moto: S3Server, use: Callable[[S3Server], str]) -> None:
+    """Of eight threads one creates; of their swaps none is lost."""
+    place = open_storage(use(moto))
+    won: list[bool] = []
+
+    def work(number: int) -> None:
+        won.append(place.create("claim", str(number).encode()))
+        for _ in range(5):
+            while True:
+                there = place.read("count")
+                if place.swap("count", str(int(there or 0) + 1).encode(), there):
+                    break
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 1
+    assert place.read("count") == b"40"
+    assert not place.swap("claim", b"new", None)
+    assert not place.swap("claim", b"new", b"other")
+
+
+def test_a_server_that_lets_several_win_is_refused(
+    moto: S3Server, swift: S3Server, use: Callable[[S3Server], str]
+) -> None:
+    """Unless the user says that there is but one writer; a server that keeps its word is not refused."""
+    open_storage(f"{use(moto)}/x").refuse_races()
+    assert open_storage("s3://" + moto.bucket).files() == []  # what was tried is removed
+    with pytest.raises(StorageError, match="two runs at once") as caught:
+        open_storage(f"{use(swift)}/x").refuse_races()
+    assert "--single-writer" in str(caught.value.remedy)
+    open_storage(f"s3://{swift.bucket}/x", single_writer=True).refuse_races()
+
+
+def test_halves_that_a_killed_process_left_are_aborted(s3: S3Server, place: Storage) -> None:
+    """Only below the folder that is swept."""
+    client = s3.client()
+    for key in ("some/where/a/half", "some/where/b/half", "some/whereabouts/half"):
+        upload = client.create_multipart_upload(Bucket=s3.bucket, Key=key)["UploadId"]
+        client.upload_part(Bucket=s3.bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x" * 100)
+
+    def halves() -> list[str]:
+        return [one["Key"] for one in client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", ())]
+
+    place.sweep("a")
+    assert halves() == ["some/where/b/half", "some/whereabouts/half"]
+    place.sweep()
+    assert halves() == ["some/whereabouts/half"]
+
+
+# -------------------------------------------------------------------------------------------------------------- leases
+
+HOLD = """
+import sys, time
+from curation.signals import SIGNALS, signal_name
+from curation.storage import open_storage
+from curation.storage.bucket import Bucket
+with open_storage(sys.argv[1], single_writer=True).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def holder(url: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a place."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, url], env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+                          stdout=subprocess.PIPE) as process:  # fmt: skip
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_place_is_held_by_one_process(place: Storage) -> None:
+    """The second is told whose it is; a killed holder on this machine gives it back at once; a block always does."""
+    with holder(str(place)) as process:
+        told = f"another run is using this workspace: process {process.pid} on"
+        with pytest.raises(StorageError, match=told) as caught, place.lock():
+            pass
+        assert "--work" in str(caught.value.remedy)
+        process.kill()
+        process.wait()
+        with place.lock():
+            assert not place.is_used()
+    assert place.files() == []
+
+
+def test_a_lease_of_another_machine_ends_when_it_is_not_renewed(
+    place: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused while it is fresh, and taken over when it is stale; the one who lost it is told."""
+    place.write(LEASE, json.dumps({"host": "elsewhere", "pid": 1, "id": "x", "beat": 1}).encode())
+    with pytest.raises(StorageError, match="process 1 on elsewhere, last heard of"), place.lock():
+        pass
+    monkeypatch.setattr("curation.storage.lease.STALE", -1.0)
+    with place.lock():
+        pass
+    monkeypatch.setattr("curation.storage.lease.RENEWED", 0.05)
+    stolen = pytest.raises(StorageError, match="another run took this workspace over")
+    with stolen, place.lock():
+        place.write(LEASE, b'{"host": "elsewhere", "pid": 1}')
+        time.sleep(1)
+    assert place.read(LEASE) == b'{"host": "elsewhere", "pid": 1}'  # left to the one who has it
+
+
+def test_a_lease_is_renewed(place: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a long run is not taken for dead."""
+    monkeypatch.setattr("curation.storage.lease.RENEWED", 0.05)
+    with place.lock():
+        time.sleep(1)
+        assert json.loads(place.read(LEASE) or b"{}")["beat"] > 2
+    assert place.files() == []
+
+
+# -------------------------------------------------------------------------------------------------------------- inputs
+
+
+def test_inputs_have_the_names_they_have_in_a_folder(
+    moto: S3Server, use: Callable[[S3Server], str], tmp_path: Path
+) -> None:
+    """The same patterns find the same files, on a disk and in S3."""
+    url = use(moto)
+    names = ("crawl/a.gz", "crawl/b/c.gz", "crawl/b/.hidden.gz", "crawl/.git/x.gz", "crawl/b/d/e.gz", "crawl/[1].gz",
+             "crawl/ü é.gz", "notes.txt", "crawling/f.gz")  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+        open_storage(url).write(name, name.encode())
+    for patterns in (["crawl/*.gz"], ["crawl"], ["crawl/"], ["crawl/**/*.gz"], ["crawl/**"], ["notes.txt"], ["*/*.gz"],
+                     ["crawl/?.gz", "notes.txt"], ["crawl/[ab].gz"], ["crawl/[!b].gz"], ["crawl/[[]1].gz"],
+                     ["crawl*/f.gz"], ["crawl/b/c.gz", "crawl/b/d/e.gz"]):  # fmt: skip
+        local = find_inputs(patterns, tmp_path)
+        distant = find_inputs([f"{url}/{pattern}" for pattern in patterns], tmp_path)
+        assert [(file.name, file.size) for file in distant] == [(file.name, file.size) for file in local], patterns
+        assert [sha256(file) for file in distant] == [sha256(file) for file in local]
+    rooted = find_inputs([f"{url}/crawl/b/*.gz"], tmp_path, root=f"{url}/crawl")
+    assert [file.name for file in rooted] == ["b/c.gz"]
+
+
+def test_inputs_in_s3_that_are_wrong_are_one_message(
+    moto: S3Server, use: Callable[[S3Server], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing there, no bucket, beside a folder, of the run's own making, an unset variable, gone meanwhile."""
+    url = use(moto)
+    open_storage(url).write("work/x.txt", b"x")
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    for patterns, words, without in (
+        ([f"{url}/none/*.txt"], "nothing in the bucket matches", ()),
+        (["s3://no-such-bucket-here/x"], "NoSuchBucket", ()),
+        ([f"{url}/work/x.txt", "a.txt"], "a.txt: stands beside paths in S3", ()),
+        ([f"{url}/work"], "of the run's own making", (f"{url}/work",)),
+        ([f"{url}/$NOWHERE/*"], "the environment variable NOWHERE is not set", ()),
+    ):
+        with pytest.raises((InputError, StorageError), match=words):
+            find_inputs(patterns, tmp_path, without=without)
+    with pytest.raises(InputError, match="not below the source's root"):
+        find_inputs([f"{url}/work/*.txt"], tmp_path, root=f"{url}/other")
+    (file,) = find_inputs([f"{url}/work"], tmp_path)
+    index = HashIndex(open_storage(str(tmp_path / "index")))
+    index.put(file, "sum")
+    assert index.get(file) == "sum"
+    open_storage(url).write("work/x.txt", b"y")
+    with pytest.raises(InputError, match="changed while it was being read"):
+        sha256(file)
+    (changed,) = find_inputs([f"{url}/work"], tmp_path)
+    assert index.get(changed) is None
+    open_storage(url).remove("work/x.txt")
+    with pytest.raises(InputError, match="is gone"):
+        changed.open()
+
+
+def test_what_cannot_be_reached_is_one_message(
+    moto: S3Server, use: Callable[[S3Server], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No bucket, no server, no credentials: what, where, and what to do."""
+    use(moto)
+    with pytest.raises(StorageError, match="NoSuchBucket") as caught:
+        open_storage("s3://no-such-bucket-here").write("x", b"")
+    assert "make the bucket" in str(caught.value.remedy)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match="Could not connect") as caught:
+        open_storage("s3://bucket").read("x")
+    assert "AWS_ENDPOINT_URL" in str(caught.value.remedy)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(StorageError, match="credentials") as caught:
+        open_storage("s3://bucket").read("x")
+    assert "AWS_PROFILE" in str(caught.value.remedy)
+
+
+# ---------------------------------------------------------------------------------------------------------------- runs
+
+#: Fewer sidecars than the sample has otherwise, for fewer requests.
+LITTLE = ("rules.presets=[]", "edit.remove=[]", "rules.c4_curly_bracket='false'", *(
+    f"signals.{signal_name(module)}.enabled=false"
+    for module in SIGNALS if signal_name(module) not in ("length", "language", "education")
+))  # fmt: skip
+
+
+def published(storage: Storage, name: str) -> tuple[dict[str, bytes | None], dict[str, Any]]:
+    """The shards, report and card of the latest release, and its manifest without the time; the release is whole."""
+    release = releases.latest(storage, name)
+    assert release is not None
+    assert releases.verify(release) == []
+    manifest = release.manifest() or {}
+    del manifest["created_at"]
+    files = {file.path: storage.read(file.path) for file in storage.files(release.folder)}
+    return {path: data for path, data in files.items() if not path.endswith((".json", ".md"))}, manifest
+
+
+@pytest.fixture(scope="session")
+def expected(sample: Path, engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the sample gives in local folders."""
+    folder = tmp_path_factory.mktemp("local")
+    pipeline.run(load(sample, (*LITTLE, f'release.to="{folder}/to"'), work=str(folder / "work")), engine)
+    return published(open_storage(str(folder / "to")), "quickstart")
+
+
+def test_s3_gives_the_same_bytes_as_a_folder_whatever_fails(
+    s3: S3Server, use: Callable[[S3Server], str], sample: Path, expected: Any
+) -> None:
+    """WORK and TO wholly there, and one request in twelve fails in one of the ways that requests fail."""
+    with FaultyProxy(s3, chance(1 / 12, kinds=PASSING)) as proxy:
+        url = use(proxy.server)
+        recipe = load(sample, (*LITTLE, f'release.to="{url}/to"', "single_writer=true"), work=f"{url}/work")
+        with LocalEngine(2) as engine:  # whose workers see the environment as it is now
+            state = pipeline.run(recipe, engine)
+            again = pipeline.run(recipe, engine)
+        assert published(open_storage(f"{url}/to"), "quickstart") == expected
+        assert set(proxy.faults) == set(PASSING)
+        assert open_storage(f"{url}/work").read(LEASE) is None
+    assert state.figures["publish"]["release"].startswith(url)
+    assert again.figures["publish"]["published"] is False
+
+
+ROWS = [{"text": f"{word} " * 40 + str(number)} for number, word in enumerate(["tide", "quay", "mast", "reef"] * 10)]
+#: The requests of a publishing that change something, in order, and what befalls the one at which the process dies.
+MOMENTS = [
+    (r"claim\.json", Fault.CUT_BEFORE),
+    (r"claim\.json", Fault.LOSE_RESPONSE),
+    (r"train-0000\d", Fault.CUT_BEFORE),
+    (r"train-0000\d", Fault.CUT_REQUEST),
+    (r"train-00001", Fault.LOSE_RESPONSE),
+    (r"report\.html", Fault.LOSE_RESPONSE),
+    (r"README\.md", Fault.CUT_REQUEST),
+    (r"manifest\.json", Fault.CUT_BEFORE),
+    (r"manifest\.json", Fault.LOSE_RESPONSE),
+    (r"latest\.json", Fault.CUT_BEFORE),
+    (r"latest\.json", Fault.LOSE_RESPONSE),
+]
+
+
+def test_a_publisher_that_is_killed_leaves_nothing_wrong(
+    s3: S3Server, use: Callable[[S3Server], str], tiny: Callable[..., Run], tmp_path: Path
+) -> None:
+    """At each of eleven moments: no release that does not verify is ever seen, and the rerun ends it, the same."""
+    more = '[release]\nshard_bytes = "1kB"\nversion = "2026.01.01"'
+    tiny({"web": ROWS}, more)
+    whole = published(open_storage(f"{tmp_path}/releases"), "tiny")
+    with FaultyProxy(s3) as proxy, LocalEngine(2) as engine:
+        url = use(proxy.server)
+        for number, (pattern, fault) in enumerate(MOMENTS):
+            to = open_storage(f"{url}/to{number}", single_writer=True)
+            options = (f'release.to="{to}"', "single_writer=true")
+            proxy.plan = hit(fault, "PUT", f"/to{number}/.*{pattern}")
+            with subprocess.Popen(
+                [sys.executable, "-m", "curation", "run", "recipe.toml", *(f"--set={option}" for option in options)],
+                cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+            ) as process:  # fmt: skip
+                proxy.struck = lambda _, process=process: process.kill()  # type: ignore[misc]
+                assert process.wait(60) == -signal.SIGKILL
+            time.sleep(0.4)  # its workers end with it
+            for release in releases.releases(to, "tiny"):
+                assert release.manifest() is None or releases.verify(release) == []
+            seen = releases.latest(to, "tiny")
+            assert (seen is not None) == (number == len(MOMENTS) - 1)
+            pipeline.run(load(tmp_path / "recipe.toml", options), engine)
+            assert published(to, "tiny") == whole
+            assert not {file.path for file in to.files()} - {*whole[0], *KNOWN}
+
+
+#: What else lies in a place where one release was published.
+KNOWN = {f"tiny/2026.01.01/{name}" for name in ("claim.json", "manifest.json", "README.md")} | {"tiny/latest.json"}
+
+
+def test_of_two_publishers_one_wins(
+    moto: S3Server, use: Callable[[S3Server], str], tiny: Callable[..., Run], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The same version asked for from two workspaces at the same moment: one release, one message."""
+    url = use(moto)
+    tiny({"web": ROWS}, until="pull")
+    meet = threading.Barrier(2)
+    create = Bucket.create
+
+    def together(self: Any, name: str, data: bytes) -> bool:
+        if name.endswith("claim.json"):
+            meet.wait(60)
+        return create(self, name, data)
+
+    monkeypatch.setattr(Bucket, "create", together)
+    ends: list[Any] = []
+
+    def publish(number: int) -> None:
+        options = (f'work="{tmp_path}/work{number}"', f'release.to="{url}/to"', "release.version='2026.01.01'")
+        try:
+            with LocalEngine(1) as engine:
+                ends.append(pipeline.run(load(tmp_path / "recipe.toml", options), engine).figures["publish"]["version"])
+        except CurationError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=publish, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (message,) = [end for end in ends if end != "2026.01.01"]
+    assert isinstance(message, ReleaseError)
+    assert "2026.01.01: another workspace began this version" in str(message) or "this version is taken" in str(message)
+    manifest = published(open_storage(f"{url}/to"), "tiny")[1]
+    assert (manifest["version"], manifest["documents"]) == ("2026.01.01", len(ROWS))
+
+
+def test_inputs_in_s3_give_the_same_documents(
+    moto: S3Server, use: Callable[[S3Server], str], sample: Path, tmp_path: Path
+) -> None:
+    """A WARC, Markdown files and JSON lines, read from S3: the documents of the local files, id for id."""
+    url = use(moto)
+    for path in sorted((sample.parent / "sample").rglob("*")):
+        if path.is_file():
+            open_storage(url).write(str(path.relative_to(sample.parent)), path.read_bytes())
+    distant = tmp_path / "recipe.toml"
+    distant.write_text(sample.read_text().replace('"sample/', f'"{url}/sample/'))
+    ids = []
+    with LocalEngine(2) as engine:
+        for recipe in (sample, distant):
+            state = pipeline.run(load(recipe, LITTLE, work=str(tmp_path / recipe.parent.name)), engine, until="pull")
+            ids.append([state.work.documents.read(part, ["id"])["id"].to_pylist() for part in state.parts])
+            names = [(file["uri"], file["sha256"]) for file in state.inputs]
+            ids.append(names)
+    assert ids[0] == ids[2]
+    assert ids[1] == ids[3]
