@@ -31,7 +31,9 @@ LAYERS = (
     },
     {"curation.run"},  # what the stages share
     {"curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.publish"},
-    {"curation.pipeline", "curation.explain", "curation.query", "curation.whatif"},  # the last three ask the stages where things lie
+    {  # the others ask the stages where things lie
+        "curation.pipeline", "curation.explain", "curation.query", "curation.whatif", "curation.doctor",
+    },
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, inspecting, plan, releases, run
+from curation.cli import classifier, doctor, inspecting, plan, releases, run
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -74,6 +74,7 @@ for _command in (
     inspecting.sql,
     inspecting.signals,
     inspecting.rules,
+    doctor.doctor,
     releases.releases,
     classifier.classifier,
 ):

@@ -111,6 +111,8 @@ def _summary(figures: dict[str, Any]) -> list[str]:
         head = ("source", "documents", "errors", "dropped", "duplicates", "kept")
         rows = [(name, *(counts[key] for key in head[1:])) for name, counts in figures["judge"]["sources"].items()]
         lines += ["", *aligned([head, *rows])]
+    for name, count in figures.get("pull", {}).get("not_wanted", {}).items():
+        lines.append(f"{name}: {count:,} documents more were read and are not wanted, by its `where`")
     if "blend" in figures:
         rows = [
             (
