@@ -91,7 +91,9 @@ def _said(name: str, state: Run) -> str:
     match name:
         case "pull":
             read = f"{figures['inputs_read']:,} of them read"
-            return f"{figures['rows']:,} documents from {figures['inputs']:,} inputs, {read}"
+            left = sum(figures["not_wanted"].values())
+            rest = f"; {left:,} not wanted" if figures["not_wanted"] else ""
+            return f"{figures['rows']:,} documents from {figures['inputs']:,} inputs, {read}{rest}"
         case "measure":
             return (
                 f"{figures['rows']:,} documents, {len(figures['signals'])} signals" if figures["parts"] else "as before"

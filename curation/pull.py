@@ -1,7 +1,9 @@
 """pull: inputs become parts of `documents`, one row for each record.
 
 An input that holds many records is cut into parts of about 128 MB. Files that are one document each share parts: bucket
-`hash(path) mod 64`, cut in the same way where they hold more.
+`hash(path) mod 64`, cut in the same way where they hold more. An archive of such files is an input of many records.
+
+A part's notes count what was read for it: `records` by type, rows or not, and those that were `not_wanted`.
 """
 
 from __future__ import annotations
@@ -9,20 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from curation import schema, sources
+from curation import expressions, schema, sources
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
 from curation.engine import chunks
 from curation.errors import StorageError
 from curation.inputs import HashIndex, Input, find_inputs, sha256
 from curation.run import release_place, work_place
 from curation.signals import SIGNALS, signal_name
-from curation.sources import decoding, extract
-from curation.sources.record import MAX_TEXT_BYTES, Record
+from curation.sources import archives, decoding, extract
+from curation.sources.record import MAX_TEXT_BYTES, Record, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same records give other rows.
-VERSION = 1
+VERSION = 2
 #: A part is closed when its rows reach this many bytes ...
 PART_BYTES = 128 * 1024 * 1024
 #: ... or this many rows: what is measured of a part is held until it is done, about a kilobyte a row.
@@ -40,6 +43,8 @@ PART_ROWS = 250_000
 #: Files that are one document each are spread over this many parts: a part costs about 20 ms a run whatever it holds,
 #: and one more file makes one part anew.
 BUCKETS = 64
+#: Types of records that a part counts by name: inputs may make up as many as they like.
+TYPES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ class Pull:
     def __str__(self) -> str:
         return self.inputs[0][0].path if len(self.inputs) == 1 else f"{len(self.inputs)} files of {self.source.name}"
 
+    @property
+    def is_archive(self) -> bool:
+        """Whether the one input is an archive of files."""
+        return _is_archive(self.source, self.inputs[0][0])
+
     def part(self, index: int) -> Part:
         """The part with this index."""
         return Part(self.source.name, f"{self.stem}.{index:05d}")
@@ -71,6 +81,10 @@ class Pull:
         engine = extract.version(self.recipe.extract.engine) if getattr(module, "EXTRACTS", False) else None
         content = [[_name(file, module), digest] for file, digest in self.inputs]
         software = [VERSION, module.VERSION, decoding.version(), engine]
+        if self.is_archive:
+            software.append(archives.VERSION)
+        if self.source.where is not None or any(not expressions.is_path(sql) for sql in self.source.fields.values()):
+            software.append(expressions.version())
         return fingerprint("documents", software, settings, content, index)
 
     def finished(self) -> tuple[dict[Part, Footer], int]:
@@ -110,7 +124,22 @@ def pull(run: Run) -> dict[str, Any]:
         for file in files
     ]
     _remove_orphans(run)
-    return {"inputs": len(run.inputs), "inputs_read": sum(len(task.inputs) for task in undone), "rows": run.documents}
+    read = sum(len(task.inputs) for task in undone)
+    return {"inputs": len(run.inputs), "inputs_read": read, "rows": run.documents, **_counts(run)}
+
+
+def _counts(run: Run) -> dict[str, dict[str, Any]]:
+    """For each source how many records there were of each type, and how many of them were not wanted."""
+    records: dict[str, Counter[str]] = {source.name: Counter() for source in run.recipe.source}
+    not_wanted = {source.name: 0 for source in run.recipe.source if source.where is not None}
+    for part, footer in run.parts.items():
+        records[part.source].update(footer.notes["records"])
+        if part.source in not_wanted:
+            not_wanted[part.source] += footer.notes["not_wanted"]
+    return {
+        "records": {name: dict(sorted(counts.items())) for name, counts in records.items()},
+        "not_wanted": not_wanted,
+    }
 
 
 def inputs_of(recipe: Recipe, source: Source) -> list[Input]:
@@ -123,13 +152,12 @@ def plan(recipe: Recipe, work: Workspace, found: dict[str, list[Input]], digests
     """What to pull, in the order of the recipe's sources and of their inputs' names."""
     pulls = []
     for source in recipe.source:
-        whole_files = sources.load(source.kind).WHOLE_FILES
         stems: dict[str, list[Input]] = {}
         for file in found[source.name]:
-            stems.setdefault(_bucket(file.name) if whole_files else _stem(file.name), []).append(file)
+            stems.setdefault(_stem_of(source, file), []).append(file)
         for stem in sorted(stems):
             files = tuple((file, digests[file.path]) for file in stems[stem])
-            pulls.append(Pull(work.documents, recipe, source, files, stem, whole_files))
+            pulls.append(Pull(work.documents, recipe, source, files, stem, _is_whole(source, files[0][0])))
     return pulls
 
 
@@ -137,8 +165,7 @@ def parts_there(recipe: Recipe, work: Workspace) -> dict[Part, Footer]:
     """The parts of the last run, found from the recipe's inputs without hashing them; empty if there was none."""
     parts: dict[Part, Footer] = {}
     for source in recipe.source:
-        whole_files = sources.load(source.kind).WHOLE_FILES
-        names = {_bucket(file.name) if whole_files else _stem(file.name) for file in inputs_of(recipe, source)}
+        names = {_stem_of(source, file) for file in inputs_of(recipe, source)}
         for stem in sorted(names):
             index, last = 0, False
             while not last:
@@ -196,27 +223,69 @@ def _pull_all(tasks: list[Pull]) -> None:
 def _pull_one(task: Pull) -> None:
     parts, start = task.finished()
     index = len(parts)
-    rows = _rows(task, start)
+    items = _items(task, start)
+    if task.source.where is not None:
+        items = _wanted(items, expressions.Where(task.source.name, task.source.where))
     last = False
     while not last:
         with task.documents.writing(task.part(index), task.fingerprint(index)) as writer:
-            last = _fill(writer, rows)
+            last = _fill(writer, items)
             writer.notes |= {"index": index, "last": last}
             for file, _ in task.inputs:
                 file.refuse_change()
         index += 1
 
 
-def _rows(task: Pull, start: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """The task's rows from a position on, each with the position after it."""
+@dataclass(slots=True)
+class _Item:
+    """A record that was read: its type, the position after it, and its row, None where it makes none."""
+
+    type: str
+    end: int
+    row: dict[str, Any] | None
+    is_wanted: bool = True
+
+
+def _items(task: Pull, start: int) -> Iterator[_Item]:
+    """What the task's inputs hold from a position on."""
     module = sources.load(task.source.kind)
     for number, (file, _) in enumerate(task.inputs):
         if task.whole_files and number < start:
             continue
         first = 0 if task.whole_files else start
         with file.open() as stream:
-            for record in module.read(stream, _name(file, module), first, task.source, task.recipe.extract):
-                yield _row(record, file.name, task), number + 1 if task.whole_files else record.end
+            for record in _read(task, stream, _name(file, module), first):
+                row = _row(record, file.name, task) if isinstance(record, Record) else None
+                yield _Item(record.type, number + 1 if task.whole_files else record.end, row)
+
+
+def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Record | Skipped]:
+    module = sources.load(task.source.kind)
+    if task.is_archive:
+        return archives.read(stream, name, start, task.source, task.recipe.extract, cast("archives.Files", module))
+    return module.read(stream, name, start, task.source, task.recipe.extract)
+
+
+def _wanted(items: Iterator[_Item], where: expressions.Where) -> Iterator[_Item]:
+    """The items, those that the source does not want without their row; one with `error` cannot be said of."""
+    batch: list[_Item] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += len(item.row["text"] or "") if item.row else 0
+        if len(batch) >= expressions.BATCH_ROWS or held >= expressions.BATCH_BYTES:
+            yield from _asked(batch, where)
+            batch, held = [], 0
+    yield from _asked(batch, where)
+
+
+def _asked(batch: list[_Item], where: expressions.Where) -> list[_Item]:
+    read = [item for item in batch if item.row is not None and item.row["error"] is None]
+    answers = where.wanted([item.row for item in read if item.row]) if read else []
+    for item, answer in zip(read, answers, strict=True):
+        if not answer:
+            item.row, item.is_wanted = None, False
+    return batch
 
 
 def _name(file: Input, module: sources.SourceModule) -> str:
@@ -234,8 +303,10 @@ def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
             text = ""
         if len(text) > MAX_TEXT_BYTES // 4 and (size := len(text.encode())) > MAX_TEXT_BYTES:
             text, error = None, f"text of {size:,} bytes: over the limit of {MAX_TEXT_BYTES:,}"
-    origin = _valid(name) if task.whole_files else f"{_valid(name)}#{record.offset}"
-    uri = _valid(record.uri) if record.uri else (_valid(name) if task.whole_files else None)
+    name = _valid(f"{name}!/{record.place}" if record.place else name)
+    is_file = sources.load(task.source.kind).WHOLE_FILES
+    origin = name if task.whole_files or record.place else f"{name}#{record.offset}"
+    uri = _valid(record.uri) if record.uri else (name if is_file else None)
     return {
         "id": document_id(task.source.name, uri, origin, text),
         "source": task.source.name,
@@ -264,23 +335,29 @@ def _valid(text: str) -> str:
     return text
 
 
-def _fill(writer: PartWriter, rows: Iterable[tuple[dict[str, Any], int]]) -> bool:
+def _fill(writer: PartWriter, items: Iterable[_Item]) -> bool:
     """Write rows until the part is full (False) or there are no more (True)."""
     group: list[dict[str, Any]] = []
-    group_bytes = part_bytes = 0
-    writer.notes["text_bytes"] = 0
-    for count, (row, end) in enumerate(rows, 1):
+    group_bytes = part_bytes = rows = 0
+    records: Counter[str] = Counter()
+    writer.notes |= {"text_bytes": 0, "records": records, "not_wanted": 0}
+    for item in items:
+        records[item.type if item.type in records or len(records) < TYPES else "other"] += 1
+        writer.notes["end"] = item.end
+        writer.notes["not_wanted"] += not item.is_wanted
+        if item.row is None:
+            continue
+        row, rows = item.row, rows + 1
         group.append(row)
         text = len(row["text"].encode()) if row["text"] else 0
         size = text + sum(len(row[name]) for name in ("meta", "uri", "title", "license", "error") if row[name])
         group_bytes += size
         part_bytes += size
         writer.notes["text_bytes"] += text
-        writer.notes["end"] = end
         if group_bytes >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_ROWS:
             writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
             group, group_bytes = [], 0
-        if part_bytes >= PART_BYTES or count >= PART_ROWS:
+        if part_bytes >= PART_BYTES or rows >= PART_ROWS:
             break
     else:
         writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
@@ -299,6 +376,19 @@ def _remove_orphans(run: Run) -> None:
             run.work.signal(name).keep_only(run.parts)
         elif name not in known:  # one that is only switched off need not be measured again
             storage.remove(f"signals/{name}")
+
+
+def _is_archive(source: Source, file: Input) -> bool:
+    return bool(getattr(sources.load(source.kind), "MEMBERS", ())) and archives.is_archive(file.name)
+
+
+def _is_whole(source: Source, file: Input) -> bool:
+    """Whether a file is one document."""
+    return sources.load(source.kind).WHOLE_FILES and not _is_archive(source, file)
+
+
+def _stem_of(source: Source, file: Input) -> str:
+    return _bucket(file.name) if _is_whole(source, file) else _stem(file.name)
 
 
 def _bucket(name: str) -> str:

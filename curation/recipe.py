@@ -78,8 +78,10 @@ class Source(_Table):
     root: Text | None = _field("a path: the folder that names of inputs are relative to", None)
     license: Text | None = _field("a text: the licence of documents that state none", None)
     fields: dict[str, Text] = _field(
-        'a table from document columns to names in the input, like { text = "body" }', default_factory=dict
+        'a table from document columns to names in the input, or SQL over them, like { text = "body" }',
+        default_factory=dict,
     )
+    where: Text | None = _field("an SQL predicate as text: the documents that are wanted", None)
     max_loss: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
 
     @model_validator(mode="after")

@@ -45,8 +45,11 @@ ABOUT = {
     "source.root": "the folder that names of inputs are relative to; left out, what all `paths` have in common before "
     "their first wildcard. Set it where `paths` will grow: [sources.md](sources.md#what-an-input-is-called)",
     "source.license": "goes into the column `license`",
-    "source.fields": "for jsonl and parquet: which key or column of the input a document column is taken from; "
-    "`text`, `uri`, `title`, `license` and `created_at` can be mapped",
+    "source.fields": "for jsonl and parquet: which key or column of the input a document column is taken from, or SQL "
+    "over them; `text`, `uri`, `title`, `license` and `created_at` can be mapped: "
+    "[sources.md](sources.md#fields)",
+    "source.where": "documents for which it is false are counted and not kept; one without an answer stops the run: "
+    "[sources.md](sources.md#where)",
     "source.max_loss": "how much of this source deduplication may remove; left out, `dedup.max_loss`",
     "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
     "signals.url.blocked_domains": "lists of domains; what a line may be: [blocklists.md](blocklists.md)",

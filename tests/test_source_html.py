@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from curation import pipeline, sources
 from curation.recipe import load
 from curation.sources.extract import extract
-from curation.sources.record import MAX_HTML_BYTES
+from curation.sources.record import MAX_HTML_BYTES, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from curation.engine import LocalEngine
-    from curation.sources.record import Record
 
 PAGE = "<html><head><title> Naïve \n bees</title>{}</head><main><p>Bees fly to naïve flowers.</p></main></html>"
 
 
 def read(kind: str, data: bytes, start: int = 0, engine: str = "resiliparse") -> list[Record]:
-    """All records of these bytes."""
+    """All records of these bytes that are rows."""
     source = SimpleNamespace(name="s", kind=kind, license=None)
-    return list(sources.load(kind).read(io.BytesIO(data), "a/page.html", start, source, SimpleNamespace(engine=engine)))
+    found = sources.load(kind).read(io.BytesIO(data), "a/page.html", start, source, SimpleNamespace(engine=engine))
+    return [record for record in found if isinstance(record, Record)]
 
 
 # HTML -----------------------------------------------------------------------------------------------------------------

@@ -6,39 +6,28 @@ A preset is a TOML file in `presets/`: `NAME@VERSION.toml` with `name`, `version
 
 from __future__ import annotations
 
-import difflib
-import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
-from curation.dataset import connect
+from curation import expressions
 from curation.errors import RecipeError
 from curation.recipe import faults_text, unknown
 from curation.schema import SPANS
 
 if TYPE_CHECKING:
+    import duckdb
+
     from curation.dataset import Workspace
     from curation.recipe import Recipe
-
-#: SQL's words for the present, which need no brackets.
-_NOW = (
-    "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "current_localtime",
-    "current_localtimestamp",
-)  # fmt: skip
 
 #: Reasons that are no rules: a document that could not be read, one without text, one of which the edits leave nothing.
 UNREADABLE = "unreadable"
 EMPTY = "empty"
 EMPTY_AFTER_EDIT = "empty_after_edit"
 BUILT_IN = (UNREADABLE, EMPTY, EMPTY_AFTER_EDIT)
-
-#: The table that expressions are checked against.
-_CHECKED = "columns_of_documents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +113,8 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     expression that looks at more than one document, an unknown edit or release column.
     """
     rules = rules_of(recipe)
-    faults = []
-    connection = connect()
-    connection.execute("SET enable_external_access = false")  # a file that a subquery reads would be an unseen input
-    connection.register(_CHECKED, work.row.empty_table())
+    faults = _source_faults(recipe)
+    connection = expressions.checker(work.row)
     for rule in rules:
         place = f"rules.{rule.name}" if rule.origin == "recipe" else f"rules.{rule.name} ({rule.origin})"
         faults += _fault(connection, work, place, rule.predicate)
@@ -182,8 +169,7 @@ def columns_in(sql: str, work: Workspace) -> list[str]:
 
     A word that is both a column and, say, a text in quotes counts too: reading a column too many does no harm.
     """
-    words = set(re.findall(r"\w+", sql.lower()))
-    return [name for name in work.columns if name.lower() in words]
+    return expressions.names_in(sql, work.columns)
 
 
 def edited_bytes(edits: Edits) -> str:
@@ -209,51 +195,22 @@ def _empty_after(edits: Edits) -> str:
     return f"CASE WHEN {edited_bytes(edits)} <= 0 THEN '{EMPTY_AFTER_EDIT}' END" if edits.columns else "NULL"
 
 
-@cache
-def _changing_functions() -> frozenset[str]:
-    rows = connect().execute("""
-        SELECT DISTINCT function_name FROM duckdb_functions()
-        WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')
-    """)
-    return frozenset(name for (name,) in rows.fetchall()) | {"ago"}
-
-
-def _changing(sql: str) -> str | None:
-    """The function in an expression whose answer depends on chance or on the time, None if there is none."""
-    bare = re.sub(r"'(?:[^']|'')*'", "''", sql.lower())
-    if re.search(r"\bage\s*\([^(),]*(\([^()]*\))?[^(),]*\)", bare):  # of one argument: counted from today
-        return "age"
-    for word, opening in re.findall(r"\b([a-z_]\w*)\"?\s*(\()?", bare):
-        if word in _NOW or (opening and word in _changing_functions()):
-            return str(word)
-    return None
-
-
 def _fault(
     connection: duckdb.DuckDBPyConnection, work: Workspace, place: str, sql: str, *, order: bool = False
 ) -> list[str]:
-    """What is wrong with an expression, in at most one line; WHERE refuses what looks at more than one row.
+    """What is wrong with an expression over the columns of documents, in at most one line."""
+    return expressions.fault(
+        connection, list(work.columns), place, sql, order=order, hint="`curate signals` lists them"
+    )
 
-    `documents` is but an alias here, so a subquery finds no table of that name.
-    """
-    rows = f"FROM {_CHECKED} AS documents"
-    statement = f"SELECT id {rows} ORDER BY {sql}\n, id" if order else f"SELECT id {rows} WHERE ({sql}\n)"
-    if changing := _changing(sql):
-        return [
-            f"{place}: {changing} gives another answer each time, and a release must come out the same (in {sql!r})"
-        ]
-    try:
-        connection.execute(statement)
-        if not order:
-            kind = connection.execute(f"SELECT ({sql}\n) AS answer {rows}").description[0][1]
-            if str(kind) != "BOOLEAN":
-                return [f"{place}: expected a predicate that is true or false, got {str(kind).lower()} from {sql!r}"]
-    except duckdb.Error as error:
-        missing = re.search(r'[Cc]olumn "?(\w+)"? not found', str(error))
-        if missing:
-            name = missing.group(1)
-            near = difflib.get_close_matches(name, list(work.columns), n=3, cutoff=0.5)
-            hint = f"nearest are {', '.join(near)}" if near else "`curate signals` lists them"
-            return [f"{place}: there is no column {name!r}; {hint}"]
-        return [f"{place}: {str(error).splitlines()[0]} (in {sql!r})"]
-    return []
+
+def _source_faults(recipe: Recipe) -> list[str]:
+    """What is wrong with the SQL of the sources: which documents are wanted, and what their columns are made of."""
+    faults = []
+    for index, source in enumerate(recipe.source):
+        place = f"source[{index}]"
+        if source.where is not None:
+            faults += expressions.where_fault(f"{place}.where", source.where)
+        for column, message in expressions.field_faults(source.fields, source.kind):
+            faults.append(f"{place}.fields.{column}: {message} (in {source.fields[column]!r})")
+    return faults

@@ -4,9 +4,10 @@ A source is a module with
 
 - `VERSION`: an integer, raised when the same bytes give other records;
 - `WHOLE_FILES`: True where a file is one document (small files share parts), False where it holds many;
+- `MEMBERS`, only where archives are read: what the names of the members end with that are;
 - `EXTRACTS = True`, only where HTML becomes text: the extraction engine and its version count for what is read;
 - `NAMED_BY_FOLDER = True`, only where the folder of an input says what it is: `name` then always has a folder;
-- `read(stream, name, start, source, extract) -> Iterator[Record]`: the records of an input from `start` on.
+- `read(stream, name, start, source, extract)`: the records of an input from `start` on, and what it skips (`Skipped`).
 
 `stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source`
 and `extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from curation.recipe import Extract, Source
-    from curation.sources.record import Record
+    from curation.sources.record import Record, Skipped
 
 #: Every kind of source a recipe may name; each is a module of this package.
 KINDS = ("warc", "wet", "html", "markdown", "text", "jsonl", "parquet", "stackexchange")
@@ -34,7 +35,9 @@ class SourceModule(Protocol):
     VERSION: int
     WHOLE_FILES: bool
 
-    def read(self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+    def read(
+        self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract
+    ) -> Iterator[Record | Skipped]:
         """The records of one input from `start` on."""
 
 

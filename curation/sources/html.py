@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 WHOLE_FILES = True
+#: What the names of an archive's members end with that are read.
+MEMBERS = (".html", ".htm", ".xhtml")
 EXTRACTS = True
 
 #: Where a page says what its address is, the first that holds one.
@@ -38,9 +40,9 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
         uri = address(tree)
         found = extract_parsed(page, tree, extract.engine)
     except Fault as fault:
-        yield Record(offset=0, end=1, error=str(fault))
+        yield Record(offset=0, end=1, type="file", error=str(fault))
     else:
-        yield Record(offset=0, end=1, text=found.text, title=found.title, uri=uri)
+        yield Record(offset=0, end=1, type="file", text=found.text, title=found.title, uri=uri)
 
 
 def address(tree: HTMLTree) -> str | None:

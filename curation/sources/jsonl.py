@@ -10,16 +10,19 @@ import math
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from curation.expressions import BATCH_BYTES, BATCH_ROWS, Expressions, is_path, lookup
 from curation.sources.decoding import Fault, read_chunks, utf8_safe
 from curation.sources.record import MAX_TEXT_BYTES, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from curation.recipe import Extract, Source
 
-VERSION = 1
+VERSION = 2
 WHOLE_FILES = False
+#: What the names of an archive's members end with that are read.
+MEMBERS = (".jsonl", ".ndjson")
 
 #: A longer line is a row with `error`, and no more than this is held of it: its text would be over the limit, or the
 #: line mostly escapes and other fields. A line, its string and its values must fit a worker's 2 GiB together.
@@ -33,21 +36,33 @@ DEFAULT_FIELDS: dict[str, tuple[str, ...]] = {
     "license": ("license",),
     "created_at": ("created_at",),
 }
+_NONE: dict[str, Any] = {}
 
 
 def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
     """The documents of the lines from number `start` on; blank lines are none."""
     del name, extract
+    expressions = Expressions(source.fields)
+    batch: list[Record | tuple[int, dict[str, Any]]] = []
+    held = 0
+    ended: Record | None = None
     try:
         for number, line in _lines(stream, start):
             if line is None:
                 error = f"line of more than {MAX_LINE_BYTES:,} bytes: over the limit"
-                yield Record(offset=number, end=number + 1, error=error)
+                batch.append(Record(offset=number, end=number + 1, error=error, type="line"))
             elif line.strip():
-                yield _record(line, number, source.fields)
+                held += len(line)
+                batch.append(_read_line(line, number))
+            if held >= BATCH_BYTES or len(batch) >= BATCH_ROWS or not expressions:
+                yield from _records(batch, source.fields, expressions)
+                batch, held = [], 0
     except _Ended as end:
         if end.line >= start:
-            yield Record(offset=end.line, end=end.line + 1, error=str(end))
+            ended = Record(offset=end.line, end=end.line + 1, error=str(end), type="line")
+    yield from _records(batch, source.fields, expressions)
+    if ended:
+        yield ended
 
 
 class _Ended(Fault):
@@ -89,7 +104,19 @@ def _lines(stream: BinaryIO, start: int) -> Iterator[tuple[int, bytes | None]]:
         yield number, b"".join(parts) if held <= MAX_LINE_BYTES else None
 
 
-def _record(line: bytes, number: int, fields: Mapping[str, str]) -> Record:
+def _records(
+    batch: list[Record | tuple[int, dict[str, Any]]], fields: Mapping[str, str], expressions: Expressions
+) -> Iterator[Record]:
+    rows = [row for item in batch if not isinstance(item, Record) for row in [item[1]]] if expressions else []
+    answers = iter(expressions.evaluate(rows)) if rows else iter(())
+    for item in batch:
+        if isinstance(item, Record):
+            yield item
+        else:
+            yield to_record(item[1], item[0], fields, next(answers, {}), expressions.uses.get("text", ()))
+
+
+def _read_line(line: bytes, number: int) -> Record | tuple[int, dict[str, Any]]:
     try:
         row = json.loads(line.decode("utf-8-sig" if number == 0 else "utf-8"), parse_constant=_no_number)
     except UnicodeDecodeError as fault:
@@ -100,15 +127,25 @@ def _record(line: bytes, number: int, fields: Mapping[str, str]) -> Record:
         error = f"not JSON that can be read: {type(fault).__name__}: {str(fault)[:100]}"
     else:
         if isinstance(row, dict):
-            return to_record(row, number, fields)
+            return number, row
         error = f"expected an object, got {_name_of(row)}"
-    return Record(offset=number, end=number + 1, error=error)
+    return Record(offset=number, end=number + 1, error=error, type="line")
 
 
-def to_record(row: dict[str, Any], number: int, fields: Mapping[str, str]) -> Record:
+def to_record(
+    row: dict[str, Any],
+    number: int,
+    fields: Mapping[str, str],
+    answers: Mapping[str, Any] | str = _NONE,
+    used: Sequence[tuple[str, ...]] = (),
+    *,
+    type_: str = "line",
+) -> Record:
     """The document of a row of fields: what `fields` and DEFAULT_FIELDS name, the rest in `meta`.
 
     A value that does not fit its column stays in `meta` under its own name; a row without a text is one with `error`.
+    `answers` are those of expressions, or why there are none. Of the fields `used` by the text's, those whose value
+    stands in the text are not repeated in `meta`.
 
     >>> record = to_record({"body": "Bees fly.", "url": "https://a.example", "n": 1}, 0, {"text": "body"})
     >>> record.text, record.uri, record.meta
@@ -116,26 +153,53 @@ def to_record(row: dict[str, Any], number: int, fields: Mapping[str, str]) -> Re
     """
     rest = dict(row)
     taken: dict[str, Any] = {}
-    error = None
+    faults = [answers] if isinstance(answers, str) else []
     for column, names in DEFAULT_FIELDS.items():
-        keys = (fields[column],) if column in fields else names
-        key = next((key for key in keys if key in rest), None)
-        value = None if key is None else rest[key]
-        fitting = to_utc(value) if column == "created_at" else value if isinstance(value, str) else None
-        if key is not None and fitting is not None:
-            taken[column] = utf8_safe(fitting) if isinstance(fitting, str) else fitting
-        if key is not None and (fitting is not None or value is None or column == "text"):
-            del rest[key]
-        if column == "text":
-            error = _fault_of_text(row, keys[0], key, value)
-    if error:
-        taken["text"] = None
+        wanted = fields.get(column)
+        if wanted is not None and not is_path(wanted):
+            value, fault = _answer(column, wanted, answers)
+        else:
+            value, fault = _field(row, rest, column, [wanted] if wanted else names)
+        if value is not None:
+            taken[column] = utf8_safe(value) if isinstance(value, str) else value
+        if fault:
+            faults.append(fault)
+    text = taken.get("text")
+    if text is not None and len(text) > MAX_TEXT_BYTES // 4 and (size := len(text.encode())) > MAX_TEXT_BYTES:
+        faults.append(f"text of {size:,} bytes: over the limit of {MAX_TEXT_BYTES:,}")
+    for first, *others in used:
+        value = rest.get(first)
+        if text is not None and not others and isinstance(value, str) and value in text:
+            del rest[first]
     try:
         meta = clean(rest)
     except RecursionError:
-        meta, error = {}, "nested too deeply"
+        meta, faults = {}, ["nested too deeply"]
+    error = faults[0] if faults else None
+    if error:
         taken["text"] = None
-    return Record(offset=number, end=number + 1, error=error, meta=meta, **taken)
+    return Record(offset=number, end=number + 1, error=error, meta=meta, type=type_, **taken)
+
+
+def _field(row: dict[str, Any], rest: dict[str, Any], column: str, names: Sequence[str]) -> tuple[Any, str | None]:
+    """What the first of these fields that is there says, taken out of `rest`, and what is wrong with it for a text."""
+    key = next((name for name in names if lookup(row, name)[0]), None)
+    value = None if key is None else lookup(row, key)[1]
+    fitting = to_utc(value) if column == "created_at" else value if isinstance(value, str) else None
+    if fitting is not None or value is None or column == "text":
+        rest.pop(str(key), None)
+    return fitting, _fault_of_text(row, names[0], key, value) if column == "text" else None
+
+
+def _answer(column: str, sql: str, answers: Mapping[str, Any] | str) -> tuple[Any, str | None]:
+    """What an expression said, and what is wrong with it."""
+    value = None if isinstance(answers, str) else answers.get(column)
+    if column == "text" and value is None:
+        return None, f"fields.text: {sql[:80]!r} is null"
+    fitting = to_utc(value) if column == "created_at" else value
+    if value is not None and fitting is None:
+        return None, f"fields.created_at: expected a time, got {str(value)[:80]!r}"
+    return fitting, None
 
 
 def _fault_of_text(row: dict[str, Any], wanted: str, key: str | None, value: object) -> str | None:
@@ -144,8 +208,6 @@ def _fault_of_text(row: dict[str, Any], wanted: str, key: str | None, value: obj
         return f"no field {wanted!r}: the fields are {keys or 'none'}"
     if not isinstance(value, str):
         return f"{wanted!r}: expected a string, got {_name_of(value)}"
-    if len(value) > MAX_TEXT_BYTES // 4 and (size := len(utf8_safe(value).encode())) > MAX_TEXT_BYTES:
-        return f"text of {size:,} bytes: over the limit of {MAX_TEXT_BYTES:,}"
     return None
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 WHOLE_FILES = True
+#: What the names of an archive's members end with that are read.
+MEMBERS = (".md", ".markdown", ".mdown", ".mkd")
 
 MAX_FRONT_MATTER = 64 * 1024
 #: Where a front matter says when the document was written, the first that holds a date.
@@ -41,7 +43,7 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     try:
         text = read_text(stream)
     except Fault as fault:
-        yield Record(offset=0, end=1, error=str(fault))
+        yield Record(offset=0, end=1, type="file", error=str(fault))
         return
     front, body, fault_in_front = split_front_matter(text)
     title, license_ = (_string(front, key) for key in ("title", "license"))
@@ -51,6 +53,7 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     yield Record(
         offset=0,
         end=1,
+        type="file",
         text=body,
         title=title or first_heading(body),
         license=license_,

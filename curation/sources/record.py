@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 MAX_HTML_BYTES = 20 * 1024 * 1024
 #: Text larger than this is a row with `error` (bytes of UTF-8; promise 10).
 MAX_TEXT_BYTES = 256 * 1024 * 1024
+#: What is counted for a place in an input where no record can be told.
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class Record:
     """What one record of an input holds; it becomes one row of `documents`.
 
     `offset` is where the record starts and `end` where reading goes on after it, in the unit of the source's kind
-    (bytes of the file, lines, rows: each module says which). Exactly one of `text` and `error` is None.
+    (bytes of the file, lines, rows: each module says which). Exactly one of `text` and `error` is None. `type` is what
+    it is counted as, `place` where in an archive it lies.
     """
 
     offset: int
@@ -32,3 +35,14 @@ class Record:
     fetched_at: datetime | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    type: str = "record"
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """What an input holds beside documents, such as a record that describes another: counted, and no row."""
+
+    offset: int
+    end: int
+    type: str

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 WHOLE_FILES = True
+#: What the names of an archive's members end with that are read.
+MEMBERS = (".txt", ".text", ".rst", ".asc", ".adoc", ".asciidoc", ".org")
 
 
 def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
@@ -22,9 +24,9 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     if start > 0:
         return
     try:
-        yield Record(offset=0, end=1, text=read_text(stream))
+        yield Record(offset=0, end=1, type="file", text=read_text(stream))
     except Fault as fault:
-        yield Record(offset=0, end=1, error=str(fault))
+        yield Record(offset=0, end=1, type="file", error=str(fault))
 
 
 def read_text(stream: BinaryIO) -> str:

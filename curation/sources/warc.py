@@ -1,4 +1,4 @@
-"""WARC 1.0 and 1.1, plain or gzip: web pages, and the text records of WET files; `offset` is the record's in the file.
+"""WARC 1.0 and 1.1, and ARC before it, plain or gzip: web pages, and texts of WET files; `offset` is the record's.
 
 The reader is our own because fastwarc and warcio end silently where a file is cut or a gzip member is damaged, hand
 out the half record as if it were whole, and lose what follows; here each of these is a row, and reading goes on.
@@ -6,6 +6,8 @@ out the half record as if it were whole, and lose what follows; here each of the
 In a file with one gzip member for each record, as crawlers write them, `offset` is where the member starts. In a plain
 file it is where the record starts. In a file compressed as a whole nothing can be found by its place in the file, so
 there it is the place in the decompressed stream.
+
+What a record of an ARC says on its one line becomes the fields that a WARC's header has, so both are read alike.
 """
 
 from __future__ import annotations
@@ -14,20 +16,20 @@ import base64
 import hashlib
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from curation.sources.decoding import CHUNK, GZIP, Fault, decode_body, decode_text, is_binary, read_chunks
 from curation.sources.extract import extract as extract_html
 from curation.sources.jsonl import to_utc
-from curation.sources.record import MAX_HTML_BYTES, MAX_TEXT_BYTES, Record
+from curation.sources.record import DAMAGED, MAX_HTML_BYTES, MAX_TEXT_BYTES, Record, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from curation.recipe import Extract, Source
 
-VERSION = 1
+VERSION = 2
 WHOLE_FILES = False
 EXTRACTS = True
 
@@ -36,11 +38,13 @@ HTML_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/vnd.w
 TEXT_TYPES = frozenset({"text/plain", "text/markdown"})
 #: Types by which servers say that they do not know: what the body looks like decides.
 UNSURE_TYPES = frozenset({"", "application/octet-stream", "unknown/unknown", "application/x-unknown", "text/plain"})
-#: They describe other records, so they are no documents and no rows.
-DESCRIBING_TYPES = frozenset({"warcinfo", "request", "metadata"})
+#: They describe other records, so they are no documents and no rows; the last is the head of an ARC.
+DESCRIBING_TYPES = frozenset({"warcinfo", "request", "metadata", "filedesc"})
 
 _VERSION_LINE = re.compile(rb"WARC/\d+\.\d+\s*$")
-_NEXT_RECORD = re.compile(rb"\nWARC/\d\.\d\r?\n")
+_MAX_ARC_LINE = 8 * 1024
+_ARC_TIME = re.compile(rb"\d{12}(?:\d\d)?")
+_TYPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _LOOKS_LIKE_HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
 )
@@ -48,29 +52,31 @@ _DIGEST_NAMES = {"sha1": "sha1", "sha-1": "sha1", "sha256": "sha256", "sha-256":
 _STEP = CHUNK * 4
 
 
-def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
-    """The documents of a WARC from `start` on, and a row with `error` for each response that holds none."""
+def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record | Skipped]:
+    """The documents of a WARC or ARC from `start` on, and a row with `error` for each response that holds none."""
     del name, source
     yield from read_types(stream, start, extract.engine, ("response", "resource", "conversion"))
 
 
-def read_types(stream: BinaryIO, start: int, engine: str, types: tuple[str, ...]) -> Iterator[Record]:
+def read_types(stream: BinaryIO, start: int, engine: str, types: tuple[str, ...]) -> Iterator[Record | Skipped]:
     """As `read`, where only records of these types hold documents."""
     readers = {name: reader for name, reader in _READERS.items() if name in types}
 
-    def make(head: _Head, body: _Body) -> Record | None:
+    def make(head: _Head, body: _Body) -> Record | Skipped:
         return _record(head, body, engine, readers)
 
-    head = stream.read(len(GZIP))
+    packed = stream.read(len(GZIP)) == GZIP
     stream.seek(0)
-    if not head.startswith(GZIP):
+    first = _Bytes(_member_chunks(_File(stream, 0)) if packed else _file_chunks(stream), 0).peek(_MAX_ARC_LINE)
+    form = _ARC if _starts_arc(first) else _WARC
+    if not packed:
         stream.seek(start)
-        yield from _read_plain(_Bytes(_file_chunks(stream), start), 0, make)
-    elif _has_many_records(stream):
+        yield from _read_plain(_Bytes(_file_chunks(stream), start), 0, form, make)
+    elif _has_many_records(stream, form):
         stream.seek(0)
-        yield from _read_plain(_Bytes(read_chunks(stream), 0), start, make)
+        yield from _read_plain(_Bytes(read_chunks(stream), 0), start, form, make)
     else:
-        yield from _read_members(stream, start, make)
+        yield from _read_members(stream, start, form, make)
 
 
 # Bytes ----------------------------------------------------------------------------------------------------------------
@@ -131,18 +137,14 @@ class _Bytes:
                 return True
         return False
 
-    def skip_to_record(self) -> int:
+    def skip_to_record(self, form: _Format) -> int:
         """How many bytes were taken to come to the next line that starts a record, or to the end."""
         begin = self.position
-        while len(data := self.peek(_STEP)) > 16:
-            if found := _NEXT_RECORD.search(data):
-                self.take(found.start() + 1)
-                return self.position - begin
-            self.take(len(data) - 16)
-        if found := _NEXT_RECORD.search(data):
-            self.take(found.start() + 1)
-        else:
-            self.take(len(data))
+        while len(data := self.peek(_STEP)) > form.longest and (at := _next_record(data, form)) < 0:
+            self.take(len(data) - form.longest)
+        if len(data) <= form.longest:
+            at = _next_record(data, form)
+        self.take(at if at >= 0 else len(data))
         return self.position - begin
 
     def is_at_fault(self) -> bool:
@@ -204,40 +206,40 @@ def _member_chunks(file: _File) -> Iterator[bytes]:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-def _has_many_records(stream: BinaryIO) -> bool:
+def _has_many_records(stream: BinaryIO, form: _Format) -> bool:
     """Whether the first gzip member goes on after its first record: the file was compressed as a whole."""
     data = _Bytes(_member_chunks(_File(stream, 0)), 0)
     try:
-        head = _read_head(data)
+        head = form.read_head(data)
     except Fault:
         return False
     data.skip(head.length)
-    return data.skip_blank() and data.peek(5) == b"WARC/"
+    return data.skip_blank() and form.starts(data.peek(form.longest))
 
 
-def _read_plain(data: _Bytes, start: int, make: _Maker) -> Iterator[Record]:
+def _read_plain(data: _Bytes, start: int, form: _Format, make: _Maker) -> Iterator[Record | Skipped]:
     if data.skip(start) < start:
         return
     told = False
     while data.skip_blank():
         offset = data.position
+        record: Record | Skipped
         try:
-            head = _read_head(data)
+            head = form.read_head(data)
             body = _Body(data, head)
             record = make(head, body)
             if (got := body.finish()) < head.length:
                 record, told = _cut(head, got, data.fault), True
         except Fault as fault:
-            data.skip_to_record()
+            data.skip_to_record(form)
             told = data.is_at_fault()
-            record = Record(offset=offset, end=offset, error=str(data.fault if told else fault))
-        if record:
-            yield _placed(record, offset, data.position)
+            record = Record(offset=offset, end=offset, error=str(data.fault if told else fault), type=DAMAGED)
+        yield replace(record, offset=offset, end=data.position)
     if data.fault and not told:
-        yield Record(offset=data.position, end=data.position, error=str(data.fault))
+        yield Record(offset=data.position, end=data.position, error=str(data.fault), type=DAMAGED)
 
 
-def _read_members(stream: BinaryIO, start: int, make: _Maker) -> Iterator[Record]:
+def _read_members(stream: BinaryIO, start: int, form: _Format, make: _Maker) -> Iterator[Record | Skipped]:
     file = _File(stream, start)
     while True:
         offset = file.position
@@ -246,41 +248,44 @@ def _read_members(stream: BinaryIO, start: int, make: _Maker) -> Iterator[Record
         if not first:
             return
         if not first.startswith(GZIP[: len(first)]):
-            file.move(_next_member(stream, offset + 1))
+            file.move(_next_member(stream, offset + 1, form))
             error = f"{file.position - offset:,} bytes that are no gzip member: they start with {first[:8]!r}"
-            yield Record(offset=offset, end=file.position, error=error)
+            yield Record(offset=offset, end=file.position, error=error, type=DAMAGED)
             continue
-        record, damaged = _read_member(file, offset, make)
+        record, damaged = _read_member(file, offset, form, make)
         if damaged:
-            file.move(_next_member(stream, offset + 1))
+            file.move(_next_member(stream, offset + 1, form))
         if record:
-            yield _placed(record, offset, file.position)
+            yield replace(record, offset=offset, end=file.position)
 
 
-def _read_member(file: _File, offset: int, make: _Maker) -> tuple[Record | None, bool]:
-    """The row of the gzip member at the front of the file, if it makes one, and whether the member is damaged."""
+def _read_member(file: _File, offset: int, form: _Format, make: _Maker) -> tuple[Record | Skipped | None, bool]:
+    """What the gzip member at the front of the file holds, None for nothing, and whether the member is damaged."""
     data = _Bytes(_member_chunks(file), 0)
-    record: Record | None = None
+    record: Record | Skipped | None = None
+    is_cut = False
     if data.skip_blank():
         try:
-            head = _read_head(data)
+            head = form.read_head(data)
             body = _Body(data, head)
             record = make(head, body)
             if (got := body.finish()) < head.length:
-                record = _cut(head, got, data.fault)
+                record, is_cut = _cut(head, got, data.fault), True
             elif data.skip_blank():
                 record = _failed(head, f"followed by more in the same gzip member: {data.peek(16)!r}; not read")
         except Fault as fault:
-            record = Record(offset=offset, end=offset, error=str(fault))
+            record = Record(offset=offset, end=offset, error=str(fault), type=DAMAGED)
     # To its end, where its checksum is: only then is what was read known to be what was written.
     data.skip(1 << 62)
-    if data.fault and not (record and record.error and record.error.startswith("ends in the middle of a record")):
-        record = Record(offset=offset, end=offset, uri=record.uri if record else None, error=str(data.fault))
+    if data.fault and not is_cut:
+        uri = record.uri if isinstance(record, Record) else None
+        kind = record.type if record else DAMAGED
+        record = Record(offset=offset, end=offset, uri=uri, error=str(data.fault), type=kind)
     return record, data.fault is not None
 
 
-def _next_member(stream: BinaryIO, position: int) -> int:
-    """Where the next gzip member that starts a WARC record begins, or the end of the file."""
+def _next_member(stream: BinaryIO, position: int, form: _Format) -> int:
+    """Where the next gzip member that starts a record begins, or the end of the file."""
     keep = len(GZIP)
     tail = b""
     stream.seek(position)
@@ -289,7 +294,7 @@ def _next_member(stream: BinaryIO, position: int) -> int:
         base = position - len(tail)
         found = block.find(GZIP + b"\x08")
         while found >= 0:
-            if _starts_record(stream, base + found):
+            if _starts_record(stream, base + found, form):
                 return base + found
             found = block.find(GZIP + b"\x08", found + 1)
         tail = block[-keep:]
@@ -298,20 +303,40 @@ def _next_member(stream: BinaryIO, position: int) -> int:
     return position
 
 
-def _starts_record(stream: BinaryIO, position: int) -> bool:
+def _starts_record(stream: BinaryIO, position: int, form: _Format) -> bool:
     stream.seek(position)
     try:
-        return zlib.decompressobj(31).decompress(stream.read(1024), 64).lstrip(b"\r\n").startswith(b"WARC/")
+        start = zlib.decompressobj(31).decompress(stream.read(max(1024, form.longest)), form.longest)
     except zlib.error:
         return False
+    return form.starts(start.lstrip(b"\r\n"))
 
 
 # Records --------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How records are told apart: `longest` bytes are enough to see whether one `starts` there."""
+
+    longest: int
+    starts: Callable[[bytes], bool]
+    read_head: Callable[[_Bytes], _Head]
+
+
+def _next_record(data: bytes, form: _Format) -> int:
+    """Where the first line after this one that starts a record begins, -1 if none does."""
+    at = data.find(b"\n") + 1
+    while at:
+        if form.starts(data[at : at + form.longest]):
+            return at
+        at = data.find(b"\n", at) + 1
+    return -1
+
+
 @dataclass(slots=True)
 class _Head:
-    """The header of a WARC record; names in lower case."""
+    """The header of a WARC record; names in lower case. That of an ARC's record has the same names."""
 
     fields: dict[str, str]
     length: int
@@ -341,6 +366,66 @@ def _read_head(data: _Bytes) -> _Head:
     if not (length.isascii() and length.isdigit() and len(length) < 19):
         raise Fault(f"a WARC record without a usable Content-Length: {length[:40]!r}")
     return _Head(fields, int(length), end)
+
+
+def _starts_warc(data: bytes) -> bool:
+    return _VERSION_LINE.match(data[:16].partition(b"\n")[0]) is not None
+
+
+def _starts_arc(data: bytes) -> bool:
+    line, newline, _ = data[:_MAX_ARC_LINE].partition(b"\n")
+    return bool(newline) and _arc_fields(line) is not None
+
+
+def _read_arc_head(data: _Bytes) -> _Head:
+    """The line at the front, taken; Fault if it is none of an ARC's record."""
+    raw = data.peek(_MAX_ARC_LINE)
+    line, newline, _ = raw.partition(b"\n")
+    if not newline and len(raw) < _MAX_ARC_LINE:
+        data.take(len(raw))
+        raise Fault("ends in the middle of a record's header")
+    fields = _arc_fields(line) if newline else None
+    if fields is None:
+        raise Fault(f"no ARC record here: it starts with {raw[:16]!r}")
+    data.take(len(line) + 1)
+    return _Head(fields, int(fields["content-length"]), len(line) + 1)
+
+
+def _arc_fields(line: bytes) -> dict[str, str] | None:
+    """What the line before a record says, under the names of WARC's fields; None if it is not such a line.
+
+    Version 1 has URL, address, time, type and length, version 2 five more before the length. A URL or type may hold
+    spaces, as some crawlers wrote them: the time is found from the right.
+
+    >>> _arc_fields(b"http://a.example/ 10.0.0.1 20080430204825 text/html 120")["warc-date"]
+    '2008-04-30T20:48:25'
+    """
+    url, colon, _ = line.partition(b":")
+    if not colon or not url.isalnum() or not line.rstrip()[-1:].isdigit():
+        return None
+    words = line.strip().split(b" ")
+    at = next((at for at in range(len(words) - 2, 1, -1) if _ARC_TIME.fullmatch(words[at])), 0)
+    length = words[-1]
+    if not at or not length.isdigit() or len(length) > 18:
+        return None
+    scheme = url.lower()
+    is_http = scheme in {b"http", b"https"}
+    kind = "filedesc" if scheme == b"filedesc" else "response" if is_http else "resource"
+    kinds = words[at + 1 : at + 2] if words[at + 2].isdigit() and len(words) - at == 8 else words[at + 1 : -1]
+    year, rest = words[at][:4], words[at][4:].ljust(10, b"0")
+    month, day, hour, minute, second = (rest[place : place + 2].decode() for place in range(0, 10, 2))
+    return {
+        "warc-type": kind,
+        "warc-target-uri": _text(b" ".join(words[: at - 1])),
+        "warc-ip-address": _text(words[at - 1]),
+        "warc-date": f"{year.decode()}-{month}-{day}T{hour}:{minute}:{second}",
+        "content-type": "application/http; msgtype=response" if is_http else _text(b" ".join(kinds)),
+        "content-length": length.decode(),
+    }
+
+
+_WARC = _Format(64, _starts_warc, _read_head)
+_ARC = _Format(_MAX_ARC_LINE, _starts_arc, _read_arc_head)
 
 
 def _header_end(raw: bytes) -> int | None:
@@ -422,14 +507,14 @@ class _Reader(Protocol):
 
 
 class _Maker(Protocol):
-    def __call__(self, head: _Head, body: _Body) -> Record | None: ...
+    def __call__(self, head: _Head, body: _Body) -> Record | Skipped: ...
 
 
-def _record(head: _Head, body: _Body, engine: str, readers: Mapping[str, _Reader]) -> Record | None:
-    """The row of a record; None for one that describes others. The block is not always taken to its end."""
+def _record(head: _Head, body: _Body, engine: str, readers: Mapping[str, _Reader]) -> Record | Skipped:
+    """The row of a record, if it does not describe others. The block is not always taken to its end."""
     kind = head.type
     if kind in DESCRIBING_TYPES:
-        return None
+        return Skipped(offset=0, end=0, type=kind)
     if kind not in readers:
         if kind == "revisit":
             refers = head.fields.get("warc-refers-to-target-uri") or head.fields.get("warc-refers-to") or "not named"
@@ -537,10 +622,18 @@ def _row(
     title: str | None = None,
     error: str | None = None,
 ) -> Record:
-    """A row that `_placed` still has to give its place."""
-    uri = head.fields.get("warc-target-uri", "").strip("<> ") or None
-    fetched = head.fields.get("warc-date", "")
-    return Record(offset=0, end=0, text=text, uri=uri, title=title, fetched_at=to_utc(fetched), meta=meta, error=error)
+    """A row whose place the caller still has to say."""
+    return Record(
+        offset=0,
+        end=0,
+        text=text,
+        uri=head.fields.get("warc-target-uri", "").strip("<> ") or None,
+        title=title,
+        fetched_at=to_utc(head.fields.get("warc-date", "")),
+        meta=meta,
+        error=error,
+        type=head.type if _TYPE.fullmatch(head.type) else "other",
+    )
 
 
 def _failed(head: _Head, error: str) -> Record:
@@ -552,23 +645,11 @@ def _cut(head: _Head, got: int, fault: Fault | None) -> Record:
     return _failed(head, f"{where} ({fault})" if fault and "ends" not in str(fault) else where)
 
 
-def _placed(record: Record, offset: int, end: int) -> Record:
-    return Record(
-        offset=offset,
-        end=end,
-        text=record.text,
-        uri=record.uri,
-        title=record.title,
-        fetched_at=record.fetched_at,
-        meta=record.meta,
-        error=record.error,
-    )
-
-
 def _meta(head: _Head, content_type: str | None) -> dict[str, Any]:
     given = {
         "content_type": content_type,
         "record_id": head.fields.get("warc-record-id", "").strip("<> "),
+        "ip": head.fields.get("warc-ip-address"),
         "language": head.fields.get("warc-identified-content-language"),
         "truncated": head.fields.get("warc-truncated"),
     }

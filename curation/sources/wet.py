@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from curation.recipe import Extract, Source
-    from curation.sources.record import Record
+    from curation.sources.record import Record, Skipped
 
 VERSION = warc.VERSION
 WHOLE_FILES = False
 EXTRACTS = True
 
 
-def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
+def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record | Skipped]:
     """The documents of a WET file from `start` on; a response or resource is a row with `error`."""
     del name, source
     yield from warc.read_types(stream, start, extract.engine, ("conversion",))
