@@ -101,6 +101,15 @@ class Dataset:
         footer = self.footer(part)
         return footer is not None and footer.fingerprint == made_from
 
+    def not_made(self, wanted: Mapping[Part, str]) -> dict[Part, str]:
+        """Of parts and what they are to be made from, those that are not there or were made from something else."""
+        footers = self.storage.each(self.footer, wanted)
+        return {
+            part: made_from
+            for (part, made_from), footer in zip(wanted.items(), footers, strict=True)
+            if footer is None or footer.fingerprint != made_from
+        }
+
     def rows(self, part: Part) -> int:
         """How many rows a part has; `StorageError` if it is not there."""
         footer = self.footer(part)

@@ -57,12 +57,18 @@ class Measures:
 def measure(run: Run) -> dict[str, Any]:
     """Make the sidecars that are missing."""
     tasks, sizes = [], []
+    run.signals_from = {
+        part: {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
+        for part, footer in run.parts.items()
+    }
+    missing: dict[Part, dict[str, str]] = {}
+    for name in run.signals:
+        wanted = {part: made_from[name] for part, made_from in run.signals_from.items()}
+        for part, made_from in run.work.signal(name).not_made(wanted).items():
+            missing.setdefault(part, {})[name] = made_from
     for part, footer in run.parts.items():
-        made_from = {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
-        run.signals_from[part] = made_from
-        missing = {name: made for name, made in made_from.items() if not run.work.signal(name).is_made(part, made)}
-        if missing:
-            tasks.append(Measure(part, missing))
+        if part in missing:
+            tasks.append(Measure(part, missing[part]))
             sizes.append(footer.notes["text_bytes"])
     groups = chunks(tasks, sizes, 16 * 1024 * 1024)
     weights = [sum(run.parts[task.part].notes["text_bytes"] for task in group) for group in groups]

@@ -163,8 +163,8 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
 def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:
     chosen, size = _chosen(run)
     count = max(1, -(-size // run.recipe.release.shard_bytes)) if chosen else 0
-    slices = [Slice(run.work, run.recipe, part, count, fingerprint(made_from, str(part))) for part in chosen]
-    undone = [task for task in slices if not slices_dataset(run.work, run.recipe).is_made(task.part, task.made_from)]
+    slices = slices_dataset(run.work, run.recipe).not_made({part: fingerprint(made_from, str(part)) for part in chosen})
+    undone = [Slice(run.work, run.recipe, part, count, made) for part, made in slices.items()]
     weights = [run.parts[task.part].notes["text_bytes"] for task in undone]
     run.engine.map(_slice, undone, label="publish: shuffle", sizes=weights, unit="B")
     gathers = [

@@ -9,18 +9,23 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 from curation.errors import RecipeError
 from curation.storage.folder import Folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from io import BufferedReader
 
     from pyarrow.fs import FileSystem
 
     from curation.storage.file import File
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Storage(Protocol):
@@ -98,6 +103,9 @@ class Storage(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a file or a whole folder; nothing happens where there is none."""
+
+    def each(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """`[function(item) for item in items]`, many at a time where every answer is long in coming."""
 
     def sweep(self, folder: str = "") -> None:
         """Remove what killed processes left half written below `folder`; of the whole place, the scratch too."""

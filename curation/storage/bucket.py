@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
@@ -37,11 +37,16 @@ from curation.storage.lease import LEASE, held
 from curation.storage.stream import ObjectStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
 
     from pyarrow.fs import PyFileSystem
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+#: Requests that are under way at a time when many small ones are made.
+_WAITING = 16
 #: Files from this size on are sent in parts of it, four at a time.
 PART_BYTES = 16 * 1024 * 1024
 #: The metadata by which a writer knows an object for its own, when the answer to its request was lost.
@@ -224,6 +229,11 @@ class Bucket:
         with failing("remove", self.path(name)):
             for start in range(0, len(keys), 1000):
                 _delete(self.bucket, keys[start : start + 1000])
+
+    def each(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """`[function(item) for item in items]`, by threads that wait at the same time."""
+        with ThreadPoolExecutor(_WAITING) as threads:
+            return list(threads.map(function, items))
 
     def sweep(self, folder: str = "") -> None:
         """Abort what killed processes were sending below `folder`; of the whole place, empty the scratch too."""

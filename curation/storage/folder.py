@@ -12,14 +12,17 @@ import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from curation.errors import StorageError
 from curation.storage.file import File
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 #: Files being written end so; what a killed process leaves behind is recognised by it and removed.
 TEMPORARY = ".tmp"
@@ -215,6 +218,10 @@ class Folder:
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+
+    def each(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """`[function(item) for item in items]`."""
+        return [function(item) for item in items]
 
     def sweep(self, folder: str = "") -> None:
         """Remove what killed processes left half written below `folder`; of the whole place, the scratch too."""
