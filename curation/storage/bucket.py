@@ -190,8 +190,8 @@ class Bucket:
             if fault:
                 raise StorageError(
                     f"{self.root}: {fault}: two runs at once could publish the same version",
-                    remedy="if no other run writes there, say so: --single-writer, or single_writer = true in the "
-                    "recipe; else use a server whose conditional writes hold",
+                    remedy="if no other run writes there, say so: single_writer = true in the recipe, or --single-writer; "
+                    "else use a server whose conditional writes hold",
                 )
 
     def files(self, folder: str = "", *, beginning: str = "") -> list[File]:
