@@ -167,7 +167,7 @@ def _label(member: _Member) -> tuple[str, str | None]:
     """
     name = _ESCAPED.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", member.name.decode("utf-8", "surrogateescape"))
     if len(member.name) > MAX_NAME:
-        return name[:100], f"a name of {len(member.name):,} bytes: over the limit of {MAX_NAME:,}"
+        return f"{name[:100]}…{name[-20:]}", f"a name of {len(member.name):,} bytes: over the limit of {MAX_NAME:,}"
     path = _DRIVE.sub("", name)
     if member.is_dos and "/" not in path:
         path = path.replace("\\", "/")
