@@ -128,10 +128,18 @@ class Dataset:
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
 
-    def read_groups(self, part: Part, groups: Iterable[int]) -> pa.Table:
-        """These row groups of the part."""
+    def read_groups(self, part: Part, groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Table:
+        """These row groups of the part, or these columns of them."""
         with self._open(part) as file:
-            return file.read_row_groups(list(groups), use_threads=False)
+            names = None if columns is None else list(columns)
+            return file.read_row_groups(list(groups), columns=names, use_threads=False)
+
+    def groups(self, part: Part, column: str) -> list[tuple[int, int]]:
+        """For each row group its rows, and the bytes of one column in it before compression."""
+        place = self.schema.get_field_index(column)  # nothing before it is nested, so it is the column in Parquet too
+        with self._open(part) as file:
+            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+            return [(group.num_rows, group.column(place).total_uncompressed_size) for group in groups]
 
     @contextmanager
     def writing(self, part: Part, made_from: str) -> Iterator[PartWriter]:

@@ -23,7 +23,7 @@ from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect,
 from curation.errors import ReleaseError
 from curation.releases import Release, latest, order, releases
 from curation.report.card import card
-from curation.run import release_place, workspace_id
+from curation.run import FORMAT, release_fingerprint, release_place, workspace_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
     from curation.run import Run
     from curation.storage import Storage
-
-#: Raised when the same blend gives other shards.
-VERSION = 1
-#: The format of manifest.json.
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,8 @@ def publish(run: Run) -> dict[str, Any]:
     report = run.work.storage.read("report.html")
     storage.write(f"{release.folder}/report.html", report or b"")
     manifest = _manifest(run, release, made_from, shards, newest)
-    storage.write(f"{release.folder}/README.md", card(manifest).encode())
+    before = newest.manifest() if newest is not None and manifest["previous"] else None
+    storage.write(f"{release.folder}/README.md", card(manifest, before).encode())
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     storage.write(f"{release.folder}/manifest.json", data)
     _point(release, data)
@@ -108,14 +104,6 @@ def _published(release: Release, manifest: dict[str, Any]) -> dict[str, Any]:
         "tokens": manifest["tokens"],
         "bytes": manifest["bytes"],
     }
-
-
-def release_fingerprint(run: Run) -> str:
-    """What a release is made from."""
-    recipe = run.recipe
-    settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
-    prints = [run.blend_from[part] for part in run.parts]
-    return fingerprint("release", FORMAT, VERSION, settings, recipe.blend.tokenizer, prints)
 
 
 def _was_pointed_to(release: Release, made_from: str, newest: Release | None) -> bool:
@@ -329,7 +317,7 @@ def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
 def _manifest(
     run: Run, release: Release, made_from: str, shards: list[dict[str, Any]], previous: Release | None
 ) -> dict[str, Any]:
-    judged, blended = run.figures["judge"], run.figures["blend"]
+    judged, blended, counted = (run.figures[stage] for stage in ("judge", "blend", "report"))
     groups = [
         {
             "name": group["name"],
@@ -356,7 +344,9 @@ def _manifest(
         "tokenizer": run.recipe.blend.tokenizer,
         "shards": shards,
         "groups": groups,
-        "sources": [{"name": name, **counts} for name, counts in judged["sources"].items()],
+        "sources": [{"name": name, **counts, **counted["sources"][name]} for name, counts in judged["sources"].items()],
+        "together": counted["together"],
+        "languages": counted["languages"],
         "inputs": run.inputs,
         "previous": previous.version if previous and previous.version != release.version else None,
         "forgotten": 0,

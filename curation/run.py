@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from curation.dataset import Workspace
+from curation.dataset import Workspace, fingerprint
 from curation.errors import StorageError, UsageError
 from curation.signals import load_signals
 from curation.storage import open_storage
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from curation.signals import Signal
     from curation.storage import Storage
 
+#: The format of manifest.json, and of the shards: raised when the same blend gives others.
+FORMAT, SHARDS = 1, 1
 #: Documents whose columns are worked through in about a second.
 _LITTLE = 50_000
 #: The file that says that a folder is a workspace, and whose.
@@ -92,6 +94,14 @@ def work_place(recipe: Recipe) -> Storage:
 def release_place(recipe: Recipe) -> Storage:
     """Where the recipe's releases go; `RecipeError` for a kind of storage that there is not."""
     return open_storage(recipe.release.to, recipe.base, single_writer=recipe.single_writer)
+
+
+def release_fingerprint(run: Run) -> str:
+    """What a release is made from; there to be asked for once the blend is made."""
+    recipe = run.recipe
+    settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
+    prints = [run.blend_from[part] for part in run.parts]
+    return fingerprint("release", FORMAT, SHARDS, settings, recipe.blend.tokenizer, prints)
 
 
 def refuse_overlap(recipe: Recipe) -> None:

@@ -67,11 +67,20 @@ def manifest(**changes):
         ],
         "sources": [
             {"name": "web", "documents": 12_000, "errors": 1_000, "dropped": 6_000, "duplicates": 1_000, "kept": 4_000,
-             "rules": {"odd": 5_000, "gopher_too_short": 1_999}},
+             "rules": {"odd": 5_000, "gopher_too_short": 1_999}, "alone": {"odd": 4_321}, "pulled_tokens": 3_000_000,
+             "kept_tokens": 800_000, "released_documents": 4_000, "released_rows": 4_001, "released_tokens": 750_000},
             {"name": "books", "documents": 110, "errors": 0, "dropped": 3, "duplicates": 0, "kept": 107,
-             "rules": {"empty": 1, "gopher_too_short": 2}},
+             "rules": {"empty": 1, "gopher_too_short": 2}, "alone": {"empty": 1}, "pulled_tokens": 60_000,
+             "kept_tokens": 55_000, "released_documents": 107, "released_rows": 320, "released_tokens": 200_000},
         ],
         "inputs": [],
+        "together": [["gopher_too_short", "odd", 1_234]],
+        "languages": [
+            {"language": "en", "documents": 9_000, "tokens": 2_900_000, "kept": 4_100, "kept_tokens": 850_000},
+            {"language": "de", "documents": 50, "tokens": 90_000, "kept": 1, "kept_tokens": 4_000},
+            {"language": "und", "documents": 9, "tokens": 70_000, "kept": 6, "kept_tokens": 60_000},
+            {"language": SCRIPT, "documents": 1, "tokens": 100_000, "kept": 1, "kept_tokens": 100_000},
+        ],
         "previous": None,
         "forgotten": 0,
         **changes,
@@ -110,6 +119,7 @@ def test_front_matter_is_what_the_hub_reads():
         "pretty_name": "textbook 2026.11.23",
         "license": "other",
         "license_name": "by-document",
+        "language": ["en"],
         "task_categories": ["text-generation"],
         "size_categories": ["1K<n<10K"],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
@@ -180,21 +190,23 @@ def test_says_every_number():
     """Rows, sources and their sum, rules by hits, the blend in shares and tokens."""
     _, body = head(card(manifest()))
     assert "4,321 rows of text with 950,000 tokens" in body
-    assert "| books | jsonl | 110 | 0 | 3 | 0 | 107 | not stated |" in body
-    assert "| all | | 12,110 | 1,000 | 6,003 | 1,000 | 4,107 | |" in body
-    assert re.findall(r"^\| `(\w+)` \|.* \| ([\d,]+) \|$", body, re.MULTILINE) == [
-        ("odd", "5,000"), ("gopher_too_short", "2,001"), ("empty", "1"),
+    assert "| books | jsonl | 110 | 0 | 3 | 0 | 107 | 107 | 320 | 200,000 | not stated |" in body
+    assert "| all | | 12,110 | 1,000 | 6,003 | 1,000 | 4,107 | 4,107 | 4,321 | 950,000 | |" in body
+    assert re.findall(r"^\| `(\w+)` \|.* \| ([\d,]+) \| ([\d,]+) \|$", body, re.MULTILINE) == [
+        ("odd", "5,000", "4,321"), ("gopher_too_short", "2,001", "0"), ("empty", "1", "1"),
     ]  # fmt: skip
-    assert "| `gopher_too_short` | `word_count < 50` | gopher-quality@paper | 2,001 |" in body
+    assert "| `gopher_too_short` | `word_count < 50` | gopher-quality@paper | 2,001 | 0 |" in body
+    assert "| `gopher_too_short` | `odd` | 1,234 |" in body
+    assert "| de | 50 | 90,000 | 1 | 4,000 |" in body
     assert "| web | 75.0% | 78.9% | 750,000 | 750,000 | 4,000 | 1 |" in body
     assert "A document may stand more than once" in body
 
 
 def test_tables_have_as_many_cells_as_their_heads():
     """A pipe in a licence or a predicate does not add a cell."""
-    _, body = head(card(manifest()))
+    _, body = head(card(manifest(), older()))
     tables = re.findall(r"(?:^\|.*\n)+", body, re.MULTILINE)
-    assert len(tables) == 4
+    assert len(tables) == 7
     for table in tables:
         widths = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(widths) == 1, table
@@ -202,16 +214,38 @@ def test_tables_have_as_many_cells_as_their_heads():
 
 def test_what_comes_from_data_stays_text():
     """Outside of code nothing of a licence or a predicate is a tag, and the recipe cannot leave its fence."""
-    _, body = head(card(manifest()))
+    _, body = head(card(manifest(), older()))
     fenced = re.search(r"^(`{4,})toml\n(.*?)^\1$", body, re.DOTALL | re.MULTILINE)
     assert fenced
     assert "# no heading" in fenced[2]
-    outside = body.replace(fenced[0], "")
+    outside = re.sub(r"`[^`\n]+`", "", body.replace(fenced[0], ""))
     assert "<script" not in outside.replace("\\<script", "")
     assert [line for line in outside.splitlines() if line.startswith("# ")] == ["# textbook 2026.11.23"]
 
 
-def test_is_made_of_the_manifest_alone():
+def older():
+    """The manifest of the release before, with another rule, setting and input, and less of the first group."""
+    made = manifest(version="2026.11.22", tokens=900_000, recipe={"seed": 7, "rules": {"gone": f"title = '{SCRIPT}'"}})
+    made["groups"][0]["tokens"] = 700_000
+    made["inputs"] = [{"source": "web", "uri": "a.warc.gz", "bytes": 12_000, "sha256": "00"}]
+    return made
+
+
+def test_says_what_changed_since_the_release_before():
+    """Totals, groups, rules, settings and inputs; nothing where there was none before."""
+    _, body = head(card(manifest(), older()))
+    assert "## Since 2026.11.22" in body
+    assert "| tokens | 900,000 | 950,000 |" in body
+    assert "| tokens of web | 700,000 | 750,000 |" in body
+    assert "\n- rule `gone`: gone, it was `title = '<script>alert(1)</script>'`\n" in body
+    assert "\n- rule `gopher_too_short`: new, `word_count < 50`\n" in body
+    assert "\n- setting `seed`: `7` became `0`\n" in body
+    assert "\n- inputs gone: 1, 12.0 kB\n" in body
+    assert "- more, which the report lists" in body
+    assert "## Since" not in card(manifest())
+
+
+def test_is_made_of_manifests_alone():
     """The same manifest gives the same card, and the time of publishing is not on it."""
     assert card(manifest()) == card(manifest(created_at="2027-01-01T00:00:00+00:00"))
 

@@ -27,10 +27,13 @@ LAYERS = (
     {"curation.dataset", "curation.endpoint", "curation.engine", "curation.expressions", "classifiers"},
     {  # recipe.py names the kinds of sources and of rules, and these ask it how faults are worded
         "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
-        "curation.report", "curation.recipe", "curation.releases",
+        "curation.recipe", "curation.releases",
     },
     {"curation.run"},  # what the stages share
-    {"curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.publish"},
+    {
+        "curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.report",
+        "curation.publish",
+    },
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.query", "curation.whatif", "curation.doctor",
     },

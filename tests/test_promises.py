@@ -90,10 +90,13 @@ def test_1_every_record_is_a_row_with_one_fate(done: Path, sample: Path) -> None
         assert verdict["keep"] == (not verdict["reasons"] and verdict["duplicate_of"] is None)
 
 
-def test_2_a_changed_rule_reads_no_text_before_publish(
+def test_2_a_changed_rule_reads_no_text_to_judge_and_blend(
     done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
 ) -> None:
-    """With every byte of the text columns overwritten, another rule is judged and blended all the same."""
+    """With every byte of the text columns overwritten, another rule is judged and blended all the same.
+
+    The report reads the texts of the few documents that it shows; a test of it says how few.
+    """
     place = copy_of(done, tmp_path)
     for path in (place / "work" / "documents").rglob("*.parquet"):
         metadata = pq.read_metadata(path)
@@ -106,8 +109,8 @@ def test_2_a_changed_rule_reads_no_text_before_publish(
                     data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
         path.write_bytes(data)
     changed = "rules.low_value=\"source = 'web' and education_score < 2\""
-    state = run(sample, place, engine, changed, until="report")
-    fresh = run(sample, tmp_path / "fresh", engine, changed, until="report")
+    state = run(sample, place, engine, changed, until="blend")
+    fresh = run(sample, tmp_path / "fresh", engine, changed, until="blend")
     assert state.figures["judge"] == fresh.figures["judge"]
     assert state.figures["blend"] == fresh.figures["blend"]
     with pytest.raises(StorageError, match="this part is damaged"):

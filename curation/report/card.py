@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from curation import rules as ruling
-from curation.report import BUILT_IN, environment, toml
+from curation.report import toml
+from curation.report.changes import changes
+from curation.report.shown import BUILT_IN, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +30,13 @@ COLUMNS = {
 }
 #: What the end or the beginning of a column's name says about it.
 _ENDINGS = {"_count": "a count", "_ratio": "a ratio, 0 to 1", "_score": "a score"}
+#: What the funnel says of a source: documents by fate, then what of them is released.
+FUNNEL = ("documents", "errors", "dropped", "duplicates", "kept")
+RELEASED = ("released_documents", "released_rows", "released_tokens", "pulled_tokens")
+#: Pairs of rules, languages and changes that are listed at most.
+_MOST = 10
+#: A language with at least this share of the kept tokens is one of the release's.
+_SPOKEN = 0.01
 #: Licences by the names the hub knows them by (their SPDX names in lower case).
 _LICENSES = (
     "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
@@ -40,8 +50,8 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
           (10**12, "100B<n<1T"))  # fmt: skip
 
 
-def card(manifest: Mapping[str, Any]) -> str:
-    """The card in Markdown, made of the manifest alone; what comes from data is escaped."""
+def card(manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> str:
+    """The card in Markdown, made of the manifest and that of the release before; what comes from data is escaped."""
     recipe = toml.recipe_of(manifest["recipe"])
     made = environment()
     made.filters |= {"text": text, "code": code}
@@ -60,10 +70,12 @@ def card(manifest: Mapping[str, Any]) -> str:
         sources=[{**source, "is": settings[source["name"]]} for source in manifest["sources"]],
         licenses=licenses,
         hits=_hits(manifest, {rule.name: rule for rule in ruling.rules_of(recipe)}),
-        total={key: sum(source[key] for source in manifest["sources"])
-               for key in ("documents", "errors", "dropped", "duplicates", "kept")},
+        total={key: sum(source[key] for source in manifest["sources"]) for key in (*FUNNEL, *RELEASED)},
+        changes=None if before is None else changes(before, manifest),
         groups=groups,
+        languages=manifest["languages"],
         recipe=recipe,
+        most=_MOST,
         recipe_text=(written := toml.written(manifest["recipe"])),
         fence="`" * max(3, 1 + max((len(run) for run in re.findall("`+", written)), default=0)),
     )  # fmt: skip
@@ -75,6 +87,8 @@ def front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
     front: dict[str, Any] = {"pretty_name": f"{manifest['name']} {manifest['version']}", "license": license_}
     if license_ == "other":
         front["license_name"] = "by-document"
+    if languages := _spoken(manifest["languages"]):
+        front["language"] = languages
     front |= {"task_categories": ["text-generation"], "size_categories": [size_category(manifest["rows"])]}
     if manifest["shards"]:
         files = [{"split": "train", "path": "data/*.parquet"}]
@@ -112,6 +126,15 @@ def code(value: str) -> str:
     return "<code>" + re.sub(r"[^\w .,]|_", lambda found: f"&#{ord(found[0])};", line) + "</code>"
 
 
+def _spoken(languages: list[dict[str, Any]]) -> list[str]:
+    """The languages of the release, as the hub wants them: codes of ISO 639, without the texts in none."""
+    total = sum(row["kept_tokens"] for row in languages)
+    return [
+        row["language"] for row in languages
+        if re.fullmatch("(?!und)[a-z]{2,3}", row["language"]) and row["kept_tokens"] >= _SPOKEN * total > 0
+    ]  # fmt: skip
+
+
 def _license(sources: list[dict[str, Any]]) -> str:
     """The one licence of all documents if it is known, as the hub calls it, else "other"."""
     licenses = {str(source["license"]).lower() for source in sources}
@@ -132,14 +155,16 @@ def _columns(asked: list[str]) -> list[tuple[str, str]]:
 
 def _hits(manifest: Mapping[str, Any], rules: Mapping[str, ruling.Rule]) -> list[dict[str, Any]]:
     """What each rule hit, the busiest first."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
     for source in manifest["sources"]:
-        for name, count in source["rules"].items():
-            counts[name] = counts.get(name, 0) + count
+        counts.update(source["rules"])
+        alone.update(source["alone"])
     rows = []
     for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         rule = rules.get(name)
         predicate, origin = (rule.predicate, rule.origin) if rule else (None, "built in")
         what = BUILT_IN.get(name, "")
-        rows.append({"name": name, "predicate": predicate, "what": what, "origin": origin, "count": count})
+        rows.append({"name": name, "predicate": predicate, "what": what, "origin": origin, "count": count,
+                     "alone": alone[name]})  # fmt: skip
     return rows

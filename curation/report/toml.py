@@ -44,7 +44,7 @@ def _set(value: Any) -> Any:
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     for key, value in table.items():
         if not _has_heading(value, path):
-            yield f"{_key(key)} = {_value(value)}"
+            yield f"{_key(key)} = {inline(value)}"
     for key, value in table.items():
         if _has_heading(value, path):
             place = (*path, key)
@@ -66,17 +66,17 @@ def _has_heading(value: Any, path: tuple[str, ...]) -> bool:
 
 
 def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else inline(key)
 
 
-def _value(value: Any) -> str:
+def inline(value: Any) -> str:
     r"""A value in TOML.
 
-    >>> _value({"a b": [True, 0.5, 'x"y']})
+    >>> inline({"a b": [True, 0.5, 'x"y']})
     '{ "a b" = [true, 0.5, "x\\"y"] }'
     """
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {inline(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(inline, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
