@@ -94,6 +94,20 @@ def test_documents_are_the_records_that_others_count(ran: tuple[Path, Run], data
     assert all(sources[name]["kept"] for name in ("web", "crawlers", "docs", "openstax"))
 
 
+def test_the_records_of_each_type_are_those_of_the_index(ran: tuple[Path, Run], data: Path) -> None:
+    """What the run says it read of the crawlers' files, rows or not, is what warcio counted."""
+    _, run = ran
+    index = [json.loads(line) for line in (data / "web" / "real-warc" / "index.jsonl").read_text().splitlines()]
+    expected: Counter[str] = Counter()
+    for entry in index:
+        if not entry["file"].endswith((".wet.gz", ".wat.gz")):
+            expected.update({kind: n for kind, n in entry["warcio_records"].items() if kind != "bad-digest"})
+    records = run.figures["pull"]["records"]
+    assert records["crawlers"] == dict(expected)
+    assert records["openstax"] == {"row": 886}
+    assert set(records) == {source.name for source in run.recipe.source}
+
+
 def test_the_fates_are_those_that_the_verdicts_give_independently(ran: tuple[Path, Run]) -> None:
     """Counted again from the Parquet files by DuckDB, error before rule before duplicate before kept."""
     place, _ = ran

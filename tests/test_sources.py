@@ -411,6 +411,37 @@ def test_digest_that_does_not_match_keeps_the_document() -> None:
 
 
 @pytest.mark.data
+def test_every_record_of_real_crawlers_is_accounted_for(data: Path) -> None:
+    """Of each of 27 files: the records of each type that the index lists, and a row for all that describe no other.
+
+    Its 29 "bad-digest" are no records: WARC-Payload-Digest of 29 responses is that of their blocks. Their block digests
+    are right, and they are documents.
+    """
+    folder = data / "web" / "real-warc"
+    index = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    assert len(index) == 27 == sum(".warc" in path.name for path in folder.iterdir())
+    total: Counter[str] = Counter()
+    for entry in index:
+        expected = Counter(entry["warcio_records"])
+        wrong = expected.pop("bad-digest", 0)
+        kind = "wet" if ".wet." in entry["file"] else "warc"
+        found = read_all(kind, (folder / entry["file"]).read_bytes())
+        counted = Counter(record.type for record in found)
+        assert (entry["file"], counted) == (entry["file"], expected)
+        skipped = Counter(record.type for record in found if isinstance(record, Skipped))
+        assert set(skipped) <= {"warcinfo", "request", "metadata"}
+        rows = Counter(record.type for record in found if isinstance(record, Record))
+        assert rows == {name: n for name, n in expected.items() if name not in {"warcinfo", "request", "metadata"}}
+        documents = {record.type for record in found if isinstance(record, Record) and record.error is None}
+        assert documents <= {"response", "resource", "conversion"}
+        whole = [record for record in found if isinstance(record, Record) and "digest" not in record.meta]
+        assert wrong in {0, len([record for record in whole if record.text])}
+        total += counted
+    assert total["revisit"] > 100
+    assert (total["unknown"], total["conversion"]) == (3, 1)
+
+
+@pytest.mark.data
 def test_real_warcs_have_as_many_rows_as_warcio_counts(data: Path) -> None:
     """Rows are the responses, resources, conversions, revisits and records of unknown type that warcio reads."""
     from warcio.archiveiterator import ArchiveIterator  # noqa: PLC0415 - only here
