@@ -240,8 +240,11 @@ def _phones(raw: bytes) -> Spans:
             continue
         groups = [(start + group.start(), start + group.end()) for group in _DIGITS.finditer(found[0])]
         for last in range(len(groups), 0, -1):  # another number may follow
+            begins, ends = groups[last - 1]
+            if ends - begins == 1 and raw[begins - 1 : begins] != b"-":  # "-0" is a German switchboard
+                continue
             if _is_phone([raw[slice(*group)].decode("ascii") for group in groups[:last]]):
-                yield start, groups[last - 1][1]
+                yield start, ends
                 break
 
 
@@ -251,7 +254,7 @@ def _is_phone(groups: list[str]) -> bool:
     >>> _is_phone(["44", "0", "20", "7946", "0958"]), _is_phone(["49", "30", "1"]), _is_phone(["20261123"])
     (True, False, False)
     """
-    if (len(groups) == 1 and len(groups[0]) < 10) or any(len(group) == 1 for group in groups[3:]):
+    if (len(groups) == 1 and len(groups[0]) < 10) or any(len(group) == 1 for group in groups[3:-1]):
         return False
     if groups[1:2] == ["0"]:  # written "(0)": dialled only within the country
         groups = [groups[0], *groups[2:]]
@@ -293,10 +296,10 @@ def _ips(raw: bytes) -> Spans:
 def _is_ipv4(raw: bytes, start: int, end: int) -> bool:
     """Whether four numbers between dots are an address.
 
-    Those of a single digit each are not: they are places in books and versions, and hardly ever someone's address. Nor
-    is what ends in 0: a version, a network, or an address that was made anonymous.
+    They are not if the first two have a single digit: those are versions and places in books, and one address in a
+    thousand. Nor is what ends in 0: a version, a network, or an address that was made anonymous.
     """
-    if end - start == len("1.2.3.4") or raw[start:end].endswith(b".0") or not _stands_alone(raw, start, end):
+    if raw[start + 1 : start + 4 : 2] == b".." or raw[start:end].endswith(b".0") or not _stands_alone(raw, start, end):
         return False
     before = raw[max(0, start - 24) : start]
     if before.endswith((b".", b"-")) or (before.endswith(b"/") and not before.endswith(b"//")):
