@@ -1,12 +1,13 @@
 """blend: how often each kept document stands in the release, to a budget of tokens.
 
 Within a group documents are taken in the order of a hash of seed and id: a fair sample, the same whatever the parts,
-and a larger budget holds what a smaller one did. Reads columns, never text.
+and a larger budget holds what a smaller one did. Where a group bounds the documents of a domain, the first of each in
+that order stay in it. Reads columns, never text.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same verdicts and wishes give another blend.
-VERSION = 1
+VERSION = 2
 
 #: A group that gives less than this share of what it was asked for is a warning.
 _FAR_FROM_IT = 0.8
@@ -31,11 +32,16 @@ _FAR_FROM_IT = 0.8
 _ORDER = "md5(concat({seed}, ':', id))"
 
 
+#: By group and domain that has more documents than the group takes: the last in the order that stays in it.
+Bounds = dict[str, dict[str, tuple[str, str]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a group was asked for and what it gives; tokens are counted with repetitions.
 
-    Every document stands `whole` times in the release, those up to `last` in the order once more.
+    Every document stands `whole` times in the release, those up to `last` in the order once more; `over_domain` of them
+    never, since their domain has enough others in the group. `available` counts without those.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Choice:
     available_documents: int
     available_tokens: int
     max_copies: int
+    over_domain: int
     whole: int
     last: tuple[str, str] | None
     documents: int
@@ -59,6 +66,7 @@ class Assign:
     recipe: Recipe
     parts: list[tuple[Part, str]]
     choices: tuple[Choice, ...] = ()
+    bounds: Bounds = field(default_factory=dict)
 
     def __str__(self) -> str:
         return ", ".join(str(part) for part, _ in self.parts)
@@ -75,12 +83,14 @@ def blend(run: Run) -> dict[str, Any]:
     work.groups.keep_only(run.parts)
     run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups", little=run.is_little)
     left = _left_over(run)
-    choices = tuple(_choose(run, group) for group in groups_of(recipe))
+    bounds = {group.name: _bounds(run, group) for group in groups_of(recipe) if group.max_per_domain is not None}
+    choices = tuple(_choose(run, group, bounds) for group in groups_of(recipe))
     solved = [asdict(choice) for choice in choices]
-    final = {part: fingerprint("blend", VERSION, made, solved, recipe.seed) for part, made in made_from.items()}
+    decided = fingerprint(VERSION, solved, bounds, recipe.seed)
+    final = {part: fingerprint("blend", decided, made) for part, made in made_from.items()}
     run.blend_from = final
     missing = [(part, made) for part, made in final.items() if not work.blend.is_made(part, made)]
-    run.engine.map(_write_all, _tasks(run, missing, choices), label="blend: copies", little=run.is_little)
+    run.engine.map(_write_all, _tasks(run, missing, choices, bounds), label="blend: copies", little=run.is_little)
     total = sum(choice.tokens for choice in choices)
     for choice in choices:
         if choice.why and choice.tokens < _FAR_FROM_IT * (choice.asked_tokens or 0):
@@ -109,9 +119,11 @@ def _wishes(recipe: Recipe) -> Any:
     return [wheres, recipe.blend.tokenizer, recipe.edit.model_dump()]
 
 
-def _tasks(run: Run, parts: list[tuple[Part, str]], choices: tuple[Choice, ...] = ()) -> list[Assign]:
+def _tasks(
+    run: Run, parts: list[tuple[Part, str]], choices: tuple[Choice, ...] = (), bounds: Bounds | None = None
+) -> list[Assign]:
     sizes = [run.parts[part].rows for part, _ in parts]
-    return [Assign(run.work, run.recipe, group, choices) for group in chunks(parts, sizes, 100_000)]
+    return [Assign(run.work, run.recipe, group, choices, bounds or {}) for group in chunks(parts, sizes, 100_000)]
 
 
 def _assign_all(task: Assign) -> None:
@@ -161,20 +173,58 @@ def _left_over(run: Run) -> int:
     return int(count)
 
 
-def _choose(run: Run, group: Group) -> Choice:
+def _bounds(run: Run, group: Group) -> dict[str, tuple[str, str]]:
+    """For each domain of more documents than the group takes of one, the place and id of the last that it takes."""
+    connection = connect(run.work)
+    connection.register("grouped", run.work.groups.scan(run.parts))
+    connection.register("url", run.work.signal("url").scan(run.parts))
+    order = _ORDER.format(seed=run.recipe.seed)
+    rows = connection.execute(f"""
+        SELECT registered_domain, place, id FROM (
+            SELECT registered_domain, place, id,
+                row_number() OVER (PARTITION BY registered_domain ORDER BY place, id) AS number,
+                count(*) OVER (PARTITION BY registered_domain) AS documents
+            FROM (
+                SELECT id, {order} AS place, registered_domain FROM grouped JOIN url USING (id)
+                WHERE "group" = '{group.name}' AND registered_domain <> ''
+            )
+        )
+        WHERE number = {group.max_per_domain} AND documents > {group.max_per_domain} ORDER BY registered_domain
+    """).fetchall()
+    return {domain: (place, document) for domain, place, document in rows}
+
+
+def _table(bounds: Bounds) -> pa.Table:
+    rows = [(group, domain, *last) for group, domains in bounds.items() for domain, last in domains.items()]
+    names = ("in_group", "domain", "last_place", "last_id")
+    return pa.table({name: pa.array([row[n] for row in rows], pa.string()) for n, name in enumerate(names)})
+
+
+def _choose(run: Run, group: Group, bounds: Bounds) -> Choice:
     """How often the documents of a group are taken."""
     connection = connect(run.work)
     connection.register("grouped", run.work.groups.scan(run.parts))
-    where = f"""FROM grouped WHERE "group" = '{group.name}'"""
+    where, over = f"""FROM grouped WHERE "group" = '{group.name}'""", 0
+    order = _ORDER.format(seed=run.recipe.seed)
+    if bounds.get(group.name):
+        connection.register("url", run.work.signal("url").scan(run.parts))
+        connection.register("bounds", _table({group.name: bounds[group.name]}))
+        connection.execute(f"""
+            CREATE TEMP TABLE inside AS
+            SELECT id, tokens, coalesce(({order}, id) > (last_place, last_id), false) AS is_over
+            FROM (SELECT id, tokens {where}) JOIN url USING (id) LEFT JOIN bounds ON registered_domain = domain
+        """)
+        (over,) = first_row(connection, "SELECT count(*) FROM inside WHERE is_over")
+        where = "FROM inside WHERE NOT is_over"
     documents, available = first_row(connection, f"SELECT count(*), coalesce(sum(tokens), 0)::BIGINT {where}")
     if run.recipe.blend.tokens is None or group.share is None:
-        return Choice(group.name, None, None, documents, available, 1, 1, None, documents, available, None)
+        why = _over_said(over, group) or None
+        return Choice(group.name, None, None, documents, available, 1, over, 1, None, documents, available, why)
     asked = round(run.recipe.blend.tokens * group.share)
     most = group.max_copies
     whole = min(most, asked // available) if available else 0
     last, more, extra = None, 0, 0
     if whole < most and available:
-        order = _ORDER.format(seed=run.recipe.seed)
         row = first_row(
             connection,
             f"""
@@ -192,29 +242,44 @@ def _choose(run: Run, group: Group) -> Choice:
         why = f"asked for {asked:,} tokens; no kept document is in it"
     elif whole == most and tokens < asked:
         why = f"asked for {asked:,} tokens, got {tokens:,}: its {available:,} tokens may stand at most {most} times"
+        why += f"; {_over_said(over, group)}" if over else ""
     elif tokens < 0.99 * asked:
         why = (
             f"asked for {asked:,} tokens, got {tokens:,}: the next document in its order is larger than what is missing"
         )
     return Choice(
-        group.name, group.share, asked, documents, available, most, whole, last,
+        group.name, group.share, asked, documents, available, most, over, whole, last,
         documents if whole else more, tokens, why,
     )  # fmt: skip
 
 
+def _over_said(over: int, group: Group) -> str:
+    return f"{over:,} documents are left out, over {group.max_per_domain:,} of one domain" if over else ""
+
+
 def _write_all(task: Assign) -> None:
     connection = connect(task.work)
+    order = _ORDER.format(seed=task.recipe.seed)
     cases = ""
     for choice in task.choices:
         more = "0"
         if choice.last:
-            order = _ORDER.format(seed=task.recipe.seed)
             more = f"(({order}, id) <= ('{choice.last[0]}', '{choice.last[1]}'))::INTEGER"
         cases += f" WHEN \"group\" = '{choice.name}' THEN {choice.whole} + {more}"
     copies = f'CASE WHEN "group" IS NULL THEN 0{cases} END'
     tables = [task.work.groups.read(part) for part, _ in task.parts]
-    connection.register("grouped", pa.concat_tables(tables))
-    found = connection.sql(f"SELECT ({copies})::INTEGER AS copies FROM grouped").to_arrow_table()["copies"]
+    rows = pa.concat_tables(tables)
+    bounded = any(task.bounds.values())
+    if bounded:
+        domains = [task.work.read(part, ["registered_domain"])["registered_domain"] for part, _ in task.parts]
+        rows = rows.append_column("registered_domain", pa.chunked_array([c for d in domains for c in d.chunks]))
+        connection.register("bounds", _table(task.bounds))
+        copies = f"CASE WHEN ({order}, id) > (last_place, last_id) THEN 0 ELSE ({copies}) END"
+    rows = rows.append_column("number", pa.array(range(rows.num_rows), pa.int64()))
+    connection.register("grouped", rows)
+    join = """LEFT JOIN bounds ON "group" = in_group AND registered_domain = domain""" if bounded else ""
+    sql = f"SELECT ({copies})::INTEGER AS copies FROM grouped {join} ORDER BY number"
+    found = connection.sql(sql).to_arrow_table()["copies"]
     start = 0
     for (part, made_from), grouped in zip(task.parts, tables, strict=True):
         mine = found.slice(start, grouped.num_rows).cast(pa.int32())

@@ -112,10 +112,16 @@ def _libraries() -> Iterator[Check]:
 def _known_bad() -> Iterator[Check]:
     """Versions that are known not to go together."""
     prefect, fastapi, s3fs = _version("prefect"), _version("fastapi"), _version("s3fs")
+    sqlalchemy = _version("sqlalchemy")
     if prefect and fastapi and _numbers(prefect) < (3, 9) and _numbers(fastapi) >= (0, 151):
         yield Check(
             "prefect", "fail", f"prefect {prefect} does not start with fastapi {fastapi}", "pip install 'fastapi<0.151'"
         )
+    if prefect and sqlalchemy and _numbers(prefect) < (3, 9) and _numbers(sqlalchemy) >= (2, 1):
+        yield Check(
+            "sqlalchemy", "warn", f"with {sqlalchemy} a server of prefect {prefect} starts no run of a schedule",
+            "pip install 'sqlalchemy<2.1'",
+        )  # fmt: skip
     if s3fs and _numbers(s3fs) < (2021,):
         yield Check(
             "s3fs", "warn", f"{s3fs} is of 2020: what pip falls back to beside a new boto3",

@@ -149,6 +149,7 @@ class Group(_Table):
     where: Text = _field("an SQL predicate as text")
     share: Annotated[Number, Field(gt=0, le=1)] | None = _field(_SHARE, None)
     max_copies: Annotated[Whole, Field(ge=1, le=1000)] = _field("a whole number from 1 to 1000", 1)
+    max_per_domain: Annotated[Whole, Field(ge=1, lt=10**9)] | None = _field("a whole number of documents", None)
 
 
 class Blend(_Table):
@@ -227,6 +228,15 @@ class Recipe(_Table):
         if "signature" in self.signals:
             message = "the name is taken: its settings are those of [dedup]"
             raise PydanticCustomError("place", "{message}", {"at": ["signals", "signature"], "message": message})
+        return self
+
+    @model_validator(mode="after")
+    def _domains_are_measured(self) -> Self:
+        for index, group in enumerate(self.blend.group):
+            if group.max_per_domain is not None and self.signals.get("url", {}).get("enabled") is False:
+                message = "it counts by `registered_domain` of the signal url, which is switched off"
+                at = ["blend", "group", index, "max_per_domain"]
+                raise PydanticCustomError("place", "{message}", {"at": at, "message": message})
         return self
 
     @property

@@ -79,6 +79,8 @@ ABOUT = {
     "blend.group.where": "which kept documents are in it; the first group that matches takes a document",
     "blend.group.share": "of the budget; the shares add up to 1. Needed where `blend.tokens` is given",
     "blend.group.max_copies": "how often a document may stand in the release where the group is short",
+    "blend.group.max_per_domain": "documents of one registered domain at most: "
+    "[blend.md](blend.md#not-too-much-of-one-site)",
     "release.to": "the folder for releases; NAME/VERSION is made in it",
     "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
     "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -245,6 +246,82 @@ def test_no_group_is_one_group(tiny: Callable[..., Run]) -> None:
     run = tiny(SOURCES, blend(60), until="blend")
     assert [made.name for made in groups_of(run.recipe)] == ["all"]
     assert 48 < figures(run)["all"]["tokens"] <= 60
+
+
+# domains
+
+#: 30 pages of three hosts of one domain, 4 of another, 6 of none.
+PAGES = [
+    {"text": f"page {n:02d} " + "x" * (n % 7) * 4, "uri": f"https://{'abc'[n % 3]}.large.example/{n}"}
+    for n in range(30)
+]
+PAGES += [{"text": f"small {n}", "uri": f"https://small.example/{n}"} for n in range(4)]
+PAGES += [{"text": f"note {n}", "uri": f"notes/{n}"} for n in range(6)]
+
+
+def bounded(share: float | None, most: int, more: str = "") -> str:
+    """One group with at most so many documents of a domain."""
+    return group("web", "true", share, 2) + f"max_per_domain = {most}\n{more}"
+
+
+def first_of(run: Run, most: int) -> set[str]:
+    """The pages that a bound leaves, worked out here: of each domain the first by the hash of seed and id."""
+    ids = {uri: row["id"] for uri, row in rows(run).items()}
+    keys = {uri: f"{run.recipe.seed}:{document}".encode() for uri, document in ids.items()}
+    ordered = sorted(ids, key=lambda uri: (hashlib.md5(keys[uri]).hexdigest(), ids[uri]))  # noqa: S324  # an order
+    large = [uri for uri in ordered if ".large.example" in uri]
+    small = [uri for uri in ordered if "//small.example" in uri]
+    return {*large[:most], *small[:most], *(uri for uri in ordered if "//" not in uri)}
+
+
+@pytest.mark.parametrize("most", [1, 4, 5, 29, 30, 1000])
+def test_a_domain_gives_no_more_than_its_bound(tiny: Callable[..., Run], most: int) -> None:
+    """The first in the order of the sample stay; what has no domain is exempt; the rest is counted and said."""
+    run = tiny({"s": PAGES}, blend(None, bounded(None, most)), until="blend")
+    assert {uri for uri, count in copies(run).items() if count} == first_of(run, most)
+    entry = run.figures["blend"]["groups"][0]
+    over = max(0, 30 - most) + max(0, 4 - most)
+    assert (entry["documents"], entry["available_documents"], entry["over_domain"]) == (40 - over, 40 - over, over)
+    assert entry["why"] == (f"{over} documents are left out, over {most:,} of one domain" if over else None)
+    assert {row["group"] for row in rows(run).values()} == {"web"}
+
+
+def test_a_bound_and_a_budget(tiny: Callable[..., Run]) -> None:
+    """Only what the bound leaves is repeated; the shortfall says both reasons; a larger budget holds the smaller."""
+    before: dict[str, int] = {}
+    for tokens in (10, 30, 60, 90, 5_000):
+        run = tiny({"s": PAGES}, blend(tokens, bounded(1.0, 5)), until="blend")
+        now = copies(run)
+        assert all(now[uri] >= count for uri, count in before.items())
+        assert {uri for uri, count in now.items() if count} <= first_of(run, 5)
+        before = now
+    entry = run.figures["blend"]["groups"][0]
+    assert entry["tokens"] == 2 * entry["available_tokens"]
+    assert {before[uri] for uri in first_of(run, 5)} == {2}
+    assert entry["why"].endswith("may stand at most 2 times; 25 documents are left out, over 5 of one domain")
+
+
+def test_a_bound_is_each_groups_own(tiny: Callable[..., Run]) -> None:
+    """A document counts where it is; another group has all of its own."""
+    table = group("few", "uri like 'https://a%'") + "max_per_domain = 3\n" + group("rest", "true")
+    run = tiny({"s": PAGES}, blend(None, table), until="blend")
+    counts = {entry["name"]: (entry["documents"], entry["over_domain"]) for entry in run.figures["blend"]["groups"]}
+    assert counts == {"few": (3, 7), "rest": (30, 0)}
+
+
+def test_another_bound_is_another_blend(tiny: Callable[..., Run]) -> None:
+    """Parts of an earlier bound are not taken for those of this one, nor those of none."""
+    for most in (3, 7, 3):
+        assert sum(
+            copies(tiny({"s": PAGES}, blend(None, bounded(None, most)), until="blend")).values()
+        ) == 6 + most + min(4, most)
+    assert sum(copies(tiny({"s": PAGES}, blend(None, group("web", "true")), until="blend")).values()) == 40
+
+
+def test_a_bound_needs_the_signal_url(tiny: Callable[..., Run]) -> None:
+    """Said when the recipe is read."""
+    with pytest.raises(RecipeError, match=r"blend\.group\[0\]\.max_per_domain: it counts by `registered_domain`"):
+        tiny({"s": PAGES}, blend(None, bounded(None, 3)) + "[signals.url]\nenabled = false\n")
 
 
 # cutting

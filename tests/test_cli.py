@@ -129,11 +129,16 @@ def test_a_wrong_call_is_one_message(
 
 def test_asking_before_the_first_run(recipe: Path, call: Callable[..., tuple[int, str, str]]) -> None:
     """Explain and sql say that nothing was run yet, and the command that does it."""
-    for arguments in (("explain", recipe, "x"), ("sql", recipe, "select 1"), ("plan", recipe, "--rule", "x=true")):
+    for arguments in (
+        ("explain", recipe, "x"),
+        ("sql", recipe, "select 1"),
+        ("plan", recipe, "--rule", "x=true"),
+        ("report", recipe),
+    ):
         status, _, error = call(*arguments)
         assert status == 1
-        assert "nothing was run here yet" in error
-        assert "curate run recipe.toml" in error
+        assert re.search("nothing was run here yet|there is no report yet", error)
+        assert re.search(r"curate run .*recipe\.toml", error)
 
 
 def test_the_commands_on_a_finished_run(recipe: Path, call: Callable[..., tuple[int, str, str]]) -> None:
@@ -155,7 +160,9 @@ def test_the_commands_on_a_finished_run(recipe: Path, call: Callable[..., tuple[
     assert (status, "cannot be run" in error) == (2, True)
     status, _, error = call("explain", recipe, "https://nowhere.example/")
     assert (status, "no document has the id or URI" in error) == (2, True)
-    status, out, _ = call("plan", recipe, "--rule", "low_value=education_score < 3", "--rule", "c4_too_few_sentences=false")
+    status, out, _ = call(
+        "plan", recipe, "--rule", "low_value=education_score < 3", "--rule", "c4_too_few_sentences=false"
+    )
     assert (status, "rule low_value\n  now             source = 'web' and education_score < 1.5" in out) == (0, True)
     assert re.search(r"^web +21 +\d+ +\d+ +\d+ ", out, re.MULTILINE)
     assert "--set 'rules.low_value=education_score < 3' --set rules.c4_too_few_sentences=false" in out
@@ -163,6 +170,11 @@ def test_the_commands_on_a_finished_run(recipe: Path, call: Callable[..., tuple[
     assert [len(change["hit"]) for change in json.loads(out)["changes"]] == [1]
     status, out, error = call("plan", recipe, "--rule", "low_value=educaton_score < 3")
     assert (status, "nearest are education_score" in error) == (2, True)
+    status, out, _ = call("report", recipe, "--out", recipe.parent / "copy.html")
+    assert (status, out.strip()) == (0, str(recipe.parent / "copy.html"))
+    assert (recipe.parent / "copy.html").read_bytes() == Path(call("report", recipe)[1].strip()).read_bytes()
+    status, _, error = call("report", recipe, "--out", recipe / "copy.html")
+    assert (status, "cannot be written" in error) == (2, True)
     status, out, _ = call("rules", recipe)
     assert re.search(r"gopher_too_short +\d+ +gopher-quality@paper +word_count < 50", out)
     status, out, _ = call("rules", recipe, "--sql")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def test_all_is_well_and_nothing_is_left(recipe: Path) -> None:
     assert {name: check.found for name, check in checks.items() if check.state == "fail"} == {}
     assert checks["source web"].found.startswith("1 file, ")
     assert checks["source handbook"].found.startswith("10 files, ")
-    assert checks["recipe"].found == "quickstart: sources 3, signals 10, rules 30"
+    assert re.fullmatch(r"quickstart: sources 3, signals \d+, rules 30", checks["recipe"].found)
     assert {"python", "libraries", "machine", "models", "signals", "public suffixes", "WORK", "TO"} <= set(checks)
     assert sorted(map(str, recipe.parent.rglob("*"))) == before
 
@@ -96,6 +97,7 @@ def test_what_would_stop_a_run_fails(case: str, recipe: Path) -> None:
         ({"prefect": "3.8.8", "fastapi": "0.151.0"}, "prefect", "fail"),
         ({"prefect": "3.8.8", "fastapi": "0.150.2"}, "prefect", "ok"),
         ({"prefect": "3.9.1", "fastapi": "0.151.0"}, "prefect", "ok"),
+        ({"prefect": "3.8.8", "sqlalchemy": "2.1.9"}, "sqlalchemy", "warn"),
         ({"s3fs": "0.4.2"}, "s3fs", "warn"),
         ({"fasttext-wheel": "0.9.2"}, "fasttext", "fail"),
         ({"duckdb": ""}, "libraries", "fail"),

@@ -6,17 +6,19 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
-from curation import pipeline
+from curation import cli, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,13 +111,117 @@ def test_a_deployment_runs_the_stages_and_publishes(environment: dict[str, str],
     (manifest,) = (folder / "releases").glob("quickstart/*/manifest.json")
     assert json.loads(manifest.read_text())["documents"] == 27
     keys = {str(artifact["key"]) for artifact in ask(environment, "artifacts", {})}
-    assert {"documents", "blend", "report"} <= keys
+    shown = {"documents", "blend", "report", "progress", "summary"}
+    assert {f"quickstart-{what}" for what in shown} <= keys
+    artifacts = {str(one["key"]): one for one in ask(environment, "artifacts", {})}
+    assert artifacts["quickstart-progress"]["data"] == 100
+    assert artifacts["quickstart-progress"]["description"] == "7 of 7 stages, all done"
+    assert "41 of 67 documents are kept." in str(artifacts["quickstart-summary"]["data"])
+    assert all("curate" in one["tags"] and "quickstart" in one["tags"] for one in tasks)  # type: ignore[operator]
     said = [str(entry["message"]) for entry in ask(environment, "logs", {"limit": 200})]
     assert any("41 kept" in message for message in said)
     schedules = json.loads(prefect(environment, "deployment", "inspect", "curate/nightly", "--output", "json"))[
         "schedules"
     ]
     assert schedules[0]["schedule"]["cron"] == "0 2 * * *"
+
+
+def curate(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A `curate` command that may speak to the server."""
+    command = [sys.executable, "-m", "curation", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_curate_deploy_makes_and_changes_a_deployment(environment: dict[str, str], sample: Path) -> None:
+    """With a pool of its own, a schedule, one run at a time; again under the same name it is another, not one more."""
+    done = curate(environment, "deploy", str(sample), "--cron", "0 3 * * *", "--timezone", "Europe/Berlin", "--pool",
+                  "laptop", "--workers", "1", "--set", "blend.tokens=9000")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'deployed  curate/quickstart, at "0 3 * * *" (Europe/Berlin)' in done.stdout
+    assert "pool      laptop, made just now" in done.stdout
+    assert "prefect worker start --pool laptop" in done.stdout
+    assert f"{environment['PREFECT_API_URL'].removesuffix('/api')}/deployments/deployment/" in done.stdout
+    found = inspect(environment)
+    assert found["parameters"] == {"recipe": str(sample), "overrides": ["blend.tokens=9000"], "workers": 1}
+    assert [one["schedule"]["cron"] for one in found["schedules"]] == ["0 3 * * *"]
+    assert found["global_concurrency_limit"]["limit"] == 1
+    assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    assert found["tags"] == ["curate", "quickstart"]
+    described = found["parameter_openapi_schema"]["properties"]
+    assert all(one["description"] for one in described.values())
+    assert curate(environment, "deploy", str(sample), "--interval", "6h", "--pool", "laptop").returncode == 0
+    assert [one["schedule"]["interval"] for one in inspect(environment)["schedules"]] == [21_600]
+    again = curate(environment, "deploy", str(sample), "--pool", "laptop")
+    assert "deployed  curate/quickstart, when asked to\npool      laptop\n" in again.stdout
+    assert inspect(environment)["schedules"] == []
+    assert inspect(environment)["id"] == found["id"]
+
+
+def inspect(environment: dict[str, str]) -> dict[str, Any]:
+    """The deployment of the sample."""
+    answer: dict[str, Any] = json.loads(
+        prefect(environment, "deployment", "inspect", "curate/quickstart", "--output", "json")
+    )
+    return answer
+
+
+DEPLOYED_WRONG = {
+    "a wrong recipe": (("--set", "seed=-1"), "seed: expected a whole number"),
+    "a rule over no column": (("--set", "rules.x=no_such < 1"), "there is no column 'no_such'"),
+    "a wrong cron": (("--cron", "0 2 * *"), "--cron 0 2 * *: Invalid cron string"),
+    "a wrong time zone": (("--cron", "0 2 * * *", "--timezone", "Mars/Base"), "--timezone Mars/Base: Invalid timezone"),
+    "a wrong interval": (("--interval", "6 hours"), "--interval 6 hours: expected a span"),
+    "a very short interval": (("--interval", "1s"), "a minute or more"),
+    "two schedules": (("--cron", "0 2 * * *", "--interval", "6h"), "--cron and --interval: one of them"),
+    "no processes": (("--workers", "0"), "0 is not in the range"),
+}
+
+
+@pytest.mark.parametrize("case", DEPLOYED_WRONG)
+def test_what_is_wrong_is_refused_before_anything_is_made(case: str, sample: Path) -> None:
+    """Exit 2 and what is wrong, whatever server there is or is not."""
+    options, message = DEPLOYED_WRONG[case]
+    done = CliRunner().invoke(cli.cli, ["deploy", str(sample), *options], standalone_mode=False)
+    said = done.output + str(done.exception) + str(getattr(done.exception, "message", ""))
+    assert message in said, said
+    assert getattr(done.exception, "exit_code", None) == 2 or getattr(done.exception, "exit_status", None) == 2
+
+
+def test_without_a_server_it_says_how_to_start_one(sample: Path, tmp_path: Path) -> None:
+    """Both commands, and exit 2; for one that does not answer its address, and exit 1."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    bare |= {"PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = curate(bare, "deploy", str(sample))
+    assert done.returncode == 2, done.stderr
+    assert "prefect server start" in done.stderr
+    assert "export PREFECT_API_URL=" in done.stderr
+    done = curate({**bare, "PREFECT_API_URL": "http://127.0.0.1:1/api"}, "deploy", str(sample))
+    assert done.returncode == 1, done.stderr
+    assert "http://127.0.0.1:1/api: no Prefect server answers there" in done.stderr
+
+
+def test_serving_needs_no_worker(environment: dict[str, str], sample: Path, tmp_path: Path) -> None:
+    """`deploy --serve` runs what is asked for until it is stopped."""
+    shutil.copytree(sample.parent, tmp_path / "served", ignore=shutil.ignore_patterns("work", "releases"))
+    recipe = tmp_path / "served" / "recipe.toml"
+    command = [sys.executable, "-m", "curation", "deploy", str(recipe), "--serve", "--name", "served", "--workers", "1"]
+    with (tmp_path / "served.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "--set", 'blend.rest="drop"'], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 60
+            wanted = {"deployments": {"name": {"any_": ["served"]}}}
+            while not (made := ask(environment, "deployments", wanted)) and time.monotonic() < deadline:
+                time.sleep(0.3)
+            assert made, (tmp_path / "served.log").read_text()
+            prefect(environment, "deployment", "run", "curate/served", "--param", "until=pull")
+            while not list(recipe.parent.rglob("documents/web/*.parquet")) and time.monotonic() < deadline:
+                time.sleep(0.3)
+            assert list(recipe.parent.rglob("documents/web/*.parquet")), (tmp_path / "served.log").read_text()
+        finally:
+            os.killpg(server.pid, signal.SIGINT)
+            server.wait(timeout=30)
 
 
 def test_curate_run_is_recorded_where_a_server_is_named(

@@ -8,7 +8,7 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, doctor, inspecting, plan, releases, run
+from curation.cli import classifier, deploy, doctor, inspecting, plan, releases, report, run
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -70,11 +70,13 @@ for _command in (
     run.init,
     run.run,
     plan.plan,
+    report.report,
     inspecting.explain,
     inspecting.sql,
     inspecting.signals,
     inspecting.rules,
     doctor.doctor,
+    deploy.deploy,
     releases.releases,
     classifier.classifier,
 ):

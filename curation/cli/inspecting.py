@@ -66,7 +66,7 @@ def _explained(one: Explanation) -> list[str]:
         values = ", ".join(f"{key} {shown(value)}" for key, value in measured.items() if not key.startswith("band_"))
         lines.append(f"  {name:18} {values}")
     if one.blend and one.blend["group"]:
-        full = "" if one.blend["copies"] else ": the group's budget was full"
+        full = "" if one.blend["copies"] else ": the group's budget was full, or its max_per_domain"
         lines.append(
             f"in the blend  group {one.blend['group']}, {one.blend['copies']} x {one.blend['tokens']:,} tokens{full}"
         )

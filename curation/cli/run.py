@@ -39,6 +39,7 @@ def init(folder: Path) -> None:
 @WORK
 @WORKERS
 @click.option("--until", metavar="STAGE", help="Stop after pull, measure, compare, judge, blend, report or publish.")
+@click.option("--single-writer", is_flag=True, help="Nothing else writes there: for S3 servers that let races happen.")
 @click.option("--prefect", is_flag=True, help="Run as a Prefect flow; so it does where PREFECT_API_URL is set.")
 @JSON
 def run(
@@ -47,6 +48,7 @@ def run(
     work: str | None,
     workers: int | None,
     until: str | None,
+    single_writer: bool,
     prefect: bool,
     as_json: bool,
 ) -> None:
@@ -58,6 +60,7 @@ def run(
     from curation.engine import LocalEngine
     from curation.recipe import load
 
+    overrides = (*overrides, "single_writer=true") if single_writer else overrides
     loaded = load(recipe, overrides, work=work)
     pipeline.check_until(until)
     if flow := _flow(prefect):

@@ -1,0 +1,48 @@
+"""`curate report`: the page that the last run wrote."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from curation.cli.options import RECIPE, SET, WORK
+from curation.errors import StorageError, UsageError
+
+
+@click.command()
+@RECIPE
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Copy the page to FILE.")
+@click.option("--open", "opened", is_flag=True, help="Open it in the browser.")
+@SET
+@WORK
+def report(recipe: Path, out: Path | None, opened: bool, overrides: tuple[str, ...], work: str | None) -> None:
+    """Tell where the report of RECIPE's last run is: one page, of every document's fate.
+
+    Example: curate report my-textbook/recipe.toml --open
+    """
+    from curation.recipe import load
+    from curation.run import work_place
+
+    storage = work_place(load(recipe, overrides, work=work))
+    page = storage.read("report.html")
+    if page is None:
+        raise StorageError(
+            f"{storage}: there is no report yet", remedy=f"run it first: curate run {recipe} --until report"
+        )
+    place = storage.path("report.html")
+    if out is not None:
+        try:
+            out.write_bytes(page)
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot be written: {error.strerror}", remedy="name another file") from error
+        place = str(out.absolute())
+    click.echo(place)
+    if opened:
+        if "://" in place:
+            raise UsageError(
+                f"{place}: a browser cannot open it there", remedy="copy it first: --out report.html --open"
+            )
+        if not webbrowser.open(Path(place).as_uri()):
+            raise UsageError("there is no browser to open it in", remedy=f"open it yourself: {place}")
