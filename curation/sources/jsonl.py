@@ -54,6 +54,7 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
             elif line.strip():
                 held += len(line)
                 batch.append(_read_line(line, number))
+            del line  # it may be of hundreds of MB, and so is what is made of it
             if held >= BATCH_BYTES or len(batch) >= BATCH_ROWS or not expressions:
                 yield from _records(batch, source.fields, expressions)
                 batch, held = [], 0
