@@ -190,6 +190,7 @@ def hostile_rows() -> dict[str, list[dict[str, Any]]]:
     web += [{"text": f"{SCRIPT} too short", "title": SCRIPT.replace("'", ""), "url": "javascript:alert(1)"}]
     web += [{"text": HOSTILE, "title": "</summary>"}, {"text": ""}, {"text": 5}, {"nothing": SCRIPT}]
     books = [{"text": prose(seed, 120), "license": SCRIPT, "title": f"book {seed}"} for seed in range(30, 36)]
+    books += [{"text": f"Write to anna@harbour-museum.org or to jo@harbour-museum.org. {prose(60, 110)}"}]
     books += [{"text": prose(99, 260)}, {"text": prose(98, 40)}]
     return {"web": web, "books": books}
 
@@ -497,20 +498,20 @@ def test_every_corpus_gets_its_page(
 
 
 def test_a_large_recipe_and_corpus_stay_under_two_megabytes(tiny: Callable[..., Run]) -> None:
-    """Hundreds of rules with long predicates, of hosts and of groups; full samples of characters that escape long."""
-    rules = "".join(f"r{n} = \"word_count < {n} and title <> '{'<' * 3_000}'\"\n" for n in range(300))
-    groups = "".join(f'[[blend.group]]\nname = "g{n}"\nwhere = "word_count = {n}"\n' for n in range(300))
+    """Many rules with long predicates, hosts and groups; full samples of characters that escape long."""
+    rules = "".join(f"r{n} = \"word_count < {n} and title <> '{'<' * 1_000}'\"\n" for n in range(130))
+    groups = "".join(f'[[blend.group]]\nname = "g{n}"\nwhere = "word_count = {n}"\n' for n in range(130))
     rows = [
         {
             "text": "<&>" * 2_000 + prose(n, n % 150 + 5),
             "title": "<" * 5_000,
             "url": f"https://h{n}.example/{'&' * 3_000}",
         }
-        for n in range(400)
+        for n in range(130)
     ]
     run = tiny({"web": rows}, f'[rules]\n{rules}\n[blend]\nrest = "drop"\n{groups}', until="report")
     page = written(run)
-    assert 300_000 < len(page.encode()) < 2_000_000
+    assert 200_000 < len(page.encode()) < 2_000_000
     is_inert(page)
     assert "more rules hit" in page
     assert "more groups are not shown" in page
@@ -530,12 +531,15 @@ def test_shorter_samples_where_the_page_would_be_too_large(hostile: Run, monkeyp
 def test_records_and_personal_data_are_shown_where_they_are_known(hostile: Run) -> None:
     """The types of records when pull counted them; the counts of the signal `pii` when it is on."""
     view = view_of(hostile)
+    assert view["pii"]["columns"][0] == "email"
+    assert view["pii"]["rows"] == [{"name": "books", "counts": [(1, 2), *[(0, 0)] * (len(view["pii"]["columns"]) - 1)]}]
+    assert "books 1 2 found" in Page(written(hostile)).text
     text = Page(reporting.html({**view, "records": {"web": {"response": 1_234, "warcinfo": 1}}})).text
     assert "response 1,234" in text
-    pii = {"is_on": True, "columns": ["email", "iban"], "rows": [{"name": "web", "counts": [(12, 345), (0, 0)]}]}
-    text = Page(reporting.html({**view, "pii": pii})).text
-    assert "web 12 345 found 0 0 found" in text
-    assert "no signal pii is on" in Page(reporting.html({**view, "pii": {**pii, "is_on": False}})).text
+    none = {**view["pii"], "rows": []}
+    assert "None was found in kept documents." in Page(reporting.html({**view, "pii": none})).text
+    off = {**none, "is_on": False}
+    assert "no signal pii is on" in Page(reporting.html({**view, "pii": off})).text
 
 
 def test_changes_are_those_between_the_manifests(tiny: Callable[..., Run]) -> None:
