@@ -58,9 +58,9 @@ class Lines:
         if self._work and now - self._said >= LINE_SECONDS:
             label, total, unit = self._work
             rate = self._done / (now - self._began)
-            left = f", {_duration((total - self._done) / rate)} left" if rate else ""
+            left = f", {duration_of((total - self._done) / rate)} left" if rate else ""
             self.line(
-                f"  {label}: {_amount(self._done, unit)} of {_amount(total, unit)}, {_amount(rate, unit)}/s{left}"
+                f"  {label}: {amount_of(self._done, unit)} of {amount_of(total, unit)}, {amount_of(rate, unit)}/s{left}"
             )
             self._said = now
 
@@ -108,8 +108,8 @@ class Terminal:
         if self._task is not None:
             task = self._bar.tasks[0]
             done = task.completed + amount
-            rate = f" {_amount(task.speed, self._unit)}/s" if task.speed else ""
-            text = f"{_amount(done, self._unit)}/{_amount(task.total or 0, self._unit)}{rate}"
+            rate = f" {amount_of(task.speed, self._unit)}/s" if task.speed else ""
+            text = f"{amount_of(done, self._unit)}/{amount_of(task.total or 0, self._unit)}{rate}"
             self._bar.update(self._task, advance=amount, done=text)  # type: ignore[arg-type]
 
     def stop(self) -> None:
@@ -123,28 +123,32 @@ class Terminal:
         self._console.print(text, markup=False, highlight=False)
 
 
-def _amount(value: float, unit: str) -> str:
+def amount_of(value: float, unit: str = "B") -> str:
     """A number with its unit, short.
 
-    >>> _amount(123_456_789, "B"), _amount(1_234, "parts")
+    >>> amount_of(123_456_789, "B"), amount_of(1_234, "parts")
     ('123.5 MB', '1,234 parts')
     """
     if unit != "B":
         return f"{value:,.0f} {unit}"
-    for prefix in ("", "k", "M"):
-        if value < 1000:
-            return f"{value:,.1f} {prefix}B"
+    if value < 1000:
+        return f"{value:.0f} B"
+    for prefix in ("k", "M", "G"):
         value /= 1000
-    return f"{value:,.1f} GB"
+        if value < 1000:
+            return f"{value:.1f} {prefix}B"
+    return f"{value / 1000:,.1f} TB"
 
 
-def _duration(seconds: float) -> str:
+def duration_of(seconds: float) -> str:
     """A time span, short.
 
-    >>> _duration(7.2), _duration(3725)
-    ('7 s', '1 h 2 min')
+    >>> duration_of(7.2), duration_of(42.4), duration_of(95), duration_of(3725)
+    ('7.2 s', '42 s', '1 min 35 s', '1 h 2 min')
     """
     if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 10:
+        return f"{minutes} min {rest} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -224,8 +224,6 @@ def _pull_one(task: Pull) -> None:
     parts, start = task.finished()
     index = len(parts)
     items = _items(task, start)
-    if task.source.where is not None:
-        items = _wanted(items, expressions.Where(task.source.name, task.source.where))
     last = False
     while not last:
         with task.documents.writing(task.part(index), task.fingerprint(index)) as writer:
@@ -246,8 +244,20 @@ class _Item:
     is_wanted: bool = True
 
 
+def rows(task: Pull) -> Iterator[dict[str, Any]]:
+    """The rows of `documents` that the task's inputs make, from their beginning, to look at some of them."""
+    return (item.row for item in _items(task, 0) if item.row is not None)
+
+
 def _items(task: Pull, start: int) -> Iterator[_Item]:
-    """What the task's inputs hold from a position on."""
+    """What the task's inputs hold from a position on; what the source does not want has no row."""
+    items = _all_items(task, start)
+    if task.source.where is None:
+        return items
+    return _wanted(items, expressions.Where(task.source.name, task.source.where))
+
+
+def _all_items(task: Pull, start: int) -> Iterator[_Item]:
     module = sources.load(task.source.kind)
     for number, (file, _) in enumerate(task.inputs):
         if task.whole_files and number < start:

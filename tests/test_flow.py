@@ -210,18 +210,22 @@ def test_serving_needs_no_worker(environment: dict[str, str], sample: Path, tmp_
             [*command, "--set", 'blend.rest="drop"'], env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            deadline = time.monotonic() + 60
-            wanted = {"deployments": {"name": {"any_": ["served"]}}}
+            deadline = time.monotonic() + 120
+            wanted: dict[str, object] = {"deployments": {"name": {"any_": ["served"]}}}
             while not (made := ask(environment, "deployments", wanted)) and time.monotonic() < deadline:
                 time.sleep(0.3)
             assert made, (tmp_path / "served.log").read_text()
             prefect(environment, "deployment", "run", "curate/served", "--param", "until=pull")
-            while not list(recipe.parent.rglob("documents/web/*.parquet")) and time.monotonic() < deadline:
-                time.sleep(0.3)
-            assert list(recipe.parent.rglob("documents/web/*.parquet")), (tmp_path / "served.log").read_text()
+            runs: list[dict[str, object]] = []
+            mine: dict[str, object] = {"flow_runs": {"deployment_id": {"any_": [str(made[0]["id"])]}}}
+            while not [run for run in runs if run["end_time"]] and time.monotonic() < deadline:
+                time.sleep(0.5)
+                runs = ask(environment, "flow_runs", mine)
+            assert [run["state_type"] for run in runs] == ["COMPLETED"], (tmp_path / "served.log").read_text()
+            assert list(recipe.parent.rglob("documents/web/*.parquet"))
         finally:
-            os.killpg(server.pid, signal.SIGINT)
-            server.wait(timeout=30)
+            server.send_signal(signal.SIGINT)
+            server.wait(timeout=60)
 
 
 def test_curate_run_is_recorded_where_a_server_is_named(

@@ -36,6 +36,7 @@ LAYERS = (
     },
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.query", "curation.whatif", "curation.doctor",
+        "curation.plan",
     },
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip

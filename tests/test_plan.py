@@ -1,0 +1,125 @@
+"""A plan says what a run will do before it does it, from samples, and writes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from curation import pipeline
+from curation import plan as planning
+from curation.cli import cli
+from curation.errors import InputError, RecipeError, RuleError
+from curation.plan import plan
+from curation.recipe import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from curation.engine import LocalEngine
+    from curation.recipe import Recipe
+    from curation.run import Run
+
+
+@pytest.fixture
+def recipe(sample: Path, tmp_path: Path) -> Recipe:
+    """The sample's recipe with a WORK that is not there yet."""
+    return load(sample, work=str(tmp_path / "work"))
+
+
+def test_a_small_corpus_is_told_exactly(recipe: Recipe, engine: LocalEngine, tmp_path: Path) -> None:
+    """Where the sample is everything, documents, errors and what passes the rules are those of the run."""
+    answer = plan(recipe)
+    assert not (tmp_path / "work").exists()
+    judged = pipeline.run(recipe, engine, until="judge").figures["judge"]["sources"]
+    for one in answer.sources:
+        counts = judged[one.name]
+        assert (one.documents, one.errors) == (counts["documents"], counts["errors"])
+        assert one.kept == counts["kept"] + counts["duplicates"]
+        assert (one.bytes_to_read, one.documents_there) == (one.bytes, 0)
+    assert [(group.name, group.asked) for group in answer.groups] == [
+        ("web", 7500),
+        ("internal", 3000),
+        ("textbook", 4500),
+    ]
+    assert sum(group.available for group in answer.groups) == sum(one.tokens for one in answer.sources)
+
+
+def test_what_is_there_already_is_not_read_again(recipe: Recipe, engine: LocalEngine) -> None:
+    """After a run nothing is left to pull or to measure; with one more source only that is."""
+    pipeline.run(recipe, engine, until="measure")
+    answer = plan(recipe)
+    assert [(one.bytes_to_read, one.documents_there, one.documents) for one in answer.sources] == [
+        (0, 42, 42), (0, 10, 10), (0, 15, 15),
+    ]  # fmt: skip
+    assert answer.parts_there > 3
+    assert (answer.seconds["pull"], answer.seconds["measure"]) == (1.0, 1.5)
+
+
+def lines(folder: Path, name: str, count: int) -> int:
+    """A JSONL of so many documents; bytes of their text."""
+    chance = random.Random(1)  # noqa: S311  # text that does not compress away
+    texts = [" ".join(f"{chance.getrandbits(64):x}" for _ in range(10 + number % 30)) for number in range(count)]
+    with gzip.open(folder / name, "wt") if name.endswith(".gz") else (folder / name).open("w") as file:
+        file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    return sum(map(len, texts))
+
+
+@pytest.mark.parametrize("name", ["large.jsonl", "large.jsonl.gz"])
+def test_a_large_input_is_estimated_from_its_beginning(
+    name: str, tiny: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a tenth, from a part of it; the same estimate each time."""
+    monkeypatch.setattr(planning, "SECONDS", 60.0)
+    monkeypatch.setattr(planning, "SMALL", 100_000)
+    text = lines(tmp_path, name, 40_000)
+    run = tiny({"s": [{"text": "one"}]}, "", until="pull")
+    recipe = load(run.recipe.path, (f'source.s.paths=["{name}"]',), work=str(tmp_path / "other"))
+    answer = plan(recipe)
+    (source,) = answer.sources
+    assert source.sampled < 20_000
+    assert source.documents == pytest.approx(40_000, rel=0.1)
+    assert source.text_bytes == pytest.approx(text, rel=0.1)
+    assert plan(recipe).sources == answer.sources
+
+
+def test_a_group_that_will_be_short_is_said(recipe: Recipe, sample: Path, tmp_path: Path) -> None:
+    """What it asks against what can be there, repeated as often as it may be."""
+    done = CliRunner().invoke(
+        cli, ["plan", str(sample), "--work", str(tmp_path / "work"), "--set", "blend.tokens=200000"]
+    )
+    assert done.exit_code == 0, done.output
+    by_name = {group.name: group for group in plan(recipe).groups}
+    short = 100_000 - by_name["web"].available
+    assert f"short by ~{short:,}" in done.output
+    for word in ("~documents", "compare", "WORK", "memory", "copies of other documents"):
+        assert word in done.output
+    assert not (tmp_path / "work").exists()
+
+
+def test_it_is_printed_as_json(sample: Path, tmp_path: Path) -> None:
+    """For programs."""
+    done = CliRunner().invoke(cli, ["plan", str(sample), "--work", str(tmp_path / "work"), "--workers", "3", "--json"])
+    answer: dict[str, Any] = json.loads(done.output)
+    assert (answer["workers"], answer["memory_bytes"]) == (3, 3 * 2**31)
+    assert set(answer["seconds"]) == {stage.__name__ for stage in pipeline.STAGES}
+
+
+WRONG = {
+    "a wrong rule": (("rules.x=no_such < 1",), RecipeError, "there is no column"),
+    "no input": (('source.web.paths=["nowhere.warc"]',), InputError, "there is no such file"),
+    "a rule without an answer": (("rules.x=created_at < '2020-01-01'",), RuleError, "rules.x: no answer"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_would_stop_the_run_stops_the_plan(case: str, sample: Path, tmp_path: Path) -> None:
+    """Before anything was paid for."""
+    overrides, kind, message = WRONG[case]
+    with pytest.raises(kind, match=message):
+        plan(load(sample, overrides, work=str(tmp_path / "work")))
