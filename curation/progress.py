@@ -58,7 +58,7 @@ class Lines:
         if self._work and now - self._said >= LINE_SECONDS:
             label, total, unit = self._work
             rate = self._done / (now - self._began)
-            left = f", {duration_of((total - self._done) / rate)} left" if rate else ""
+            left = f", {duration_of((total - self._done) / rate)} left" if rate and self._done < total else ""
             self.line(
                 f"  {label}: {amount_of(self._done, unit)} of {amount_of(total, unit)}, {amount_of(rate, unit)}/s{left}"
             )

@@ -127,6 +127,17 @@ def test_a_wrong_call_is_one_message(
     assert "Traceback" not in error
 
 
+def test_a_misused_command_shows_a_right_call(call: Callable[..., tuple[int, str, str]]) -> None:
+    """What is wrong, with which command, and its example; what is misspelt with what is nearest."""
+    status, _, error = call("run")
+    assert status == 2
+    assert error.startswith(
+        "curate: run: Missing argument 'RECIPE'\n  -> for example: curate run my-textbook/recipe.toml"
+    )
+    assert call("rum")[2] == "curate: No such command 'rum'. Did you mean 'run'?\n  -> curate --help\n"
+    assert "Begin with:  curate init" in call()[2]
+
+
 def test_asking_before_the_first_run(recipe: Path, call: Callable[..., tuple[int, str, str]]) -> None:
     """Explain and sql say that nothing was run yet, and the command that does it."""
     for arguments in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 
@@ -18,14 +19,17 @@ def main() -> None:
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        cli.main([argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False)
+        arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+        cli.main(arguments, prog_name="curate", standalone_mode=False)
     except click.exceptions.Abort:
         _end("stopped; finished parts are kept, and the same command goes on from there", None, 130)
     except KeyboardInterrupt:
         _end("stopped; finished parts are kept, and the same command goes on from there", None, 130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
+    except click.UsageError as error:
+        _end(*_misused(error), 2)
     except CurationError as error:
         if debug:
             raise
@@ -47,6 +51,18 @@ def _terminated(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _misused(error: click.UsageError) -> tuple[str, str]:
+    """What is wrong with a call, and an example of a right one."""
+    if error.ctx is None:
+        return error.format_message(), "curate --help"
+    command = error.ctx.command
+    example = re.search(r"^\s*Example: (.+)$", command.help or "", re.MULTILINE)
+    more = f"{error.ctx.command_path} --help"
+    place = error.ctx.command_path.removeprefix("curate").lstrip()
+    message = (f"{place}: " if place else "") + error.format_message().rstrip(".")
+    return message, f"for example: {example.group(1)}; more: {more}" if example else more
+
+
 def _end(message: str, remedy: str | None, status: int) -> None:
     click.echo("curate: " + "\n".join(map(plain, message.split("\n"))), err=True)
     if remedy:
@@ -54,7 +70,16 @@ def _end(message: str, remedy: str | None, status: int) -> None:
     sys.exit(status)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which one needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names as they were added."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="curate")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def cli(debug: bool) -> None:  # main() reads it from sys.argv, before anything can fail
@@ -68,16 +93,16 @@ def cli(debug: bool) -> None:  # main() reads it from sys.argv, before anything 
 
 for _command in (
     run.init,
-    run.run,
+    doctor.doctor,
     plan.plan,
+    run.run,
     report.report,
     inspecting.explain,
     inspecting.sql,
-    inspecting.signals,
     inspecting.rules,
-    doctor.doctor,
-    deploy.deploy,
+    inspecting.signals,
     releases.releases,
+    deploy.deploy,
     classifier.classifier,
 ):
     cli.add_command(_command)

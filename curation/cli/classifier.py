@@ -12,7 +12,7 @@ import click
 from curation.cli.options import JSON
 
 
-@click.group()
+@click.group(short_help="Train and evaluate a classifier of your own.")
 def classifier() -> None:
     """Train and evaluate a classifier of educational value for a domain of one's own."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-@click.command()
+@click.command(short_help="Have Prefect run a recipe on a schedule.")
 @RECIPE
 @click.option("--cron", metavar="CRON", help='When to run it, like "0 2 * * *".')
 @click.option("--interval", metavar="SPAN", help="How often to run it instead, like 6h or 1d.")

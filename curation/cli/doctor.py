@@ -13,7 +13,7 @@ from curation.cli.options import JSON, SET, WORK
 from curation.cli.printing import plain
 
 
-@click.command()
+@click.command(short_help="Check machine, places and recipe before a run.")
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @SET
 @WORK

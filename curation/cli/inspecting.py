@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curation.explain import Explanation
 
 
-@click.command()
+@click.command(short_help="Tell all that is known of a document.")
 @RECIPE
 @click.argument("document", metavar="ID|URI")
 @SET
@@ -80,7 +80,7 @@ def _explained(one: Explanation) -> list[str]:
     return lines
 
 
-@click.command()
+@click.command(short_help="Ask anything of what a run made.")
 @RECIPE
 @click.argument("query")
 @SET
@@ -122,7 +122,7 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
         writer.writerows(rows)
 
 
-@click.command()
+@click.command(short_help="List what is measured of every document.")
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @JSON
 def signals(recipe: Path | None, as_json: bool) -> None:
@@ -160,7 +160,7 @@ def signals(recipe: Path | None, as_json: bool) -> None:
             click.echo(f"    {name:36} {kind}")
 
 
-@click.command()
+@click.command(short_help="List presets and rules, and how often each hit.")
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @SET
 @WORK

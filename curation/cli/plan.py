@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curation.whatif import Change, Effect, Sample, WhatIf
 
 
-@click.command()
+@click.command(short_help="What will a run cost? What would a rule do?")
 @RECIPE
 @click.option(
     "--rule", "rules", multiple=True, metavar="NAME=SQL", help="What would this rule do? NAME=false: and without it?"

@@ -26,7 +26,7 @@ _PLACE = click.argument("place")
 _WHICH = click.argument("which", required=False, metavar="[NAME/VERSION]")
 
 
-@releases.command("list")
+@releases.command("list", short_help="List the releases of a recipe or a place.")
 @_PLACE
 @JSON
 def releases_list(place: str, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def releases_list(place: str, as_json: bool) -> None:
         click.echo("\n".join(aligned([tuple(rows[0]), *cells])))
 
 
-@releases.command("show")
+@releases.command("show", short_help="Show what a release holds.")
 @_PLACE
 @_WHICH
 @JSON
@@ -90,7 +90,7 @@ def releases_show(place: str, which: str | None, as_json: bool) -> None:
     click.echo("\n".join(aligned([("group", "asked", "achieved", "documents", "tokens"), *groups])))
 
 
-@releases.command("verify")
+@releases.command("verify", short_help="Check every file of a release.")
 @_PLACE
 @_WHICH
 def releases_verify(place: str, which: str | None) -> None:

@@ -11,7 +11,7 @@ from curation.cli.options import RECIPE, SET, WORK
 from curation.errors import StorageError, UsageError
 
 
-@click.command()
+@click.command(short_help="Tell where the last run's report is; open it.")
 @RECIPE
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Copy the page to FILE.")
 @click.option("--open", "opened", is_flag=True, help="Open it in the browser.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from curation.progress import Progress
 
 
-@click.command()
+@click.command(short_help="Make a folder with a recipe and a sample.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Make FOLDER with a commented recipe and a small sample to run it on.
@@ -33,7 +33,7 @@ def init(folder: Path) -> None:
     click.echo(f"\nrun it:  curate run {folder / 'recipe.toml'}")
 
 
-@click.command()
+@click.command(short_help="Run a recipe, from its inputs to a release.")
 @RECIPE
 @SET
 @WORK
