@@ -497,6 +497,21 @@ def test_every_corpus_gets_its_page(
         assert each in text, each
 
 
+def test_columns_of_a_signal_may_have_any_name(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """Those that the report might have called its own are the signal's."""
+    names = ["part", "place", "order", "fate", "rows", "row", "entry"]
+    (tmp_path / "odd_columns.py").write_text(
+        f"import pyarrow as pa\nVERSION = 1\nCOLUMNS = dict.fromkeys({names}, pa.int32())\n"
+        "def measure(batch):\n    return {name: [7] * len(batch.texts) for name in COLUMNS}\n"
+    )
+    rules = "\n".join(f"r{name} = '\"{name}\" > 6 and word_count < 95'" for name in names)
+    more = f'[signals.odd]\nmodule = "odd_columns"\n[rules]\n{rules}'
+    view = view_of(tiny({"web": [GOOD, {"text": prose(3, 100)}]}, more, until="report"))
+    assert {figure["column"] for figure in view["figures"]} == {*names, "word_count"}
+    (entry,) = view["samples"]["kept"]
+    assert [{name: doc.values[name] for name in names} for doc in entry["documents"]] == [dict.fromkeys(names, 7)]
+
+
 def test_a_large_recipe_and_corpus_stay_under_two_megabytes(tiny: Callable[..., Run]) -> None:
     """Many rules with long predicates, hosts and groups; full samples of characters that escape long."""
     rules = "".join(f"r{n} = \"word_count < {n} and title <> '{'<' * 1_000}'\"\n" for n in range(130))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _DOCUMENTS_A_TASK = 100_000
 #: Documents that are looked at for each kind of sample, of which the report shows some.
 CANDIDATES = 8
+#: Characters of a column of text that are kept with a candidate.
+_SHOWN = 120
 #: Rules whose borderline documents are looked for: those that alone dropped most.
 BORDERLINE_RULES = 10
 #: Columns whose distribution is drawn even if no rule compares them with a number.
@@ -167,7 +169,7 @@ def _count(task: Count) -> Counts:
         blended.append(task.work.blend.read(part, ["group", "copies", "tokens"]))
         rows = documents[-1].num_rows
         places.append(
-            pa.table({"part": pa.array([index] * rows, pa.int32()), "place": pa.array(range(rows), pa.int64())})
+            pa.table({"its part": pa.array([index] * rows, pa.int32()), "its row": pa.array(range(rows), pa.int64())})
         )
     connection.register("documents", pa.concat_tables(documents))
     connection.register("verdicts", pa.concat_tables(verdicts))
@@ -175,15 +177,15 @@ def _count(task: Count) -> Counts:
     connection.register("places", pa.concat_tables(places))
     connection.execute(f"""
         CREATE TEMP TABLE rows AS
-        SELECT documents.*, reasons, "group", copies, blended.tokens AS "blended tokens", part, place,
+        SELECT documents.*, reasons, "group", copies, blended.tokens AS "blended tokens", "its part", "its row",
             (byte_count + {task.bytes_a_token - 1}) // {task.bytes_a_token} AS "pulled tokens",
             CASE
                 WHEN reasons = ['{ruling.UNREADABLE}'] THEN 'errors'
                 WHEN len(reasons) > 0 THEN 'dropped'
                 WHEN duplicate_of IS NOT NULL THEN 'duplicates'
                 ELSE 'kept'
-            END AS fate,
-            md5(concat({task.seed}, ':', id)) AS "order"
+            END AS "its fate",
+            md5(concat({task.seed}, ':', id)) AS "its order"
         FROM documents POSITIONAL JOIN verdicts POSITIONAL JOIN blended POSITIONAL JOIN places
     """)
     counts = Counts()
@@ -214,7 +216,8 @@ def _personal(work: Workspace) -> list[str]:
 
 def _fates(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
     for source, fate, documents, size, tokens in connection.execute("""
-        SELECT source, fate, count(*), sum(byte_count)::BIGINT, sum("pulled tokens")::BIGINT FROM rows GROUP BY ALL
+        SELECT source, "its fate", count(*), sum(byte_count)::BIGINT, sum("pulled tokens")::BIGINT
+        FROM rows GROUP BY ALL
     """).fetchall():
         for what, number in (("documents", documents), ("bytes", size), ("tokens", tokens)):
             counts.fates[source, fate, what] += number
@@ -231,7 +234,7 @@ def _fates(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
 def _reasons(connection: duckdb.DuckDBPyConnection, counts: Counts, order: tuple[str, ...]) -> None:
     rank = {reason: place for place, reason in enumerate(order)}
     for source, reasons, documents in connection.execute("""
-        SELECT source, reasons, count(*) FROM rows WHERE fate = 'dropped' GROUP BY ALL
+        SELECT source, reasons, count(*) FROM rows WHERE "its fate" = 'dropped' GROUP BY ALL
     """).fetchall():
         if len(reasons) == 1:
             counts.alone[source, reasons[0]] += documents
@@ -244,8 +247,8 @@ def _reasons(connection: duckdb.DuckDBPyConnection, counts: Counts, order: tuple
 def _languages(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
     names = ("documents", "tokens", "kept", "kept_tokens")
     for language, *numbers in connection.execute("""
-        SELECT language, count(*), sum("pulled tokens")::BIGINT, count(*) FILTER (fate = 'kept'),
-            coalesce(sum("pulled tokens") FILTER (fate = 'kept'), 0)::BIGINT
+        SELECT language, count(*), sum("pulled tokens")::BIGINT, count(*) FILTER ("its fate" = 'kept'),
+            coalesce(sum("pulled tokens") FILTER ("its fate" = 'kept'), 0)::BIGINT
         FROM rows WHERE error IS NULL AND byte_count > 0 GROUP BY language
     """).fetchall():
         for name, number in zip(names, numbers, strict=True):
@@ -255,8 +258,8 @@ def _languages(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
 def _domains(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
     counts.domains.append(
         connection.sql("""
-        SELECT registered_domain AS name, count(*) AS documents, count(*) FILTER (fate = 'kept') AS kept,
-            coalesce(sum("pulled tokens") FILTER (fate = 'kept'), 0)::BIGINT AS tokens
+        SELECT registered_domain AS name, count(*) AS documents, count(*) FILTER ("its fate" = 'kept') AS kept,
+            coalesce(sum("pulled tokens") FILTER ("its fate" = 'kept'), 0)::BIGINT AS tokens
         FROM rows WHERE registered_domain <> '' GROUP BY registered_domain
     """).to_arrow_table()
     )
@@ -265,7 +268,7 @@ def _domains(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
 def _occurrences(connection: duckdb.DuckDBPyConnection, counts: Counts, column: str) -> None:
     for source, documents, found in connection.execute(f"""
         SELECT source, count(*) FILTER ("{column}" > 0), sum("{column}")::BIGINT
-        FROM rows WHERE fate = 'kept' GROUP BY source
+        FROM rows WHERE "its fate" = 'kept' GROUP BY source
     """).fetchall():
         counts.pii[source, column, "documents"] += documents
         counts.pii[source, column, "occurrences"] += found
@@ -274,7 +277,7 @@ def _occurrences(connection: duckdb.DuckDBPyConnection, counts: Counts, column: 
 def _cells(connection: duckdb.DuckDBPyConnection, counts: Counts, drawn: tuple[str, ...]) -> None:
     rows = connection.sql("SELECT * FROM rows WHERE error IS NULL AND byte_count > 0").to_arrow_table()
     for fate in ("kept", "duplicates", "dropped"):
-        mine = rows.filter(pc.equal(rows["fate"], fate))
+        mine = rows.filter(pc.equal(rows["its fate"], fate))
         for column in drawn:
             counts.cells.setdefault(column, {})[fate] = cells(mine[column].to_numpy(zero_copy_only=False))
 
@@ -282,31 +285,32 @@ def _cells(connection: duckdb.DuckDBPyConnection, counts: Counts, drawn: tuple[s
 def _candidates(connection: duckdb.DuckDBPyConnection, counts: Counts, task: Count) -> None:
     """The documents that come first in the order of a hash, or lie nearest to a threshold, for each kind of sample."""
     found: dict[tuple[str, ...], list[tuple[str, str, int, int]]] = defaultdict(list)
-    row = 'struct_pack(o := "order", i := id, p := part, r := place)'
+    row = 'struct_pack(o := "its order", i := id, p := "its part", r := "its row")'
     for fate, what in (("kept", "source"), ("errors", "source")):
         for name, nearest in connection.execute(f"""
-            SELECT {what}, arg_min({row}, "order", {CANDIDATES}) FROM rows WHERE fate = '{fate}' GROUP BY {what}
+            SELECT {what}, arg_min({row}, "its order", {CANDIDATES})
+            FROM rows WHERE "its fate" = '{fate}' GROUP BY {what}
         """).fetchall():
             found[fate, name] = [tuple(entry.values()) for entry in nearest]
     for reason, nearest in connection.execute(f"""
-        SELECT reason, arg_min(entry, "order", {CANDIDATES}) FROM (
-            SELECT unnest(reasons) AS reason, "order", {row} AS entry FROM rows WHERE fate = 'dropped'
+        SELECT reason, arg_min(entry, "its order", {CANDIDATES}) FROM (
+            SELECT unnest(reasons) AS reason, "its order", {row} AS entry FROM rows WHERE "its fate" = 'dropped'
         ) GROUP BY reason
     """).fetchall():
         found["dropped", reason] = [tuple(entry.values()) for entry in nearest]
     for border in task.borders:
         distance = f'abs("{border.column}"::DOUBLE - ({border.value!r}))'
-        for side, where in (("kept", "fate = 'kept'"), ("dropped", f"reasons = ['{border.rule}']")):
+        for side, where in (("kept", "\"its fate\" = 'kept'"), ("dropped", f"reasons = ['{border.rule}']")):
             found["borderline", border.rule, border.column, repr(border.value), side] = [
                 (f"{far:024.9f} {order}", document, part, place) for far, order, document, part, place in
                 connection.execute(f"""
-                    SELECT {distance} AS far, "order", id, part, place FROM rows
-                    WHERE {where} AND isfinite({distance}) ORDER BY far, "order" LIMIT 2
+                    SELECT {distance} AS far, "its order", id, "its part", "its row" FROM rows
+                    WHERE {where} AND isfinite({distance}) ORDER BY far, "its order" LIMIT 2
                 """).fetchall()
             ]  # fmt: skip
     if task.wanted:
         for document, part, place in connection.execute(
-            "SELECT id, part, place FROM rows WHERE id IN (SELECT unnest($1))", [list(task.wanted)]
+            'SELECT id, "its part", "its row" FROM rows WHERE id IN (SELECT unnest($1))', [list(task.wanted)]
         ).fetchall():
             found["wanted", document] = [("", document, part, place)]
     counts.candidates = {
@@ -314,9 +318,13 @@ def _candidates(connection: duckdb.DuckDBPyConnection, counts: Counts, task: Cou
         for kind, entries in found.items()
         if entries
     }
-    columns = dict.fromkeys(["id", "source", "fate", "reasons", *task.used, *task.drawn])
+    columns = dict.fromkeys(["id", "source", "its fate", "reasons", *task.used, *task.drawn])
     ids = pa.table({"id": sorted({candidate[1] for entries in counts.candidates.values() for candidate in entries})})
     connection.register("ids", ids.cast(pa.schema([("id", pa.string())])))
-    names = ", ".join(f'"{name}"' for name in columns)
+    types = task.work.row
+    names = ", ".join(
+        f'left("{name}", {_SHOWN}) AS "{name}"' if name in task.used and pa.types.is_string(types.field(name).type)
+        else f'"{name}"' for name in columns
+    )  # fmt: skip
     for values in connection.sql(f"SELECT {names} FROM rows SEMI JOIN ids USING (id)").to_arrow_table().to_pylist():
         counts.values[values["id"]] = values

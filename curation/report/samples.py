@@ -160,7 +160,7 @@ def _sample(counts: Counts, candidate: Candidate, found: dict[str, dict[str, Any
     document = candidate[1]
     values = dict(counts.values[document])
     del values["id"]
-    source, fate, reasons = values.pop("source"), values.pop("fate"), tuple(values.pop("reasons"))
+    source, fate, reasons = values.pop("source"), values.pop("its fate"), tuple(values.pop("reasons"))
     row = found.get(document)
     if row is None:
         return Sample(document, source, fate, reasons, values)
