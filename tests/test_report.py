@@ -659,7 +659,7 @@ def test_marks_stand_in_the_drawing() -> None:
     found = [*thresholds("short", "x < 50", ["x"]), *thresholds("long", "x > 100000 and y", ["x"])]
     drawn = drawing.histogram(counted, found, whole=True)
     assert drawn is not None
-    assert [(mark["label"], mark["alone"]) for mark in drawn["marks"]] == [("50", True), ("100000", False)]
+    assert [(mark["label"], mark["alone"]) for mark in drawn["marks"]] == [("50", True), ("100,000", False)]
     assert 0 < drawn["marks"][0]["x"] < drawn["marks"][1]["x"] <= drawing.WIDTH
     assert dict(drawn["fates"]) == {"kept": 3, "duplicates": 0, "dropped": 1}
     assert drawing.histogram({"kept": Counter()}, found, whole=True) is None

@@ -154,5 +154,5 @@ def _marks(drawn: Axis, marks: Sequence[float], found: Sequence[Threshold]) -> l
         raised = bool(rows) and x - rows[-1]["x"] < _LABEL and not rows[-1]["raised"]
         anchor = "start" if x < WIDTH / 2 else "end"
         alone = any(threshold.alone for threshold in found if threshold.value == value)
-        rows.append({"x": x, "label": f"{value:g}", "alone": alone, "anchor": anchor, "raised": raised})
+        rows.append({"x": x, "label": f"{value:,g}", "alone": alone, "anchor": anchor, "raised": raised})
     return rows
