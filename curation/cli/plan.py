@@ -64,7 +64,7 @@ def plan(
         from curation.whatif import what_if
 
         answer = what_if(loaded, wanted, samples=samples)
-        lines = _told(answer, wanted, recipe)
+        lines = _told(answer, wanted, recipe, overrides, work)
     else:
         from curation.plan import plan as planned
 
@@ -138,7 +138,9 @@ def _rule(text: str) -> tuple[str, str | None]:
     return name, None if predicate == "false" else predicate
 
 
-def _told(answer: WhatIf, wanted: dict[str, str | None], recipe: Path) -> Iterator[str]:
+def _told(
+    answer: WhatIf, wanted: dict[str, str | None], recipe: Path, overrides: tuple[str, ...], work: str | None
+) -> Iterator[str]:
     if not answer.changes:
         yield "the recipe has just these rules: nothing would change"
         return
@@ -152,15 +154,15 @@ def _told(answer: WhatIf, wanted: dict[str, str | None], recipe: Path) -> Iterat
         moves = [(move["before"], move["after"], move["documents"], move["tokens"]) for move in answer.moves]
         yield from aligned([("now", "then", "documents", "tokens"), *moves])
         yield ""
-    settings = " ".join(
-        "--set " + shlex.quote(f"rules.{name}={'false' if predicate is None else predicate}")
-        for name, predicate in wanted.items()
-    )
+    settings = [*overrides]
+    settings += [f"rules.{name}={'false' if predicate is None else predicate}" for name, predicate in wanted.items()]
+    words = [str(recipe), *(["--work", work] if work else [])]
+    words += [word for setting in settings for word in ("--set", setting)]
     yield (
         "Rules and copies are exact: survivors were chosen again. A kept document's tokens count once: the blend is "
         "not made again. Nothing was written."
     )
-    yield f"run it:  curate run {shlex.quote(str(recipe))} {settings}"
+    yield f"run it:  curate run {shlex.join(words)}"
 
 
 def _effects(title: str, effects: list[Effect]) -> Iterator[str]:
