@@ -59,9 +59,9 @@ class Lines:
             label, total, unit = self._work
             rate = self._done / (now - self._began)
             left = f", {duration_of((total - self._done) / rate)} left" if rate and self._done < total else ""
-            self.line(
-                f"  {label}: {amount_of(self._done, unit)} of {amount_of(total, unit)}, {amount_of(rate, unit)}/s{left}"
-            )
+            done = amount_of(self._done) if unit == "B" else f"{self._done:,}"
+            speed = f", {amount_of(rate, unit)}/s" if unit in ("B", "documents") else ""
+            self.line(f"  {label}: {done} of {amount_of(total, unit)}{speed}{left}")
             self._said = now
 
     def stop(self) -> None:
