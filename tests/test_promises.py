@@ -197,9 +197,12 @@ def test_4_a_large_input_is_cut_and_resumed(sample: Path, engine: LocalEngine, t
 
 
 def test_5_the_same_bytes_whatever_the_workers(done: Path, sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
-    """One worker in another process and another folder publishes the same shards and manifest."""
+    """One worker in another process and another folder publishes the same shards, manifest, report and card."""
     curate(sample, tmp_path, "--workers", "1")
     assert release_bytes(tmp_path) == release_bytes(done)
+    for name in ("report.html", "README.md"):
+        (here,), (there,) = ((place / "to").glob(f"*/*/{name}") for place in (tmp_path, done))
+        assert here.read_bytes() == there.read_bytes()
     run(sample, tmp_path / "two", engine)
     assert release_bytes(tmp_path / "two") == release_bytes(done)
 
