@@ -79,7 +79,7 @@ def blend(run: Run) -> dict[str, Any]:
         part: fingerprint("groups", VERSION, _wishes(recipe), run.verdicts_from[part], run.signals_from[part])
         for part in run.parts
     }
-    missing = [(part, made) for part, made in made_from.items() if not work.groups.is_made(part, made)]
+    missing = list(work.groups.not_made(made_from).items())
     work.groups.keep_only(run.parts)
     run.engine.map(_assign_all, _tasks(run, missing), label="blend: groups", little=run.is_little)
     left = _left_over(run)
@@ -89,7 +89,7 @@ def blend(run: Run) -> dict[str, Any]:
     decided = fingerprint(VERSION, solved, bounds, recipe.seed)
     final = {part: fingerprint("blend", decided, made) for part, made in made_from.items()}
     run.blend_from = final
-    missing = [(part, made) for part, made in final.items() if not work.blend.is_made(part, made)]
+    missing = list(work.blend.not_made(final).items())
     run.engine.map(_write_all, _tasks(run, missing, choices, bounds), label="blend: copies", little=run.is_little)
     total = sum(choice.tokens for choice in choices)
     for choice in choices:

@@ -120,7 +120,9 @@ def _complete(parts: dict[Part, Footer], made_from: str) -> bool:
 
 def pair_parts(work: Workspace) -> dict[Part, Footer]:
     """The parts of `pairs` with their footers."""
-    return {part: footer for part in work.pairs.parts() if (footer := work.pairs.footer(part)) is not None}
+    parts = work.pairs.parts()
+    footers = work.storage.each(work.pairs.footer, parts)
+    return {part: footer for part, footer in zip(parts, footers, strict=True) if footer is not None}
 
 
 def pairs_fingerprint(run: Run) -> str:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from curation import schema
 from curation.errors import StorageError
+from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -171,23 +172,53 @@ class Dataset:
         for orphan in set(self.parts()) - set(parts):
             self.storage.remove(self.path(orphan))
 
-    def scan(self, parts: Iterable[Part]) -> pads.Dataset:
-        """The parts as one relation that DuckDB reads when registered, columns and rows pushed down."""
+    def scan(self, parts: Iterable[Part], columns: Sequence[str] | None = None) -> pads.Dataset:
+        """The parts as one relation that DuckDB reads when registered, columns and rows pushed down.
+
+        It has these columns alone where they are named, and where parts lie elsewhere only those are fetched.
+        """
         import pyarrow.dataset as pads  # noqa: PLC0415  # half a second where pandas is installed
 
-        paths = [self.storage.key(self.path(part)) for part in parts]
+        target = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        paths = list(self.files(parts, columns))
         if not paths:
-            return pads.dataset(self.schema.empty_table())
-        return pads.dataset(paths, schema=self.schema, format="parquet", filesystem=self.storage.filesystem)
+            return pads.dataset(target.empty_table())
+        return pads.dataset(paths, schema=target, format="parquet")
+
+    def files(self, parts: Iterable[Part], columns: Sequence[str] | None = None) -> dict[str, Part]:
+        """The files of this machine that hold the parts, or copies of these columns where they lie elsewhere.
+
+        DuckDB and pyarrow read from threads of their own, where a request that fails can bring both to a stop, so what
+        they scan is fetched before. Copies lie in the scratch folder and are made once for each content.
+        """
+        parts = list(parts)
+        paths = self.storage.each(
+            lambda part: self.storage.local_path(self.path(part)) or self._copy(part, columns), parts
+        )
+        return dict(zip(paths, parts, strict=True))
+
+    def _copy(self, part: Part, columns: Sequence[str] | None) -> str:
+        scratch = open_storage(self.storage.scratch)
+        with self._open(part) as file:
+            made_from = (file.metadata.metadata or {}).get(_FINGERPRINT, b"").decode()
+            name = f"{fingerprint(self.path(part), made_from, columns)}.parquet"
+            names = self.schema.names if columns is None else columns
+            target = pa.schema([field for field in self.schema if field.name in names])
+            if not scratch.exists(name):
+                with scratch.writing(name) as stream, pq.ParquetWriter(stream, target) as writer:
+                    for group in range(file.num_row_groups):
+                        table = file.read_row_group(group, columns=target.names, use_threads=False)
+                        writer.write_table(table.cast(target))
+        return scratch.path(name)
 
     @contextmanager
     def _open(self, part: Part) -> Iterator[pq.ParquetFile]:
+        name = self.path(part)
+        source = self.storage.local_path(name) or self.storage.open(name, from_end=True)
+        if source is None:
+            raise self._missing(part)
         try:
-            # in S3 the columns of a row group are fetched together, here the fewest bytes are read
-            file = pq.ParquetFile(
-                self.storage.key(self.path(part)), memory_map=False, filesystem=self.storage.filesystem,
-                pre_buffer=self.storage.filesystem is not None,
-            )  # fmt: skip
+            file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise self._missing(part) from error
         with file:

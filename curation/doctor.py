@@ -27,6 +27,7 @@ from curation.recipe import load
 from curation.run import MARKER, refuse_overlap, release_place, work_place, workspace
 from curation.signals import SIGNALS, bare, signal_name
 from curation.signals.batch import Batch
+from curation.storage.file import TRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -305,7 +306,7 @@ def _owner(marker: bytes | None) -> str | None:
 
 def _try_out(storage: Storage) -> None:
     """Write, claim, read back and remove a file, and leave nothing behind, not even a folder."""
-    name = f"doctor-{uuid.uuid4().hex}"
+    name = f"{TRIED}-{uuid.uuid4().hex}"
     new = _new_folders(storage)
     try:
         if not storage.create(name, b"first") or storage.create(name, b"second") or storage.read(name) != b"first":

@@ -86,8 +86,8 @@ def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
 
 
 def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, str]]:
-    names = {work.storage.key(work.documents.path(part)): part for part in parts}
-    scan = work.documents.scan(parts)
+    names = work.documents.files(parts, ["id", "uri"])
+    scan = work.documents.scan(parts, ["id", "uri"])
     condition = (pc.field("id") == wanted) | (pc.field("uri") == wanted)
     if len(wanted) >= 6 and set(wanted) <= set("0123456789abcdef"):
         condition |= pc.starts_with(pc.field("id"), wanted)
@@ -144,9 +144,8 @@ def _row(sidecar: Dataset, part: Part, row: int, document: str) -> dict[str, Any
 
 
 def _brief(work: Workspace, parts: list[Part], ids: list[str]) -> list[dict[str, Any]]:
-    table = work.documents.scan(parts).to_table(
-        columns=["id", "source", "uri", "origin"], filter=pc.field("id").isin(pa.array(ids, pa.string()))
-    )
+    scan = work.documents.scan(parts, ["id", "source", "uri", "origin"])
+    table = scan.to_table(filter=pc.field("id").isin(pa.array(ids, pa.string())))
     found: list[dict[str, Any]] = sorted(table.to_pylist(), key=lambda row: ids.index(row["id"]))
     return found
 

@@ -77,7 +77,7 @@ def find_inputs(
     file that is not below `root`.
     """
     patterns = list(patterns)
-    if any(_is_object(pattern) for pattern in patterns):
+    if any(_is_object(_expanded(pattern)) for pattern in patterns):
         return _find_objects(patterns, root, tuple(without))
     absolute = [_absolute(pattern, base) for pattern in patterns]
     top = (
@@ -210,7 +210,7 @@ def _split(url: str) -> tuple[Bucket, str]:
 
 def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...]) -> list[Input]:
     """`find_inputs` in S3: the same names as for the same tree of files, and nothing hidden."""
-    local = [pattern for pattern in patterns if not _is_object(pattern)]
+    local = [pattern for pattern in patterns if not _is_object(_expanded(pattern))]
     if local:
         raise InputError(f"{local[0]}: stands beside paths in S3", remedy="make it a source of its own")
     from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
@@ -222,7 +222,13 @@ def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...
         fixed = re.split(r"[*?\[]", url, maxsplit=1)[0]
         place, beginning = _split(fixed)
         found = {place.path(file.path): file for file in place.files(beginning=beginning)}
-        matching = [one for one in found if re.fullmatch(_regex(url), one)]
+        odd = next((one for one in found if "//" in one.removeprefix("s3://") or one.startswith("s3:///")), None)
+        if odd:
+            raise InputError(f"{odd}: an empty step in the key", remedy="give the object another key")
+        try:
+            matching = [one for one in found if re.fullmatch(_regex(url), one)]
+        except re.error as error:
+            raise InputError(f"{pattern}: not a pattern: {error}", remedy="correct `paths` of the source") from error
         if fixed == url and not matching:  # a folder: every file below it that is not hidden
             matching, place = [one for one in found if re.fullmatch(_regex(f"{url}/**"), one)], Bucket.at(url)
         kept = [one for one in matching if not one.startswith(tuple(f"{folder}/" for folder in without))]
@@ -231,7 +237,7 @@ def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...
             raise InputError(f"{pattern}: {what}", remedy="correct `paths` of the source, or remove the entry")
         folders.append(place.root)
         matches |= {one: Input(one, one, found[one].size, found[one].changed) for one in kept}
-    top = os.path.commonpath([folder.removeprefix("s3://") for folder in folders]) if root is None else root
+    top = os.path.commonpath([folder.removeprefix("s3://") for folder in folders]) if root is None else _expanded(root)
     top = f"s3://{top.removeprefix('s3://').rstrip('/')}/"
     strangers = [url for url in matches if not url.startswith(top)]
     if strangers:
@@ -263,7 +269,7 @@ def _regex(pattern: str) -> str:
                 made += "[^/]"
             elif len(piece) > 1:  # a set
                 out = piece[1] == "!"
-                made += "[" + "^" * out + re.sub(r"([\\\[^])", r"\\\1", piece[1 + out : -1]) + "]"
+                made += "(?!/)[" + "^" * out + re.sub(r"([\\\[^])", r"\\\1", piece[1 + out : -1]) + "]"
             else:
                 made += re.escape(piece)
         made += "" if last else "/"

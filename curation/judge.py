@@ -69,7 +69,7 @@ def judge(run: Run) -> dict[str, Any]:
     """
     hits = _apply_rules(run)
     run.verdicts_from = wanted = verdicts_from(run, hits)
-    if not all(run.work.verdicts.is_made(part, made) for part, made in wanted.items()):
+    if run.work.verdicts.not_made(wanted):
         _write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
     figures = _figures(run)
     _refuse_wipe_out(run, figures["sources"])
@@ -98,7 +98,7 @@ def _apply_rules(run: Run) -> dict[Part, str]:
     """Make `hits` where missing; the fingerprint of each part's."""
     rules, edits = ruling.rules_of(run.recipe), ruling.edits_of(run.recipe)
     made_from = hits_from(run)
-    missing = [(part, made) for part, made in made_from.items() if not run.work.hits.is_made(part, made)]
+    missing = list(run.work.hits.not_made(made_from).items())
     sizes = [run.parts[part].rows for part, _ in missing]
     tasks = [Rulings(run.work, rules, edits, group) for group in chunks(missing, sizes, 100_000)]
     weights = [sum(run.parts[part].rows for part, _ in task.parts) for task in tasks]
@@ -207,9 +207,10 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> dict[str, Copy]:
     for name in sorted({work.columns[column].name for column in columns}):
         view = name.replace("/", "_")
         dataset = next(dataset for dataset in work.columns.values() if dataset.name == name)
-        connection.register(view, dataset.scan(parts))
+        mine = ["id", *(c for c in columns if work.columns[c].name == name and c != "id")]
+        connection.register(view, dataset.scan(parts, mine))
         joins += f' JOIN "{view}" ON "{view}".id = hits.id'
-        selected += "".join(f', "{view}".{c}' for c in columns if work.columns[c].name == name and c != "id")
+        selected += "".join(f', "{view}".{c}' for c in mine[1:])
     ranked = connection.sql(f"""
         SELECT id FROM (
             SELECT hits.id AS id{selected}

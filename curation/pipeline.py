@@ -51,11 +51,12 @@ def run(
     refuse_overlap(recipe)
     for place in (work.storage, release_place(recipe)):
         place.refuse_races()
-    state = Run(recipe, work, signals, engine, engine.progress)
-    with work.storage.lock():
+    with work.storage.lock() as confirm:
+        state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
         work.storage.sweep()
         for stage in STAGES:
+            confirm()
             _walk(state, stage, call)
             if stage.__name__ == until:
                 break

@@ -88,7 +88,9 @@ def publish(run: Run) -> dict[str, Any]:
     before = newest.manifest() if newest is not None and manifest["previous"] else None
     storage.write(f"{release.folder}/README.md", card(manifest, before).encode())
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
-    storage.write(f"{release.folder}/manifest.json", data)
+    run.confirm()
+    if not storage.create(f"{release.folder}/manifest.json", data):
+        raise ReleaseError(f"{release.path}: another run published it meanwhile", remedy="run again")
     _point(release, data)
     return _published(release, manifest)
 
@@ -115,10 +117,18 @@ def _was_pointed_to(release: Release, made_from: str, newest: Release | None) ->
 
 
 def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -> Release:
-    """The version to publish: one that this workspace began and did not finish, else a new one, claimed."""
+    """The version to publish: one that this workspace began and did not finish, else a new one, claimed.
+
+    What this workspace began from something else is taken over or emptied, but its claim is never removed: whoever
+    claimed the version then would lose files to a removal that comes late.
+    """
     name, wanted = run.recipe.name, run.recipe.release.version
     mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
+    data = json.dumps(mine, sort_keys=True).encode()
+    run.confirm()
+    begun: dict[str, bytes] = {}
     for release in releases(storage, name):
+        there = storage.read(f"{release.folder}/claim.json") or b"{}"
         claim = release.claim() or {}
         resumable = claim == mine and wanted in (None, release.version)
         if release.manifest() is not None:
@@ -127,13 +137,15 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
         elif resumable:
             return release
         elif claim.get("workspace") == mine["workspace"]:
-            storage.remove(release.folder)  # begun here from something else, and never seen by a reader
+            begun[release.version] = there
+            _empty(release)
     day = datetime.now(UTC).strftime("%Y.%m.%d")
     versions = [wanted] if wanted else [day, *(f"{day}.{number}" for number in range(2, 1000))]
     for version in versions:
         release = Release(storage, name, version)
-        if storage.create(f"{release.folder}/claim.json", json.dumps(mine, sort_keys=True).encode()):
-            storage.remove(f"{release.folder}/data")  # what a removal that was killed left: a reader would find it
+        claimed = f"{release.folder}/claim.json"
+        if storage.swap(claimed, data, begun[version]) if version in begun else storage.create(claimed, data):
+            _empty(release)  # what a removal that was killed left: a reader would find it
             return release
     taken = Release(storage, name, versions[0])
     if taken.manifest() is None:
@@ -146,6 +158,12 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
         f"{taken.path}: this version is taken, and a release is never changed",
         remedy=f'ask for another: --set release.version="{day}.{number + 1}", or leave version out',
     )
+
+
+def _empty(release: Release) -> None:
+    """Remove what was made for a claim; the claim stays."""
+    for name in ("data", "report.html", "README.md"):
+        release.storage.remove(f"{release.folder}/{name}")
 
 
 def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:

@@ -107,14 +107,14 @@ def pull(run: Run) -> dict[str, Any]:
     found = {source.name: inputs_of(run.recipe, source) for source in run.recipe.source}
     digests = _hashes(run, [file for files in found.values() for file in files])
     pulls = plan(run.recipe, run.work, found, digests)
-    undone = [task for task in pulls if task.finished()[1] >= 0]
+    ends = run.work.storage.each(lambda task: task.finished()[1], pulls)
+    undone = [task for task, end in zip(pulls, ends, strict=True) if end >= 0]
     sizes = [sum(file.size for file, _ in task.inputs) for task in undone]
     groups = chunks(undone, sizes, 16 * 1024 * 1024)
     weights = [sum(file.size for task in group for file, _ in task.inputs) for group in groups]
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
     run.parts = {}
-    for task in pulls:
-        made, end = task.finished()
+    for task, (made, end) in zip(pulls, run.work.storage.each(Pull.finished, pulls), strict=True):
         if end >= 0:
             raise StorageError(f"{task}: its parts are not there after it was pulled", remedy="run again")
         run.parts |= made
@@ -163,19 +163,25 @@ def plan(recipe: Recipe, work: Workspace, found: dict[str, list[Input]], digests
 
 def parts_there(recipe: Recipe, work: Workspace) -> dict[Part, Footer]:
     """The parts of the last run, found from the recipe's inputs without hashing them; empty if there was none."""
-    parts: dict[Part, Footer] = {}
-    for source in recipe.source:
-        names = {_stem_of(source, file) for file in inputs_of(recipe, source)}
-        for stem in sorted(names):
-            index, last = 0, False
-            while not last:
-                part = Part(source.name, f"{stem}.{index:05d}")
-                footer = work.documents.footer(part)
-                if footer is None:
-                    break
-                parts[part] = footer
-                index, last = index + 1, footer.notes["last"]
-    return parts
+    stems = [
+        (source.name, stem)
+        for source in recipe.source
+        for stem in sorted({_stem_of(source, file) for file in inputs_of(recipe, source)})
+    ]
+
+    def there(stem: tuple[str, str]) -> dict[Part, Footer]:
+        parts: dict[Part, Footer] = {}
+        last = False
+        while not last:
+            part = Part(stem[0], f"{stem[1]}.{len(parts):05d}")
+            footer = work.documents.footer(part)
+            if footer is None:
+                break
+            parts[part] = footer
+            last = footer.notes["last"]
+        return parts
+
+    return {part: footer for parts in work.storage.each(there, stems) for part, footer in parts.items()}
 
 
 def document_id(source: str, uri: str | None, origin: str, text: str | None) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from curation import schema
 from curation.compare import pair_parts
 from curation.dataset import connect
 from curation.errors import StorageError
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
 
 
-def open_views(recipe: Recipe) -> duckdb.DuckDBPyConnection:
+def open_views(recipe: Recipe, query: str) -> duckdb.DuckDBPyConnection:
     """A connection with the views `documents`, one for each signal, `pairs`, `verdicts`, `blend` and `corpus`.
 
-    Datasets that were not made yet have no view. Raises `StorageError` when nothing was run yet.
+    Datasets that were not made yet have no view. Where WORK is in S3 the texts are fetched only for a `query` that has
+    the word `text` or a `*`; else `documents` is without. Raises `StorageError` when nothing was run yet.
     """
     work, _ = workspace(recipe)
     parts = list(parts_there(recipe, work))
@@ -29,10 +32,12 @@ def open_views(recipe: Recipe) -> duckdb.DuckDBPyConnection:
         )
     connection = connect(work, threads=2, memory="2GB")
     sidecars = {name: work.signal(name) for name in work.signals} | {"verdicts": work.verdicts, "blend": work.blend}
-    connection.register("documents", work.documents.scan(parts))
+    columns = None if re.search(r"\btext\b|\*", query) else [name for name in schema.DOCUMENTS.names if name != "text"]
+    far = work.storage.local_path("") is None
+    connection.register("documents", work.documents.scan(parts, columns if far else None))
     joined = "SELECT * FROM documents"
     for name, dataset in sidecars.items():
-        if all(dataset.footer(part) is not None for part in parts):
+        if None not in work.storage.each(dataset.footer, parts):
             connection.register(name, dataset.scan(parts))
             joined += f' LEFT JOIN "{name}" USING (id)'
     connection.register("pairs", work.pairs.scan(list(pair_parts(work))))

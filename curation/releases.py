@@ -156,7 +156,8 @@ def _shard_faults(release: Release, shard: dict[str, Any]) -> list[str]:
     with release.storage.reading(name) as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() != shard["sha256"]:
             return [f"{path}: its sha256 is not the manifest's"]
-    table = pq.read_table(release.storage.key(name), columns=["tokens"], filesystem=release.storage.filesystem)
+    with release.storage.reading(name) as stream:
+        table = pq.read_table(stream, columns=["tokens"], use_threads=False, pre_buffer=False)
     faults = []
     if table.num_rows != shard["rows"]:
         faults.append(f"{path}: {table.num_rows:,} rows, not {shard['rows']:,}")
@@ -169,7 +170,7 @@ def where_is(release: Release, manifest: dict[str, Any], document: str) -> list[
     """The shards and rows in which a document stands."""
     found = []
     for shard in manifest["shards"]:
-        place = release.storage.key(f"{release.folder}/{shard['path']}")
-        ids = pq.read_table(place, columns=["id"], filesystem=release.storage.filesystem)["id"]
+        with release.storage.reading(f"{release.folder}/{shard['path']}") as stream:
+            ids = pq.read_table(stream, columns=["id"], use_threads=False, pre_buffer=False)["id"]
         found += [{"shard": shard["path"], "row": row} for row, one in enumerate(ids.to_pylist()) if one == document]
     return found

@@ -14,6 +14,8 @@ from curation.signals import load_signals
 from curation.storage import open_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from curation.dataset import Footer, Part
     from curation.engine import LocalEngine
     from curation.progress import Progress
@@ -42,6 +44,8 @@ class Run:
     signals: dict[str, Signal]
     engine: LocalEngine
     progress: Progress
+    #: Raises `StorageError` when this run holds its workspace no more; asked before what cannot be taken back.
+    confirm: Callable[[], None]
     #: Every part of `documents`, in order, with its footer.
     parts: dict[Part, Footer] = field(default_factory=dict)
     #: The fingerprints of each part's signals, of its verdicts and of its blend, as measure, judge and blend set them.

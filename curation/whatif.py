@@ -105,7 +105,7 @@ def what_if(recipe: Recipe, wanted: Mapping[str, str | None], *, samples: int = 
     changed = with_rules(recipe, wanted)
     work, signals = workspace(recipe)
     ruling.check(changed, work)
-    run = _last_run(Run(recipe, work, signals, LocalEngine(1), Silent()))
+    run = _last_run(Run(recipe, work, signals, LocalEngine(1), Silent(), lambda: None))
     old = {rule.name: rule for rule in ruling.rules_of(recipe)}
     new = {rule.name: rule for rule in ruling.rules_of(changed)}
     rules = tuple(new[name] for name in wanted if name in new)
@@ -167,7 +167,7 @@ def _last_run(run: Run) -> Run:
     hits = hits_from(run)
     made_from = {work.hits: hits, work.verdicts: verdicts_from(run, hits)}
     for dataset, wanted in made_from.items():
-        if not all(dataset.is_made(part, made) for part, made in wanted.items()):
+        if dataset.not_made(wanted):
             raise StorageError(
                 f"{work.storage}: the last run was not of this recipe, or did not come to its verdicts", remedy=again
             )

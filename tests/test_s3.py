@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,10 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
+from botocore.exceptions import ClientError
 from s3_servers import Fault, FaultyProxy, S3Server, chance, hit
 
 from curation import pipeline, releases
+from curation import publish as publishing
+from curation.dataset import Dataset, Part, connect
 from curation.engine import LocalEngine
 from curation.errors import CurationError, InputError, RecipeError, ReleaseError, StorageError
 from curation.inputs import HashIndex, find_inputs, sha256
@@ -25,6 +32,8 @@ from curation.recipe import load
 from curation.signals import SIGNALS, signal_name
 from curation.storage import open_storage
 from curation.storage.bucket import Bucket
+from curation.storage.client import client
+from curation.storage.file import TRIED
 from curation.storage.lease import LEASE
 
 if TYPE_CHECKING:
@@ -69,7 +78,7 @@ def test_places_are_urls(use: Callable[[S3Server], str]) -> None:
     use(S3Server("http://127.0.0.1:9", "a", "b", "bucket"))
     assert str(open_storage("s3://bucket")) == "s3://bucket"
     assert open_storage("s3://bucket/a/b/").path("c") == "s3://bucket/a/b/c"
-    assert open_storage("s3://bucket").key("c") == "bucket/c"
+    assert open_storage("s3://bucket").path("c") == "s3://bucket/c"
     for wrong in ("s3://", "s3://b", "s3:///a", "s3://bucket/../a", "s3://bucket/a//b", "s3://bucket/./a"):
         with pytest.raises(RecipeError, match="not a place in S3"):
             open_storage(wrong)
@@ -132,6 +141,38 @@ def test_an_object_replaced_while_it_is_read_is_an_error(place: Storage) -> None
             stream.read()
 
 
+def test_a_large_file_gets_through_a_bad_network(s3: S3Server, use: Callable[[S3Server], str]) -> None:
+    """Sent in parts and read in ranges while every request fails the first time: the same bytes, no half left."""
+    kinds = itertools.cycle(PASSING)
+    with FaultyProxy(s3, lambda _method, _target, n: None if n else next(kinds)) as proxy:
+        place = open_storage(use(proxy.server))
+        data = os.urandom(36_000_000)
+        with place.writing("file") as stream:
+            stream.write(data)
+        with place.reading("file") as stream:
+            assert stream.read() == data
+        assert proxy.faults.total() >= 6
+        place.sweep()
+    assert not s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads")
+
+
+def test_a_full_temporary_folder_is_one_message(
+    place: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Which folder, for what, and the variable that names another."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(StorageError, match="No space left") as caught, place.writing("file"):
+        pass
+    assert "TMPDIR" in str(caught.value.remedy)
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError), place.writing("file"):  # of the block, and no matter of this place
+        (tmp_path / "none").read_bytes()
+
+
 def test_create_and_swap_have_one_winner(moto: S3Server, use: Callable[[S3Server], str]) -> None:
     """Of eight threads one creates; of their swaps none is lost."""
     place = open_storage(use(moto))
@@ -168,6 +209,50 @@ def test_a_server_that_lets_several_win_is_refused(
     open_storage(f"s3://{swift.bucket}/x", single_writer=True).refuse_races()
 
 
+@pytest.mark.parametrize(
+    ("pattern", "told"), [("If-None-Match", "does not know If-None-Match"), ("If-Match", "does not know If-Match")]
+)
+def test_a_server_without_conditional_writes_is_refused(
+    moto: S3Server, use: Callable[[S3Server], str], monkeypatch: pytest.MonkeyPatch, pattern: str, told: str
+) -> None:
+    """One that answers 501, as Swift does to If-Match."""
+    place = open_storage(use(moto))
+    argument = pattern.replace("-", "")
+    real = client().put_object
+
+    def unknown(**asked: Any) -> Any:
+        if argument in asked:
+            raise ClientError({"Error": {"Code": "NotImplemented"}}, "PutObject")
+        return real(**asked)
+
+    monkeypatch.setattr(client(), "put_object", unknown)
+    with pytest.raises(StorageError, match=told):
+        place.refuse_races()
+    assert not place.is_used()
+
+
+def test_what_was_tried_makes_no_place_used(place: Storage) -> None:
+    """A run that is killed while it tries out the server, or that begins at the same time, leaves nothing to refuse."""
+    open_storage(str(place).rpartition("/")[0], single_writer=True).write(f"{TRIED}-1/new-0", b"")
+    place.write(f"{TRIED}-doctor", b"")
+    assert not place.is_used()
+
+
+def test_a_scan_that_cannot_be_read_is_an_error_and_no_hang(place: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB reads copies that were fetched before, and a part that cannot be fetched is one message."""
+    dataset = Dataset(place, "numbers", pa.schema([("number", pa.int64()), ("text", pa.string())]))
+    parts = [Part("web", str(number)) for number in range(4)]
+    for part in parts:
+        dataset.write(part, pa.table({"number": range(10), "text": ["x"] * 10}), "made from this")
+    connection = connect()
+    connection.register("numbers", dataset.scan(parts, ["number"]))
+    assert connection.execute("SELECT sum(number), count(*) FROM numbers").fetchall() == [(180, 40)]
+    assert [name for name, *_ in connection.execute("FROM numbers LIMIT 0").description] == ["number"]
+    place.remove(dataset.path(parts[2]))
+    with pytest.raises(StorageError, match="missing or torn"):
+        dataset.scan(parts, ["text"])
+
+
 def test_halves_that_a_killed_process_left_are_aborted(s3: S3Server, place: Storage) -> None:
     """Only below the folder that is swept."""
     client = s3.client()
@@ -191,6 +276,8 @@ import sys, time
 from curation.signals import SIGNALS, signal_name
 from curation.storage import open_storage
 from curation.storage.bucket import Bucket
+from curation.storage.client import client
+from curation.storage.file import TRIED
 with open_storage(sys.argv[1], single_writer=True).lock():
     print("held", flush=True)
     time.sleep(60)
@@ -238,17 +325,49 @@ def test_a_lease_of_another_machine_ends_when_it_is_not_renewed(
     stolen = pytest.raises(StorageError, match="another run took this workspace over")
     with stolen, place.lock():
         place.write(LEASE, b'{"host": "elsewhere", "pid": 1}')
-        time.sleep(1)
+        threading.Event().wait(60)  # the main thread is interrupted
     assert place.read(LEASE) == b'{"host": "elsewhere", "pid": 1}'  # left to the one who has it
 
 
 def test_a_lease_is_renewed(place: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a long run is not taken for dead."""
-    monkeypatch.setattr("curation.storage.lease.RENEWED", 0.05)
+    monkeypatch.setattr("curation.storage.lease.RENEWED", 0.01)
     with place.lock():
-        time.sleep(1)
-        assert json.loads(place.read(LEASE) or b"{}")["beat"] > 2
+        while json.loads(place.read(LEASE) or b"{}")["beat"] < 4:
+            pass
     assert place.files() == []
+
+
+def test_a_process_of_another_container_is_not_taken_for_dead(place: Storage) -> None:
+    """Its number says nothing here, though the host has the same name."""
+    place.write(
+        LEASE, json.dumps({"machine": "another", "host": socket.gethostname(), "pid": 2**30, "id": "x"}).encode()
+    )
+    with pytest.raises(StorageError, match="another run is using this workspace"), place.lock():
+        pass
+
+
+def test_a_run_whose_lease_was_taken_publishes_nothing(
+    moto: S3Server, use: Callable[[S3Server], str], tiny: Callable[..., Run], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Paused while another took the workspace over, it touches neither the other's claim nor the pointer."""
+    url = use(moto)
+    tiny({"web": ROWS}, until="pull")
+    recipe = load(tmp_path / "recipe.toml", (f'work="{url}/work"', f'release.to="{url}/to"'))
+    real = publishing._shards
+
+    def paused(*arguments: Any) -> Any:
+        shards = real(*arguments)
+        open_storage(f"{url}/work").write(LEASE, b'{"id": "another"}')
+        return shards
+
+    monkeypatch.setattr(publishing, "_shards", paused)
+    with pytest.raises(StorageError, match="another run took this workspace over"), LocalEngine(1) as engine:
+        pipeline.run(recipe, engine)
+    assert releases.latest(open_storage(f"{url}/to"), "tiny") is None
+    (release,) = releases.releases(open_storage(f"{url}/to"), "tiny")
+    assert release.manifest() is None
 
 
 # -------------------------------------------------------------------------------------------------------------- inputs
@@ -360,15 +479,15 @@ def expected(sample: Path, engine: LocalEngine, tmp_path_factory: pytest.TempPat
 def test_s3_gives_the_same_bytes_as_a_folder_whatever_fails(
     s3: S3Server, use: Callable[[S3Server], str], sample: Path, expected: Any
 ) -> None:
-    """WORK and TO wholly there, and one request in twelve fails in one of the ways that requests fail."""
-    with FaultyProxy(s3, chance(1 / 12, kinds=PASSING)) as proxy:
+    """WORK and TO wholly there, and one request in twenty fails in one of the ways that requests fail."""
+    with FaultyProxy(s3, chance(1 / 20, kinds=PASSING)) as proxy:
         url = use(proxy.server)
         recipe = load(sample, (*LITTLE, f'release.to="{url}/to"', "single_writer=true"), work=f"{url}/work")
         with LocalEngine(2) as engine:  # whose workers see the environment as it is now
             state = pipeline.run(recipe, engine)
             again = pipeline.run(recipe, engine)
         assert published(open_storage(f"{url}/to"), "quickstart") == expected
-        assert set(proxy.faults) == set(PASSING)
+        assert len(proxy.faults) >= 4
         assert open_storage(f"{url}/work").read(LEASE) is None
     assert state.figures["publish"]["release"].startswith(url)
     assert again.figures["publish"]["published"] is False

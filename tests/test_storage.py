@@ -43,7 +43,8 @@ def everything(storage: Storage) -> list[str]:
 
 def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     """A process that runs this code with `storage` at its first argument."""
-    head = "import sys, os, time\nfrom curation.inputs import *\nfrom curation.storage import *\nstorage = open_storage(sys.argv[1])\n"
+    head = "import sys, os, time\nfrom curation.inputs import *\nfrom curation.storage import *\n"
+    head += "storage = open_storage(sys.argv[1])\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *arguments], env=ENVIRONMENT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

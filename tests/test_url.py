@@ -313,7 +313,7 @@ def test_a_recipe_blocks_what_its_lists_name(sample: Path, engine: LocalEngine, 
     recipe = recipe_with(sample, tmp_path, 'blocked_domains = ["blocked"]', "blend.rest='drop'",
                          "blend.group.0.where=\"host <> '' and host not like 'www.%' and source = 'web'\"")  # fmt: skip
     pipeline.run(recipe, engine)
-    with open_views(recipe) as views:
+    with open_views(recipe, "*") as views:
         sql = "SELECT source, uri, host, list_contains(reasons, 'blocked') FROM corpus WHERE error IS NULL"
         rows = views.execute(sql).fetchall()
     assert {bool(host) for source, _, host, _ in rows if source == "handbook"} == {False}

@@ -103,7 +103,7 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: one of them", remedy="leave the other out")
-    connection = open_views(load(recipe, overrides, work=work))
+    connection = open_views(load(recipe, overrides, work=work), query)
     try:
         relation = connection.sql(query)
         if relation is None:

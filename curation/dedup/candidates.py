@@ -35,7 +35,7 @@ def copies(work: Workspace, parts: list[Part], *, by_signature: bool) -> pa.Tabl
     equal are near ones of similarity 1: thousands of pages that differ in a word need not be compared each with each.
     """
     connection = connect(work)
-    connection.register("signature", work.signal("signature").scan(parts))
+    connection.register("signature", work.signal("signature").scan(parts, ["id", "text_hash", "minhash"]))
     key = "CASE WHEN minhash = ''::BLOB THEN text_hash::BLOB ELSE minhash END" if by_signature else "text_hash::BLOB"
     return connection.sql(f"""
         SELECT first AS id_a, id AS id_b, 1::FLOAT AS similarity,
@@ -55,7 +55,7 @@ def of_band(work: Workspace, parts: list[Part], band: str, copies: pa.Table) -> 
     Copies have the signature of the first of their group, so only that one takes part.
     """
     connection = connect(work)
-    connection.register("signature", work.signal("signature").scan(parts))
+    connection.register("signature", work.signal("signature").scan(parts, ["id", "minhash", band]))
     connection.register("copies", copies)
     connection.execute(f"""
         CREATE TEMP TABLE members AS

@@ -45,7 +45,7 @@ def verified(
     column = "minhash" if "minhash" in values.schema.names else "shingles"
     connection = connect(work)
     connection.register("candidates", work.candidates.scan(bands))
-    connection.register("vals", values.scan(parts))
+    connection.register("vals", values.scan(parts, ["id", column]))
     connection.execute(f"""
         CREATE TEMP TABLE pairs AS
         SELECT id_a, id_b FROM candidates WHERE starts_with(id_a, '{prefix}') GROUP BY ALL ORDER BY id_a, id_b

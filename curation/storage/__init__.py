@@ -1,7 +1,7 @@
 """Where bytes lie: files written whole or not at all, claims, locks. Nothing above knows what a file is made of.
 
 `folder` is a folder of this machine, `bucket` a place in S3. Every name here is relative to the storage's root and uses
-`/`. This package alone touches a file system or S3; Parquet goes through `filesystem` (pyarrow's), by `dataset.py`.
+`/`. This package alone touches a file system or S3.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from io import BufferedReader
-
-    from pyarrow.fs import FileSystem
 
     from curation.storage.file import File
 
@@ -43,15 +41,11 @@ class Storage(Protocol):
         """What no other place has, however it is written: links are followed, the S3 server is named."""
 
     @property
-    def filesystem(self) -> FileSystem | None:
-        """What pyarrow reads the files with, by `key`; None for this machine's own."""
-
-    @property
     def scratch(self) -> str:
         """A folder of this machine for what a library spills; it can be deleted whenever nothing runs."""
 
-    def key(self, name: str) -> str:
-        """The file as `filesystem` calls it."""
+    def local_path(self, name: str) -> str | None:
+        """The file's path on this machine, for libraries that open files themselves; None where it lies elsewhere."""
 
     def path(self, name: str) -> str:
         """The file as a person writes it, to be shown."""
@@ -83,10 +77,11 @@ class Storage(Protocol):
     def swap(self, name: str, data: bytes, expected: bytes | None) -> bool:
         """Replace the file if it still holds `expected` (None: if there is none); False if it does not."""
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """The place, held by one process at a time and given back even when it is killed.
 
-        Raises `StorageError` if another process holds it.
+        Gives a function that raises `StorageError` when it is held no more. Raises `StorageError` if another process
+        holds it.
         """
 
     def refuse_races(self) -> None:
@@ -116,7 +111,7 @@ def open_storage(place: str, base: str | Path = ".", *, single_writer: bool = Fa
 
     `single_writer` says that nothing else writes there, so that a server without safe conditional writes will do.
     """
-    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", place)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", place)
     if scheme and scheme.group(1) == "s3":
         from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
 

@@ -5,8 +5,10 @@ Credentials, region and endpoint (AWS_ENDPOINT_URL) come from where boto3 looks 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -18,11 +20,12 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from curation.errors import RecipeError, StorageError
 from curation.storage.client import (
     ABSENT,
+    FAILURES,
     REFUSED,
     UNKNOWN,
     client,
@@ -32,7 +35,7 @@ from curation.storage.client import (
     fetch,
     is_amazon,
 )
-from curation.storage.file import File
+from curation.storage.file import TRIED, File
 from curation.storage.lease import LEASE, held
 from curation.storage.stream import ObjectStream
 
@@ -40,11 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
 
-    from pyarrow.fs import PyFileSystem
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+#: Parts that are sent at a time, each held in memory.
+_SENDING = 4
 #: Requests that are under way at a time when many small ones are made.
 _WAITING = 16
 #: Files from this size on are sent in parts of it, four at a time.
@@ -86,20 +90,14 @@ class Bucket:
         return f"{client().meta.endpoint_url}/{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
-    def filesystem(self) -> PyFileSystem:
-        """One that reads as `open` does."""
-        from curation.storage.arrow import filesystem  # noqa: PLC0415  # half a second
-
-        return filesystem()
-
-    @property
     def scratch(self) -> str:
         """A folder of its own among this machine's temporary ones."""
-        return f"{tempfile.gettempdir()}/curate-{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}"
+        user = f"{self.identity} {os.getuid()}"
+        return f"{tempfile.gettempdir()}/curate-{hashlib.sha256(user.encode()).hexdigest()[:16]}"
 
-    def key(self, name: str) -> str:
-        """The bucket and the object's key."""
-        return f"{self.bucket}/{self._key(name)}"
+    def local_path(self, name: str) -> None:  # noqa: ARG002  # nothing of it lies here
+        """None: the objects lie elsewhere."""
+        return
 
     def path(self, name: str) -> str:
         """The object's URL."""
@@ -139,16 +137,10 @@ class Bucket:
 
         A sending that fails is aborted; what a killed one left `sweep` removes.
         """
-        with tempfile.TemporaryFile() as stream:
-            try:
-                yield stream
-                size = stream.tell()
-                stream.seek(0)
-            except OSError as error:
-                raise StorageError(
-                    f"cannot write {tempfile.gettempdir()}, where {self.path(name)} is made: {error.strerror}",
-                    remedy="free some space there, or set TMPDIR to a folder on a larger disk: finished parts are kept",
-                ) from error
+        with _spooling(self.path(name)), tempfile.TemporaryFile() as stream:
+            yield stream
+            size = stream.tell()
+            stream.seek(0)
             self._send(name, stream, size)
 
     def write(self, name: str, data: bytes) -> None:
@@ -173,10 +165,10 @@ class Bucket:
         return self._put_if(name, data, IfMatch=found[1]["ETag"])
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Callable[[], None]]:
         """The place, held by a lease that is renewed; a killed holder's ends after a time, on its machine at once."""
-        with held(self):
-            yield
+        with held(self) as confirm:
+            yield confirm
 
     def refuse_races(self) -> None:
         """Raise `StorageError` where conditional writes do not hold, unless there is but one writer.
@@ -186,12 +178,12 @@ class Bucket:
         """
         if not self.single_writer and not is_amazon():
             with failing("write", self.root):
-                fault = _race(client().meta.endpoint_url, self)
+                fault = _race(client().meta.endpoint_url, self.bucket)
             if fault:
                 raise StorageError(
                     f"{self.root}: {fault}: two runs at once could publish the same version",
-                    remedy="if no other run writes there, say so: single_writer = true in the recipe, or --single-writer; "
-                    "else use a server whose conditional writes hold",
+                    remedy="if no other run writes there, say so: single_writer = true in the recipe, or "
+                    "--single-writer; else use a server whose conditional writes hold",
                 )
 
     def files(self, folder: str = "", *, beginning: str = "") -> list[File]:
@@ -220,8 +212,9 @@ class Bucket:
         return sorted(found)
 
     def is_used(self) -> bool:
-        """Whether there is any object, but the lease."""
-        return any(one["Key"] != self._key(LEASE) for one in self.listed(self._key("")))
+        """Whether there is any object, but the lease and what was tried."""
+        own = (self._key(LEASE), self._key(TRIED))
+        return any(not one["Key"].startswith(own) for one in self.listed(self._key("")))
 
     def remove(self, name: str) -> None:
         """Remove an object, or all below a name."""
@@ -243,11 +236,9 @@ class Bucket:
             for page in pages:
                 for upload in page.get("Uploads", ()):
                     self._abort(upload)
-        except ClientError as error:
+        except FAILURES as error:
             if code_of(error) not in UNKNOWN:  # such a server holds no halves
                 raise failure("sweep", self.root, error) from error
-        except BotoCoreError as error:
-            raise failure("sweep", self.root, error) from error
         if not folder:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -275,30 +266,35 @@ class Bucket:
                 raise
 
     def _send(self, name: str, stream: IO[bytes], size: int) -> None:
+        """Send a file of this machine; what is there afterwards bears the mark of this writer."""
+        mark = {_WRITER: uuid.uuid4().hex}
+        parts = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=_SENDING)
+        parts.max_in_memory_upload_chunks = _SENDING
         with failing("write", self.path(name)):
-            if size < PART_BYTES:
-                client().put_object(Bucket=self.bucket, Key=self._key(name), Body=stream.read())
-            else:
-                parts = TransferConfig(
-                    multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4
+            try:
+                client().upload_fileobj(
+                    stream, self.bucket, self._key(name), ExtraArgs={"Metadata": mark}, Config=parts
                 )
-                client().upload_fileobj(stream, self.bucket, self._key(name), Config=parts)
+            except ClientError as error:
+                if code_of(error) != "NoSuchUpload":  # it was completed, and the answer was lost
+                    raise
         head = self.head(name)
-        if head is None or head["ContentLength"] != size:
-            there = "nothing" if head is None else f"{head['ContentLength']:,} bytes"
-            raise StorageError(f"{self.path(name)}: {size:,} bytes were sent, {there} are there", remedy="run again")
+        if head is None or head["ContentLength"] != size or head.get("Metadata") != mark:
+            raise StorageError(f"{self.path(name)}: is not there as it was sent", remedy="run again")
 
     def _put_if(self, name: str, data: bytes, **condition: str) -> bool:
-        """Put the object under a condition; whether it is there now as this writer wrote it.
+        """Put the object under a condition; whether it was let through.
 
         A request whose answer was lost is sent again and then refused, for the object that it wrote itself: so the
-        writer is asked for in either case.
+        writer is asked for. It is asked for after a creation that was let through, too.
         """
         writer = uuid.uuid4().hex
         body = {"Bucket": self.bucket, "Key": self._key(name), "Body": data, "Metadata": {_WRITER: writer}}
         with failing("write", self.path(name)):
             try:
                 client().put_object(**body, **condition)
+                if "IfMatch" in condition:  # it may be replaced again at once, and by right
+                    return True
             except ClientError as error:
                 code = code_of(error)
                 if code in ABSENT:  # it was to be replaced, and is gone
@@ -319,47 +315,72 @@ def _is_below(key: str, folder: str) -> bool:
     return not folder or key == folder or key.startswith(f"{folder.rstrip('/')}/")
 
 
+@contextmanager
+def _spooling(path: str) -> Iterator[None]:
+    """A block in which a full temporary folder is said to be one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise StorageError(
+            f"cannot write {tempfile.gettempdir()}, where {path} is made: {os.strerror(error.errno)}",
+            remedy="free some space there, or set TMPDIR to a folder on a larger disk: finished parts are kept",
+        ) from error
+
+
 def _delete(bucket: str, keys: list[str]) -> None:
     try:
         answer = client().delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
         keys = [one["Key"] for one in answer.get("Errors", ())]
     except ClientError as error:
-        if code_of(error) not in UNKNOWN:
+        if code_of(error) not in (*UNKNOWN, "MissingContentMD5", "InvalidRequest", "MalformedXML"):
             raise
     for key in keys:
         client().delete_object(Bucket=bucket, Key=key)
 
 
 @cache
-def _race(_endpoint: str, place: Bucket) -> str | None:
+def _race(_endpoint: str, bucket: str) -> str | None:
     """How the server's conditional writes fail, None if they seem to hold; what is tried is removed again."""
-    folder = f".curate-race-{uuid.uuid4().hex}"
+    place = Bucket(bucket, f"{TRIED}-{uuid.uuid4().hex}")
     try:
         with ThreadPoolExecutor(_RACERS) as threads:
-            for attempt in range(_ROUNDS):
-                racing = [threads.submit(_try, place, f"{folder}/{attempt}", IfNoneMatch="*") for _ in range(_RACERS)]
-                won = sum(one.result() for one in racing)
-                if won > 1:
-                    return f"the server let {won} of {_RACERS} writers win that create the same object at once"
-        name = f"{folder}/0"
-        if _try(place, name, IfNoneMatch="*"):
-            return "the server ignores If-None-Match"
-        if _try(place, name, IfMatch='"00000000000000000000000000000000"'):
-            return "the server ignores If-Match"
-        if not any(_try(place, name, IfMatch=(place.head(name) or {})["ETag"]) for _ in range(3)):
-            return "the server does not know If-Match"
+            created = [_winners(threads, place, f"new-{number}", IfNoneMatch="*") for number in range(_ROUNDS)]
+            if max(created) > 1:
+                return f"the server let {max(created)} of {_RACERS} writers win that create the same object at once"
+            place.write("old", b"")
+            if not any(created):
+                return "the server does not know If-None-Match"
+            if _try(place, "old", IfNoneMatch="*"):
+                return "the server ignores If-None-Match"
+            if _try(place, "old", IfMatch='"00000000000000000000000000000000"'):
+                return "the server ignores If-Match"
+            replaced = [_winners(threads, place, "old", IfMatch=_etag(place, "old")) for _ in range(_ROUNDS)]
+            if max(replaced) > 1:
+                return f"the server let {max(replaced)} of {_RACERS} writers win that replace the same object at once"
+            if not any(replaced):
+                return "the server does not know If-Match"
     finally:
-        place.remove(folder)
+        place.remove("")
     return None
+
+
+def _winners(threads: ThreadPoolExecutor, place: Bucket, name: str, **condition: str) -> int:
+    """How many of several writers at once are let through."""
+    return sum(one.result() for one in [threads.submit(_try, place, name, **condition) for _ in range(_RACERS)])
 
 
 def _try(place: Bucket, name: str, **condition: str) -> bool:
     """Whether a conditional write is let through. One whose answer was lost is sent again, and then refused."""
-    key = place.key(name).removeprefix(f"{place.bucket}/")
     try:
-        client().put_object(Bucket=place.bucket, Key=key, Body=uuid.uuid4().bytes, **condition)
+        client().put_object(Bucket=place.bucket, Key=f"{place.prefix}/{name}", Body=uuid.uuid4().bytes, **condition)
     except ClientError as error:
         if code_of(error) in (*REFUSED, *UNKNOWN, *ABSENT):
             return False
         raise
     return True
+
+
+def _etag(place: Bucket, name: str) -> str:
+    return str((place.head(name) or {})["ETag"])

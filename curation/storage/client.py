@@ -18,7 +18,6 @@ from curation.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from botocore.exceptions import ClientError
 
 try:
     import boto3
@@ -26,11 +25,15 @@ try:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, NoCredentialsError
     from botocore.exceptions import ClientError as _ClientError
+    from urllib3.exceptions import HTTPError
 except ImportError as error:
     raise StorageError("s3://…: boto3 is not installed", remedy="pip install 'curate[s3]'") from error
 
-#: Tries of one request before it fails, unless AWS_MAX_ATTEMPTS says otherwise. Waits double up to 20 s, with jitter.
-ATTEMPTS = 10
+#: Tries of one request before it fails, unless AWS_MAX_ATTEMPTS says otherwise. Waits double from 1 to
+#: 64 s, with jitter.
+ATTEMPTS = 8
+#: What boto3 raises, and what lies below it while a body is read.
+FAILURES = (_ClientError, Boto3Error, BotoCoreError, HTTPError)
 #: Answers that mean: not there.
 ABSENT = ("404", "NoSuchKey", "NotFound", "NoSuchUpload")
 #: Answers to a condition that does not hold; 409 where another request with a condition is under way.
@@ -58,8 +61,8 @@ def client() -> Any:
 @cache
 def _client(_settings: frozenset[tuple[str, str]]) -> Any:
     config = Config(connect_timeout=10, read_timeout=60, max_pool_connections=32, tcp_keepalive=True)
-    if not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & set(os.environ):
-        config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": ATTEMPTS}))
+    if not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & set(os.environ):  # "standard" gives up where many fail at once
+        config = config.merge(Config(retries={"mode": "legacy", "total_max_attempts": ATTEMPTS}))
     return boto3.Session().client("s3", config=config)
 
 
@@ -93,7 +96,7 @@ def failing(action: str, path: str) -> Iterator[None]:
     """A block in which what boto3 raises becomes a `StorageError`."""
     try:
         yield
-    except (_ClientError, Boto3Error, BotoCoreError) as error:
+    except FAILURES as error:
         raise failure(action, path, error) from error
 
 
@@ -107,13 +110,8 @@ def fetch(bucket: str, key: str, span: str | None = None) -> tuple[bytes, dict[s
         answer = client().get_object(Bucket=bucket, Key=key, **asked)
         try:
             return answer["Body"].read(), answer
-        except BotoCoreError:  # cut, timed out, or not what its checksum says
+        except (BotoCoreError, HTTPError):  # cut, timed out, or not what its checksum says
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0, min(20, 0.1 * 2**attempt)))  # noqa: S311  # jitter
     raise AssertionError  # unreachable
-
-
-def is_absent(error: ClientError) -> bool:
-    """Whether the server says that there is no such object; a bucket that is not there is a failure."""
-    return code_of(error) in ABSENT

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: What is written to try a place out begins so, and is nobody's.
+TRIED = ".curate-tried"
+
 
 @dataclass(frozen=True, slots=True)
 class File:

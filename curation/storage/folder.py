@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from curation.errors import StorageError
-from curation.storage.file import File
+from curation.storage.file import TRIED, File
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,16 +43,11 @@ class Folder:
         return os.path.realpath(self.root)
 
     @property
-    def filesystem(self) -> None:
-        """Pyarrow reads local files by their paths."""
-        return
-
-    @property
     def scratch(self) -> str:
         """A folder in it."""
         return self.path("scratch")
 
-    def key(self, name: str) -> str:
+    def local_path(self, name: str) -> str:
         """The absolute path."""
         return self.path(name)
 
@@ -153,13 +148,13 @@ class Folder:
         return True
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """The folder, held by one process at a time and given back even when it is killed.
+    def lock(self) -> Iterator[Callable[[], None]]:
+        """The folder, held by one process at a time and given back even when it is killed; nobody takes it away.
 
         Raises `StorageError` if another process holds it.
         """
         with self._locked(self.root):
-            yield
+            yield lambda: None
 
     def refuse_races(self) -> None:
         """Hard links and locks keep what they promise."""
@@ -197,7 +192,8 @@ class Folder:
     def is_used(self) -> bool:
         """Whether anything lies in the folder itself, but what a killed process left half written."""
         try:
-            return any(not entry.name.endswith(TEMPORARY) for entry in os.scandir(self.root))
+            names = [entry.name for entry in os.scandir(self.root)]
+            return any(not name.endswith(TEMPORARY) and not name.startswith(TRIED) for name in names)
         except FileNotFoundError:
             return False
         except OSError as error:

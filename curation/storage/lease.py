@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
+import time
 import uuid
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from curation.storage.bucket import Bucket
 
@@ -25,10 +28,11 @@ RENEWED, STALE = 20.0, 120.0
 
 
 @contextmanager
-def held(place: Bucket) -> Iterator[None]:
-    """The place, held while the block lasts.
+def held(place: Bucket) -> Iterator[Callable[[], None]]:
+    """The place, held while the block lasts; yields what raises `StorageError` when it is held no more.
 
-    Raises `StorageError` where another process holds it, and at the end if another took it meanwhile.
+    Raises `StorageError` where another process holds it. If another takes it over meanwhile, the main thread is
+    interrupted, and `StorageError` says so.
     """
     lease = _Lease(place)
     lease.take()
@@ -36,17 +40,17 @@ def held(place: Bucket) -> Iterator[None]:
     renewing = threading.Thread(target=lease.renew_until, args=(ended,), daemon=True)
     renewing.start()
     try:
-        yield
+        yield lease.confirm
+    except KeyboardInterrupt:
+        if lease.lost:
+            raise lease.lost_error() from None
+        raise
     finally:
         ended.set()
-        renewing.join()
-        lost = lease.lost
+        renewing.join(timeout=5)  # a request that hangs ends with the process
         lease.give_back()
-    if lost:
-        raise StorageError(
-            f"{place}: another run took this workspace over, since this one had not renewed its lease for {STALE:g} s",
-            remedy="let one of the two end, then run again",
-        )
+    if lease.lost:
+        raise lease.lost_error()
 
 
 class _Lease:
@@ -56,63 +60,105 @@ class _Lease:
         self.place = place
         self.lost = False
         self.beat = 0
-        self.holder = {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
-        self.data = b""
+        self.holder = {"machine": _machine(), "host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+        self.confirmed = time.monotonic()
+        self._interrupts = threading.current_thread() is threading.main_thread()
 
     def take(self) -> None:
         """Make the lease this process's."""
-        data = self._next()
         there = self.place.read(LEASE)
-        taken = self.place.create(LEASE, data) if there is None else False
-        if not taken:
-            there = self.place.read(LEASE) if there is None else there
-            if there is not None:
-                self._refuse_live(there)
-            taken = self.place.swap(LEASE, data, there)
-        if not taken:
+        if there is None and self.place.create(LEASE, self._next()):
+            return
+        there = self.place.read(LEASE)
+        if there is not None:
+            self._refuse_live(there)
+        if not self.place.swap(LEASE, self._next(), there):
             raise _in_use(self.place, "a run that began at the same time")
-        self.data = data
+        self.confirmed = time.monotonic()
+
+    def confirm(self) -> None:
+        """Raise `StorageError` unless the lease is this process's, as the server says now."""
+        there = self.place.read(LEASE)
+        if self.lost or not self._is_mine(there):
+            self.lost = True
+            raise self.lost_error()
+        self.confirmed = time.monotonic()
 
     def renew_until(self, ended: threading.Event) -> None:
-        """Renew now and then; a server that does not answer is asked again."""
+        """Renew now and then, until the block ends or the lease is another's."""
         while not ended.wait(RENEWED):
-            with suppress(StorageError):
-                data = self._next()
-                if not self.place.swap(LEASE, data, self.data):
-                    self.lost = self.place.read(LEASE) != data
-                    if self.lost:
-                        return
-                self.data = data
+            try:
+                self._renew()
+            except StorageError:  # a server that does not answer is asked again
+                self.lost = time.monotonic() - self.confirmed > STALE
+            except Exception:  # noqa: BLE001  # what is not renewed is lost
+                self.lost = True
+            if self.lost and not ended.is_set():
+                if self._interrupts:  # a signal, so that it need not come to the end of what it waits for
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
 
     def give_back(self) -> None:
         """Remove the lease, if it still is this process's."""
         with suppress(StorageError):  # the next run finds it stale
-            if not self.lost and self.place.read(LEASE) == self.data:
+            if not self.lost and self._is_mine(self.place.read(LEASE)):
                 self.place.remove(LEASE)
+
+    def lost_error(self) -> StorageError:
+        """What is said when another has it."""
+        return StorageError(
+            f"{self.place}: another run took this workspace over, since this one had not renewed its lease for "
+            f"{STALE:g} s",
+            remedy="let one of the two end, then run again",
+        )
+
+    def _renew(self) -> None:
+        there = self.place.read(LEASE)
+        if not self._is_mine(there):
+            self.lost = True
+        elif self.place.swap(LEASE, self._next(), there):
+            self.confirmed = time.monotonic()
 
     def _next(self) -> bytes:
         self.beat += 1
         return json.dumps({**self.holder, "beat": self.beat}).encode()
 
+    def _is_mine(self, there: bytes | None) -> bool:
+        return _holder(there).get("id") == self.holder["id"]
+
     def _refuse_live(self, there: bytes) -> None:
         """Raise `StorageError` unless the holder is a dead process of this machine, or was silent for too long."""
-        try:
-            holder: dict[str, Any] = json.loads(there)
-            host, pid = str(holder["host"]), int(holder["pid"])
-        except (ValueError, KeyError, TypeError):
-            host, pid = "?", 0
-        if host == self.holder["host"] and not _is_alive(pid):
+        holder = _holder(there)
+        host, pid = holder.get("host", "?"), holder.get("pid", 0)
+        if holder.get("machine") == self.holder["machine"] and isinstance(pid, int) and not _is_alive(pid):
             return
         head = self.place.head(LEASE)
         if head is None:
             return
-        now = parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"])  # the server's clock, not ours
-        silent = (now - head["LastModified"]).total_seconds()
+        date = head["ResponseMetadata"]["HTTPHeaders"].get("date")  # the server's clock, not ours
+        silent = (parsedate_to_datetime(date) - head["LastModified"]).total_seconds() if date else 0.0
         if silent < STALE:
             raise _in_use(
                 self.place, f"process {pid} on {host}, last heard of {max(0, silent):.0f} s ago",
                 f"; if it is dead, its hold ends {STALE:g} s after it was last heard of",
             )  # fmt: skip
+
+
+def _holder(there: bytes | None) -> dict[str, Any]:
+    try:
+        holder = json.loads(there or b"{}")
+    except ValueError:
+        holder = {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _machine() -> str:
+    """What tells apart machines, and containers on one, by which a process's number means something."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    try:
+        return f"{socket.gethostname()} {boot.read_text().strip()} {space.readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {uuid.uuid4().hex}"  # nothing is known: as if it were another machine
 
 
 def _is_alive(pid: int) -> bool:

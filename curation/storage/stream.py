@@ -66,7 +66,8 @@ class ObjectStream(io.RawIOBase):
             return 0
         if not self._start <= self._place < self._start + len(self._block):
             self._fetch(len(view))
-        data = self._block[self._place - self._start :][: len(view)]
+        at = self._place - self._start
+        data = self._block[at : at + len(view)]
         view[: len(data)] = data
         self._place += len(data)
         return len(data)
