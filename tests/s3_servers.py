@@ -257,7 +257,7 @@ class Fault(StrEnum):
     INTERNAL_ERROR = "500"
     UNAVAILABLE = "503"
     SLOW_DOWN = "slow_down"  #: 503 with the code SlowDown, as S3 throttles
-    TOO_MANY = "429"  #: as Ceph and Google throttle; botocore does not try again
+    TOO_MANY = "429"  #: as Ceph and Google throttle
     CUT_BEFORE = "cut_before"  #: the connection ends before the server saw the request
     CUT_REQUEST = (
         "cut_request"  #: half of the request's body reaches the server; without a body, half of its first line

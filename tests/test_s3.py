@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from curation.storage import Storage
 
 ROOT = Path(__file__).parent.parent
-#: Faults that a later try of the same request passes.
-PASSING = [fault for fault in Fault if fault is not Fault.TOO_MANY]
 
 
 @pytest.fixture
@@ -143,7 +141,7 @@ def test_an_object_replaced_while_it_is_read_is_an_error(place: Storage) -> None
 
 def test_a_large_file_gets_through_a_bad_network(s3: S3Server, use: Callable[[S3Server], str]) -> None:
     """Sent in parts and read in ranges while every request fails the first time: the same bytes, no half left."""
-    kinds = itertools.cycle(PASSING)
+    kinds = itertools.cycle(Fault)
     with FaultyProxy(s3, lambda _method, _target, n: None if n else next(kinds)) as proxy:
         place = open_storage(use(proxy.server))
         data = os.urandom(36_000_000)
@@ -480,7 +478,7 @@ def test_s3_gives_the_same_bytes_as_a_folder_whatever_fails(
     s3: S3Server, use: Callable[[S3Server], str], sample: Path, expected: Any
 ) -> None:
     """WORK and TO wholly there, and one request in twenty fails in one of the ways that requests fail."""
-    with FaultyProxy(s3, chance(1 / 20, kinds=PASSING)) as proxy:
+    with FaultyProxy(s3, chance(1 / 20)) as proxy:
         url = use(proxy.server)
         recipe = load(sample, (*LITTLE, f'release.to="{url}/to"', "single_writer=true"), work=f"{url}/work")
         with LocalEngine(2) as engine:  # whose workers see the environment as it is now
