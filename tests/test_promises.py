@@ -244,10 +244,12 @@ def watch():
     if inside:
         kill()
 
-def replace(source, target, rename=os.replace):
-    if inside and over in str(target):
-        kill()
-    rename(source, target)
+def kills(gives_name):
+    def gives(source, target):
+        if inside and over in str(target):
+            kill()
+        gives_name(source, target)
+    return gives
 
 def call(stage, run):
     global inside
@@ -259,7 +261,7 @@ def call(stage, run):
     return figures
 
 if __name__ == "__main__":
-    os.replace = replace
+    os.replace, os.link = kills(os.replace), kills(os.link)
     with LocalEngine(2) as engine:
         pipeline.run(load(recipe, (f'release.to="{to}"', version), work=work), engine, call=call)
 """
