@@ -17,7 +17,7 @@ demo: $(VENV)/.run  ## Run the main job on the sample, offline.
 	$(BIN)/curate run recipes/quickstart.toml
 
 test: $(VENV)/.dev  ## Pass the tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.dev  ## Lint, types, and whether the generated pages are current.
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from curation import __version__, schema
 from curation import rules as ruling
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint, first_row
-from curation.errors import ReleaseError
+from curation.errors import ReleaseError, StorageError
 from curation.releases import Release, latest, order, releases
 from curation.report.card import card
 from curation.run import FORMAT, release_fingerprint, release_place, workspace_id
@@ -83,7 +83,9 @@ def publish(run: Run) -> dict[str, Any]:
     shards = _shards(run, release, made_from)
     run.work.storage.remove("shuffle")
     report = run.work.storage.read("report.html")
-    storage.write(f"{release.folder}/report.html", report or b"")
+    if report is None:
+        raise StorageError(f"{run.work.storage.path('report.html')}: is gone", remedy="run again: it is made anew")
+    storage.write(f"{release.folder}/report.html", report)
     manifest = _manifest(run, release, made_from, shards, newest)
     before = newest.manifest() if newest is not None and manifest["previous"] else None
     storage.write(f"{release.folder}/README.md", card(manifest, before).encode())

@@ -39,8 +39,8 @@ ABOUT = {
     "name": "the release is called NAME/VERSION",
     "work": "the folder, or place in S3, of everything that is measured on the way; left out, `work/NAME`. `--work` "
     "overrides it",
-    "single_writer": "that nothing else writes to WORK and the releases, for S3 servers whose conditional writes do not "
-    "hold: [s3.md](s3.md). Decides no byte",
+    "single_writer": "that nothing else writes to WORK and the releases, for S3 servers whose conditional writes "
+    "do not hold: [s3.md](s3.md). Decides no byte",
     "seed": "of the sample that the blend takes and of the shuffle",
     "source.name": "stands in the column `source`, for rules and groups to ask",
     "source.kind": "how the files are read: [sources.md](sources.md)",

@@ -256,7 +256,8 @@ def _parse(words: list[str]) -> None:
 
 
 def _normal(text: str, folder: Path) -> list[str]:
-    """Lines without what differs from run to run: seconds, versions, the folder."""
+    """Lines without what differs from run to run: seconds, versions, the folder, and how far slow work has come."""
+    text = re.sub(r"(?m)^  [a-z: ]+: \S+ \S+ of .*\n", "", text)
     text = re.sub(re.escape(str(folder)) + r"|…(?=/)", "", text)
     text = re.sub(r" +\d+\.\d s  ", " S ", text)
     text = re.sub(r"\d{4}\.\d\d\.\d\d(\.\d+)?", "V", text)

@@ -24,6 +24,7 @@ from curation import pipeline
 from curation import report as reporting
 from curation.dataset import Dataset, Part
 from curation.dedup.signatures import probability
+from curation.engine import LocalEngine
 from curation.recipe import load, parse
 from curation.report import changes, drawing, histograms, samples, toml
 from curation.report.page import page as view_of
@@ -33,7 +34,6 @@ from curation.report.thresholds import thresholds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from curation.engine import LocalEngine
     from curation.recipe import Recipe
     from curation.run import Run
 
@@ -714,3 +714,23 @@ def test_recipe_is_written_as_the_toml_it_was(changed: dict[str, object]) -> Non
         source["paths"] = ["-"]
     assert parse(shown, Path("recipe.toml")).semantic() == semantic
     assert toml.recipe_of(semantic).semantic() == semantic
+
+
+@pytest.mark.parametrize("rule", ["word_count > -1e15", "word_count > 1e400", "word_count < -1e12"])
+def test_a_threshold_that_is_far_off_is_no_end(tiny: Callable[..., Run], rule: str) -> None:
+    """It lies beyond what is drawn."""
+    run = tiny({"web": [{"text": "one two three four"}, {"text": "five six seven"}]}, f'[rules]\nodd = "{rule}"')
+    assert b"odd" in (run.work.storage.read("report.html") or b"")
+
+
+def test_what_is_not_wanted_is_said(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """In the page and in the manifest, by source."""
+    rows = [{"text": f"number {number} of them all"} for number in range(7)]
+    tiny({"web": rows}, until="pull")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('kind = "jsonl"', 'kind = "jsonl"\nwhere = "text like \'%4%\'"'))
+    with LocalEngine(1) as engine:
+        run = pipeline.run(load(recipe), engine)
+    assert "web 6" in (run.work.storage.read("report.html") or b"").decode()
+    manifest = json.loads((Path(run.figures["publish"]["release"]) / "manifest.json").read_text())
+    assert [(source["documents"], source["not_wanted"]) for source in manifest["sources"]] == [(1, 6)]

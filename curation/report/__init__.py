@@ -61,7 +61,7 @@ def _fingerprint(run: Run) -> str:
         for part, documents in run.parts.items()
     ]
     figures = [
-        run.figures.get("pull", {}).get("records"),
+        [run.figures.get("pull", {}).get(key) for key in ("records", "not_wanted")],
         *(run.figures[name] for name in ("compare", "judge", "blend")),
     ]
     return fingerprint(

@@ -83,6 +83,7 @@ def axis(counts: Mapping[int, int], marks: Sequence[float], *, whole: bool) -> A
     (8.0, 9.0, 10.0, 12.5, 16.0, 20.0)
     """
     edges = grid()
+    marks = [mark for mark in marks if abs(mark) <= edges[-1]]  # one that is further off lies beyond
     low, middle, high = (float(edges[cell]) for cell in _quantiles(counts))
     low, high = min([low, *marks]), max([high, *marks])
     smallest = min([mark for mark in marks if mark > 0], default=high)

@@ -50,6 +50,7 @@ def page(run: Run) -> dict[str, Any]:
         "funnel": _funnel(counts, total),
         "sources": _sources(run, counts, total),
         "records": run.figures.get("pull", {}).get("records") or {},
+        "not_wanted": run.figures.get("pull", {}).get("not_wanted") or {},
         "changes": _changes(run, counts),
         "hits": _hits(judged, counts, rules, readable),
         "together": _together(judged, counts),
@@ -76,6 +77,7 @@ def page(run: Run) -> dict[str, Any]:
 
 def facts(run: Run, counts: Counts) -> dict[str, Any]:
     """What the manifest takes over: by source, rules that hit together, and languages."""
+    not_wanted = run.figures.get("pull", {}).get("not_wanted") or {}
     sources: dict[str, dict[str, Any]] = {}
     for source in run.recipe.source:
         pulled = {fate: counts.fates[source.name, fate, "tokens"] for fate in FATES}
@@ -86,11 +88,12 @@ def facts(run: Run, counts: Counts) -> dict[str, Any]:
             "released_documents": counts.released[source.name, "documents"],
             "released_rows": counts.released[source.name, "rows"],
             "released_tokens": counts.released[source.name, "tokens"],
+            "not_wanted": not_wanted.get(source.name, 0),
         }
     return {
         "sources": sources,
         "together": [[*pair, number] for pair, number in _most(counts.together)[:50]],
-        "languages": _languages(counts)["rows"],
+        "languages": _languages(counts)["all"],
     }
 
 
@@ -128,8 +131,11 @@ def _funnel(counts: Counts, total: Mapping[str, int]) -> list[dict[str, Any]]:
 def _sources(run: Run, counts: Counts, total: Mapping[str, int]) -> list[dict[str, Any]]:
     """A row for each source in the order of the recipe, and one for all where there are several."""
     rows = []
+    sizes: dict[str, list[int]] = {source.name: [] for source in run.recipe.source}
+    for file in run.inputs:
+        sizes[file["source"]].append(file["bytes"])
     for source in run.recipe.source:
-        files = [file["bytes"] for file in run.inputs if file["source"] == source.name]
+        files = sizes[source.name]
         judged = run.figures["judge"]["sources"][source.name]
         released = {what: counts.released[source.name, what] for what in _RELEASED}
         tokens = {fate: counts.fates[source.name, fate, "tokens"] for fate in FATES}
@@ -330,6 +336,7 @@ def _languages(counts: Counts) -> dict[str, Any]:
     ]
     rows.sort(key=lambda row: (-row["kept_tokens"], -row["tokens"], row["language"]))
     return {
+        "all": rows,
         "rows": rows[:LANGUAGES],
         "number": len(rows),
         "kept_tokens": sum(row["kept_tokens"] for row in rows),

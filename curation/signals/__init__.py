@@ -98,9 +98,9 @@ def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
     faults = []
     for name, signal in signals.items():
         for column in signal.COLUMNS:
-            if column in owners:
-                faults.append(f"signals.{name}: its column {column!r} is also one of {owners[column]}")
-            owners[column] = f"signals.{name}"
+            if column.lower() in owners:  # SQL knows no case
+                faults.append(f"signals.{name}: its column {column!r} is also one of {owners[column.lower()]}")
+            owners[column.lower()] = f"signals.{name}"
     return faults
 
 
