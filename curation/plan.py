@@ -24,7 +24,6 @@ from curation.judge import Rulings, ruled
 from curation.measure import sidecar_fingerprint
 from curation.run import release_place, workspace
 from curation.signals.batch import Batch
-from curation.sources import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,9 +198,14 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
 def _sample(recipe: Recipe, work: Workspace, source: Source, files: list[Input]) -> _Sample:
     """Documents of some inputs, chosen by a hash of their names: the same ones each time, if time allows."""
     sample = _Sample([])
-    whole_files = load(source.kind).WHOLE_FILES
     ordered = sorted(files, key=lambda file: hashlib.blake2b(file.name.encode()).digest())
-    chosen = ordered[: WHOLE_FILES if whole_files else FILES]
+    chosen: list[Input] = []  # by what each is: so many archives, or so many pages
+    room = FILES * WHOLE_FILES
+    for file in ordered:
+        room -= FILES if pull.is_whole(source, file) else WHOLE_FILES
+        if room < 0:
+            break
+        chosen.append(file)
     began = time.perf_counter()
     for number, file in enumerate(chosen):
         now = time.perf_counter()
@@ -216,17 +220,21 @@ def _sample(recipe: Recipe, work: Workspace, source: Source, files: list[Input])
 def _read(sample: _Sample, recipe: Recipe, work: Workspace, source: Source, file: Input, deadline: float) -> None:
     """Add the first documents of an input, all of them where it is small."""
     watched = _Watched(file.path, file.name, file.size, file.changed)
-    whole_files = load(source.kind).WHOLE_FILES
-    rows = pull.rows(pull.Pull(work.documents, recipe, source, ((watched, ""),), "sample", whole_files))
-    first, count, text, is_whole = 0, 0, 0, True
-    for row in rows:
-        sample.rows.append(row)
-        count += 1
-        text += _text_bytes(row)
-        first = first or watched.read_so_far()
-        is_enough = text >= TEXT and file.size > SMALL and watched.read_so_far() < file.size
+    task = pull.Pull(work.documents, recipe, source, ((watched, ""),), "sample", pull.is_whole(source, file))
+    reading = pull.rows(task)
+    count = text = at_first = first = 0
+    is_whole = True
+    for batch in reading:  # items without a row among them: what is not wanted is read as well
+        count += len(batch)
+        found = [row for row in batch if row is not None]
+        sample.rows += found
+        text += sum(map(_text_bytes, found))
+        read = watched.read_so_far()
+        if not at_first:
+            at_first, first = count, read
+        is_enough = text >= TEXT and file.size > SMALL and read < file.size
         if is_enough or time.perf_counter() > deadline:
-            is_whole = next(rows, None) is None
+            is_whole = not next(reading, None)
             break
     sample.files += 1
     if is_whole:
@@ -234,10 +242,11 @@ def _read(sample: _Sample, recipe: Recipe, work: Workspace, source: Source, file
     elif source.kind == "parquet":
         with file.open() as again:
             sample.consumed += file.size * count / max(1, pq.ParquetFile(again).metadata.num_rows)
-    else:  # what is read ahead of the first document is not counted
-        last = watched.read_so_far()
-        sample.consumed += min(file.size, (last - first) * count / (count - 1) if last > first else last)
-    del rows  # which closes the file
+    elif count > at_first and read > first:  # what is read ahead of the first is not counted
+        sample.consumed += min(file.size, (read - first) * count / (count - at_first))
+    else:
+        sample.consumed += read
+    del reading  # which closes the file
 
 
 def _measured(

@@ -45,6 +45,8 @@ PART_ROWS = 250_000
 BUCKETS = 64
 #: Types of records that a part counts by name: inputs may make up as many as they like.
 TYPES = 50
+#: Items that `rows` asks the source's `where` of at once: few, since reading them may take long.
+LOOKED_AT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ def _counts(run: Run) -> dict[str, dict[str, Any]]:
     records: dict[str, Counter[str]] = {source.name: Counter() for source in run.recipe.source}
     not_wanted = {source.name: 0 for source in run.recipe.source if source.where is not None}
     for part, footer in run.parts.items():
-        records[part.source].update(footer.notes["records"])
+        for kind, count in footer.notes["records"].items():
+            _count(records[part.source], kind, count)
         if part.source in not_wanted:
             not_wanted[part.source] += footer.notes["not_wanted"]
     return {
@@ -157,7 +160,7 @@ def plan(recipe: Recipe, work: Workspace, found: dict[str, list[Input]], digests
             stems.setdefault(_stem_of(source, file), []).append(file)
         for stem in sorted(stems):
             files = tuple((file, digests[file.path]) for file in stems[stem])
-            pulls.append(Pull(work.documents, recipe, source, files, stem, _is_whole(source, files[0][0])))
+            pulls.append(Pull(work.documents, recipe, source, files, stem, is_whole(source, files[0][0])))
     return pulls
 
 
@@ -250,9 +253,16 @@ class _Item:
     is_wanted: bool = True
 
 
-def rows(task: Pull) -> Iterator[dict[str, Any]]:
-    """The rows of `documents` that the task's inputs make, from their beginning, to look at some of them."""
-    return (item.row for item in _items(task, 0) if item.row is not None)
+def rows(task: Pull) -> Iterator[list[dict[str, Any] | None]]:
+    """What the task's inputs hold, from their beginning, to look at some of it: rows of `documents`, None for no row.
+
+    They come a few at once, as many as were read for them, so that whoever looks can stop at any time.
+    """
+    items = _all_items(task, 0)
+    if task.source.where is None:
+        return ([item.row] for item in items)
+    where = expressions.Where(task.source.name, task.source.where)
+    return ([item.row for item in _asked(batch, where)] for batch in _batches(items, LOOKED_AT))
 
 
 def _items(task: Pull, start: int) -> Iterator[_Item]:
@@ -284,15 +294,21 @@ def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Recor
 
 def _wanted(items: Iterator[_Item], where: expressions.Where) -> Iterator[_Item]:
     """The items, those that the source does not want without their row; one with `error` cannot be said of."""
+    for batch in _batches(items, expressions.BATCH_ROWS):
+        yield from _asked(batch, where)
+
+
+def _batches(items: Iterator[_Item], most: int) -> Iterator[list[_Item]]:
+    """The items in lists of so many, or fewer where they hold much text."""
     batch: list[_Item] = []
     held = 0
     for item in items:
         batch.append(item)
         held += len(item.row["text"] or "") if item.row else 0
-        if len(batch) >= expressions.BATCH_ROWS or held >= expressions.BATCH_BYTES:
-            yield from _asked(batch, where)
+        if len(batch) >= most or held >= expressions.BATCH_BYTES:
+            yield batch
             batch, held = [], 0
-    yield from _asked(batch, where)
+    yield batch
 
 
 def _asked(batch: list[_Item], where: expressions.Where) -> list[_Item]:
@@ -351,6 +367,11 @@ def _valid(text: str) -> str:
     return text
 
 
+def _count(records: Counter[str], kind: str, count: int) -> None:
+    """Count records of a type, by its name unless there are many names already."""
+    records[kind if kind in records or len(records) < TYPES else "other"] += count
+
+
 def _fill(writer: PartWriter, items: Iterable[_Item]) -> bool:
     """Write rows until the part is full (False) or there are no more (True)."""
     group: list[dict[str, Any]] = []
@@ -358,7 +379,7 @@ def _fill(writer: PartWriter, items: Iterable[_Item]) -> bool:
     records: Counter[str] = Counter()
     writer.notes |= {"text_bytes": 0, "records": records, "not_wanted": 0}
     for item in items:
-        records[item.type if item.type in records or len(records) < TYPES else "other"] += 1
+        _count(records, item.type, 1)
         writer.notes["end"] = item.end
         writer.notes["not_wanted"] += not item.is_wanted
         if item.row is None:
@@ -398,13 +419,13 @@ def _is_archive(source: Source, file: Input) -> bool:
     return bool(getattr(sources.load(source.kind), "MEMBERS", ())) and archives.is_archive(file.name)
 
 
-def _is_whole(source: Source, file: Input) -> bool:
+def is_whole(source: Source, file: Input) -> bool:
     """Whether a file is one document."""
     return sources.load(source.kind).WHOLE_FILES and not _is_archive(source, file)
 
 
 def _stem_of(source: Source, file: Input) -> str:
-    return _bucket(file.name) if _is_whole(source, file) else _stem(file.name)
+    return _bucket(file.name) if is_whole(source, file) else _stem(file.name)
 
 
 def _bucket(name: str) -> str:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import pipeline, pull, sources
+from curation import expressions, pipeline, pull, schema, sources
+from curation.dataset import Part
 from curation.errors import InputError, RecipeError, RuleError
 from curation.progress import Silent
 from curation.recipe import load
@@ -108,6 +109,48 @@ def test_a_value_that_cannot_be_converted_is_a_row() -> None:
     assert outcomes(read("jsonl", lines(), text="title || body"))[3] == "! fields.text: 'title || body' is null"
     found = read("jsonl", lines(), text="body", created_at="'on ' || ts")
     assert outcomes(found)[:2] == ["! fields.created_at: expected a time, got 'on 2024-05-01'", "They walk."]
+
+
+def test_lone_surrogates_do_not_end_a_run(tmp_path: Path) -> None:
+    """UTF-8 cannot hold them, and what an expression is asked must be UTF-8; deep in an object too."""
+    (tmp_path / "rows.jsonl").write_bytes(b'{"a": "B\\ud800es", "b": {"c": ["\\udfff"]}}\n{"a": "Ants", "b": 1}\n')
+    state = run(tmp_path, """fields = { text = "a || ' ' || b" }""")
+    assert [(row["text"], row["error"]) for row in documents(state)] == [
+        ('B\ufffdes {"c":["\ufffd"]}', None), ("Ants 1", None)
+    ]  # fmt: skip
+
+
+def test_an_answer_that_needs_too_much_memory_is_a_row() -> None:
+    """Its neighbours are read; a `where` says which document it was."""
+    rows = [{"a": "Bees fly. ", "n": n} for n in (1, 100_000_000, 2)]
+    found = read("jsonl", lines(rows), text="repeat(a, n::int)")
+    assert outcomes(found) == ["Bees fly. ", "! fields: needs more memory than 953.6 MiB", "Bees fly. " * 2]
+    where = expressions.Where("s", "repeat(text, 100000000) like '%x'")
+    row: dict[str, Any] = dict.fromkeys(schema.DOCUMENTS.names)
+    with pytest.raises(RuleError, match=r"^source s: where needs more memory than 953\.6 MiB for rows\.jsonl#1 \("):
+        where.wanted([row | {"text": "", "origin": "rows.jsonl#0"}, row | {"text": "Bees. ", "origin": "rows.jsonl#1"}])
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("random/**/() < 0.5", "random"),
+        ("random -- '\n() < 0.5", "random"),
+        ("/* ' */ random() < 0.5 /* ' */", "random"),
+        ("e'\\'' || random() < e'\\''", "random"),
+        ("$$'$$ || random() < $$'$$", "random"),
+        ("age/**/(created_at) > interval 1 day", "age"),
+        ("created_at > current_date", "current_date"),
+        ("created_at > Today()", "today"),
+        ("list_contains(list_transform([1], lambda x: x + random()), 1)", "random"),
+    ],
+)
+def test_no_way_of_writing_hides_chance(sql: str, word: str) -> None:
+    """In what is wanted, and in fields."""
+    assert expressions.where_fault("w", sql)[0].startswith(f"w: {word} gives another answer each time")
+    ((_, said),) = expressions.field_faults({"text": f"({sql.replace('created_at', 'ts')})::varchar"}, "jsonl")
+    assert said.startswith(f"{word} gives another answer each time")
+    assert expressions.where_fault("w", "text <> 'random()' and uri <> '/* now() */' -- now()") == []
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 512])
@@ -210,6 +253,8 @@ def run(place: Path, more: str, kind: str = "jsonl") -> Run:
         ('where = "created_at > now()"', "source[0].where: now gives another answer each time"),
         ('where = "count(*) > 1"', "source[0].where: Binder Error"),
         ('where = "id in (select id from documents)"', "source[0].where: Catalog Error"),
+        ('where = "(select true)"', "source[0].where: a subquery looks at more than one document (in '(select true)')"),
+        ('where = "1 in (select unnest([1]))"', "source[0].where: a subquery looks at more than one document"),
         ("where = \"text in (select content from read_text('/etc/passwd'))\"", "source[0].where: "),
         ('where = ""', "source[0].where: "),
     ],
@@ -299,13 +344,16 @@ def test_parts_and_their_counts_are_the_same_after_a_stop(tmp_path: Path, monkey
 
 
 def test_an_input_may_make_up_as_many_types_as_it_likes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A part counts the first by name and the rest together."""
+    """A part counts the first by name and the rest together, and so do all the parts of a source."""
     monkeypatch.setattr(pull, "TYPES", 3)
     record = b"WARC/1.0\r\nWARC-Type: kind-%d\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
     (tmp_path / "rows.jsonl").write_bytes(b"".join(record % (n % 10) for n in range(100)))
     state = run(tmp_path, "", "warc")
     assert state.figures["pull"]["records"] == {"s": {"kind-0": 10, "kind-1": 10, "kind-2": 10, "other": 70}}
     assert state.figures["pull"]["rows"] == 100
+    parts = {Part("s", f"{n}"): SimpleNamespace(notes={"records": {f"kind-{n}": 1, "kind-0": 2}}) for n in range(5)}
+    one = SimpleNamespace(recipe=state.recipe, parts=parts)
+    assert pull._counts(cast("Run", one))["records"] == {"s": {"kind-0": 10, "kind-1": 1, "kind-2": 1, "other": 2}}
 
 
 def test_the_sources_licence_is_for_documents_that_state_none(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
+import itertools
 import json
 import random
+import tarfile
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
-from curation import pipeline
+from curation import pipeline, pull
 from curation import plan as planning
 from curation.cli import cli
 from curation.errors import InputError, RecipeError, RuleError
@@ -86,6 +90,62 @@ def test_a_large_input_is_estimated_from_its_beginning(
     assert source.documents == pytest.approx(40_000, rel=0.1)
     assert source.text_bytes == pytest.approx(text, rel=0.1)
     assert plan(recipe).sources == answer.sources
+
+
+def test_a_few_long_documents_are_estimated_from_the_first(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """One of four is enough to read, and the estimate comes from where it ends."""
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps({"text": f"{n} " * 1_200_000}) + "\n" for n in range(4)))
+    run = tiny({"s": [{"text": "one"}]}, "", until="pull")
+    (source,) = plan(load(run.recipe.path, ('source.s.paths=["long.jsonl"]',), work=str(tmp_path / "other"))).sources
+    assert (source.sampled, source.documents) == (1, pytest.approx(4, abs=1))
+
+
+def test_a_document_slower_than_the_deadline(
+    tiny: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is read and no more; the plan is made all the same."""
+    clock = itertools.count(0, 2)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    lines(tmp_path, "large.jsonl", 20_000)
+    run = tiny({"s": [{"text": "one"}]}, "", until="pull")
+    (source,) = plan(load(run.recipe.path, ('source.s.paths=["large.jsonl"]',), work=str(tmp_path / "other"))).sources
+    assert source.sampled == 1
+    assert source.documents > 0
+
+
+@pytest.mark.parametrize("name", ["large.jsonl", "large.jsonl.gz"])
+def test_what_is_not_wanted_costs_time_too(
+    name: str, tiny: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline holds where a source wants next to nothing, and the estimate knows what was passed over."""
+    clock = itertools.count(0, 0.01)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    read: list[dict[str, Any]] = []
+    row = pull._row
+    monkeypatch.setattr(pull, "_row", lambda record, *more: read.append(made := row(record, *more)) or made)
+    lines(tmp_path, name, 30_000)
+    run = tiny({"s": [{"text": "one"}]}, "", until="pull")
+    overrides = (f'source.s.paths=["{name}"]', "source.s.where=\"text like '%000%'\"")
+    (source,) = plan(load(run.recipe.path, overrides, work=str(tmp_path / "other"))).sources
+    assert 4_000 < len(read) < 6_000
+    looked_at = read[: -pull.LOOKED_AT]  # the last are read to see whether there are more
+    assert source.sampled == sum("000" in made["text"] for made in looked_at) > 0
+    assert source.documents == pytest.approx(source.sampled / len(looked_at) * 30_000, rel=0.1)
+
+
+def test_an_archive_of_files_is_one_input(tmp_path: Path) -> None:
+    """Of many archives of pages a few are read, not as many as of single pages."""
+    for number in range(30):
+        with tarfile.open(tmp_path / f"{number:02d}.tar", "w") as archive:
+            for page in range(2):
+                data = f"# Page {page} of {number}\n\nwords of it\n".encode()
+                entry = tarfile.TarInfo(f"{page}.md")
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+    (tmp_path / "recipe.toml").write_text('name = "t"\n[[source]]\nname = "s"\nkind = "markdown"\npaths = ["*.tar"]\n')
+    (source,) = plan(load(tmp_path / "recipe.toml")).sources
+    assert source.sampled == 2 * planning.FILES
+    assert source.documents == 60
 
 
 def test_a_group_that_will_be_short_is_said(recipe: Recipe, sample: Path, tmp_path: Path) -> None:
