@@ -41,7 +41,7 @@ $(VENV)/.dev: pyproject.toml
 
 define install
 	@if command -v uv >/dev/null 2>&1; then \
-	  test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+	  test -x $(BIN)/python || uv venv --seed --quiet --python $(PYTHON) $(VENV); \
 	  uv pip install --quiet --python $(BIN)/python --editable '$(1)'; \
 	else \
 	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import InputError
+from curation.storage import in_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -201,11 +202,9 @@ def _split(url: str) -> tuple[Bucket, str]:
     >>> str(place), name
     ('s3://bucket/a', 'b.gz')
     """
-    from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
-
     bucket, _, key = url.removeprefix("s3://").partition("/")
     folder, _, name = key.rpartition("/")
-    return Bucket.at(f"s3://{bucket}/{folder}"), name
+    return in_s3(f"s3://{bucket}/{folder}"), name
 
 
 def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...]) -> list[Input]:
@@ -213,8 +212,6 @@ def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...
     local = [pattern for pattern in patterns if not _is_object(_expanded(pattern))]
     if local:
         raise InputError(f"{local[0]}: stands beside paths in S3", remedy="make it a source of its own")
-    from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
-
     matches: dict[str, Input] = {}
     folders = []
     for pattern in patterns:
@@ -230,7 +227,7 @@ def _find_objects(patterns: list[str], root: str | None, without: tuple[str, ...
         except re.error as error:
             raise InputError(f"{pattern}: not a pattern: {error}", remedy="correct `paths` of the source") from error
         if fixed == url and not matching:  # a folder: every file below it that is not hidden
-            matching, place = [one for one in found if re.fullmatch(_regex(f"{url}/**"), one)], Bucket.at(url)
+            matching, place = [one for one in found if re.fullmatch(_regex(f"{url}/**"), one)], in_s3(url)
         kept = [one for one in matching if not one.startswith(tuple(f"{folder}/" for folder in without))]
         if not kept:
             what = "what matches is of the run's own making" if matching else "nothing in the bucket matches"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
 
 
-def open_views(recipe: Recipe, query: str) -> duckdb.DuckDBPyConnection:
+def open_views(recipe: Recipe, query: str = "*") -> duckdb.DuckDBPyConnection:
     """A connection with the views `documents`, one for each signal, `pairs`, `verdicts`, `blend` and `corpus`.
 
     Datasets that were not made yet have no view. Where WORK is in S3 the texts are fetched only for a `query` that has

@@ -434,11 +434,11 @@ def test_what_cannot_be_reached_is_one_message(
     with pytest.raises(StorageError, match="NoSuchBucket") as caught:
         open_storage("s3://no-such-bucket-here").write("x", b"")
     assert "make the bucket" in str(caught.value.remedy)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nothing listens: no minute of tries
     with pytest.raises(StorageError, match="Could not connect") as caught:
         open_storage("s3://bucket").read("x")
     assert "AWS_ENDPOINT_URL" in str(caught.value.remedy)
+    use(moto)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(StorageError, match="credentials") as caught:
@@ -600,3 +600,31 @@ def test_inputs_in_s3_give_the_same_documents(
             ids.append(names)
     assert ids[0] == ids[2]
     assert ids[1] == ids[3]
+
+
+def test_copies_are_private_and_gone_at_the_end(place: Storage) -> None:
+    """What was fetched to be scanned lies where only this user can read it, and goes with the process."""
+    place.write("x", b"")
+    code = (
+        "import os, stat, sys\nfrom pathlib import Path\nfrom curation.storage import open_storage\n"
+        "scratch = Path(open_storage(sys.argv[1]).scratch)\nscratch.mkdir()\n"
+        "print(scratch, oct(stat.S_IMODE(scratch.parent.stat().st_mode)))\n"
+    )
+    alone = {name: value for name, value in os.environ.items() if name != "CURATE_SCRATCH"}
+    done = subprocess.run([sys.executable, "-c", code, str(place)], env={**alone, "PYTHONPATH": str(ROOT)}, text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    folder, mode = done.stdout.split()
+    assert mode == "0o700"
+    assert not Path(folder).parent.exists()
+
+
+def test_without_boto3_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to install."""
+    for name in [
+        name for name in sys.modules if name.startswith(("boto3", "curation.storage.")) and "folder" not in name
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(StorageError, match="boto3 is not installed") as caught:
+        open_storage("s3://bucket/x")
+    assert "curate[s3]" in str(caught.value.remedy)

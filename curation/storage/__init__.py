@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
-from curation.errors import RecipeError
+from curation.errors import RecipeError, StorageError
 from curation.storage.folder import Folder
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from io import BufferedReader
 
+    from curation.storage.bucket import Bucket
     from curation.storage.file import File
 
 
@@ -42,7 +43,7 @@ class Storage(Protocol):
 
     @property
     def scratch(self) -> str:
-        """A folder of this machine for what a library spills; it can be deleted whenever nothing runs."""
+        """A folder of this machine for what is spilled, and for copies; it can be deleted whenever nothing runs."""
 
     def local_path(self, name: str) -> str | None:
         """The file's path on this machine, for libraries that open files themselves; None where it lies elsewhere."""
@@ -103,7 +104,7 @@ class Storage(Protocol):
         """`[function(item) for item in items]`, many at a time where every answer is long in coming."""
 
     def sweep(self, folder: str = "") -> None:
-        """Remove what killed processes left half written below `folder`; of the whole place, the scratch too."""
+        """Remove what killed processes left half written below `folder`; of a whole folder, its scratch too."""
 
 
 def open_storage(place: str, base: str | Path = ".", *, single_writer: bool = False) -> Storage:
@@ -113,9 +114,16 @@ def open_storage(place: str, base: str | Path = ".", *, single_writer: bool = Fa
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", place)
     if scheme and scheme.group(1) == "s3":
-        from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
-
-        return Bucket.at(place, single_writer=single_writer)
+        return in_s3(place, single_writer=single_writer)
     if scheme:
         raise RecipeError(f"{place}: a place is a local path or s3://…", remedy="give one of these")
     return Folder(os.path.normpath(Path(base).resolve() / Path(place).expanduser()))
+
+
+def in_s3(place: str, *, single_writer: bool = False) -> Bucket:
+    """The place in S3; `StorageError` where boto3 is not installed."""
+    try:
+        from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
+    except ModuleNotFoundError as error:
+        raise StorageError(f"{place}: boto3 is not installed", remedy="pip install 'curate[s3]'") from error
+    return Bucket.at(place, single_writer=single_writer)

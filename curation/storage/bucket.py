@@ -5,7 +5,9 @@ Credentials, region and endpoint (AWS_ENDPOINT_URL) come from where boto3 looks 
 
 from __future__ import annotations
 
+import atexit
 import errno
+import glob
 import hashlib
 import io
 import os
@@ -36,7 +38,7 @@ from curation.storage.client import (
     is_amazon,
 )
 from curation.storage.file import TRIED, File
-from curation.storage.lease import LEASE, held
+from curation.storage.lease import LEASE, held, is_alive
 from curation.storage.stream import ObjectStream
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ Answer = TypeVar("Answer")
 
 #: Parts that are sent at a time, each held in memory.
 _SENDING = 4
+#: Names the folder for copies to the workers.
+_SHARED = "CURATE_SCRATCH"
 #: Requests that are under way at a time when many small ones are made.
 _WAITING = 16
 #: Files from this size on are sent in parts of it, four at a time.
@@ -87,13 +91,13 @@ class Bucket:
     @property
     def identity(self) -> str:
         """The server, the bucket and the prefix."""
-        return f"{client().meta.endpoint_url}/{self.bucket}/{self.prefix}".rstrip("/")
+        with failing("reach", self.root):
+            return f"{client().meta.endpoint_url}/{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
     def scratch(self) -> str:
-        """A folder of its own among this machine's temporary ones."""
-        user = f"{self.identity} {os.getuid()}"
-        return f"{tempfile.gettempdir()}/curate-{hashlib.sha256(user.encode()).hexdigest()[:16]}"
+        """A folder of its own in one of this process and its workers, which only this user can read."""
+        return f"{_scratch()}/{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}"
 
     def local_path(self, name: str) -> None:  # noqa: ARG002  # nothing of it lies here
         """None: the objects lie elsewhere."""
@@ -176,9 +180,9 @@ class Bucket:
         Amazon's hold. Elsewhere it is tried out: some servers ignore the conditions, some let several of those that
         write at the same time win.
         """
-        if not self.single_writer and not is_amazon():
+        if not self.single_writer:
             with failing("write", self.root):
-                fault = _race(client().meta.endpoint_url, self.bucket)
+                fault = None if is_amazon() else _race(client().meta.endpoint_url, self.bucket)
             if fault:
                 raise StorageError(
                     f"{self.root}: {fault}: two runs at once could publish the same version",
@@ -229,7 +233,7 @@ class Bucket:
             return list(threads.map(function, items))
 
     def sweep(self, folder: str = "") -> None:
-        """Abort what killed processes were sending below `folder`; of the whole place, empty the scratch too."""
+        """Abort what killed processes were sending below `folder`."""
         prefix = self._key(f"{folder}/" if folder else "")
         try:
             pages = client().get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
@@ -239,8 +243,6 @@ class Bucket:
         except FAILURES as error:
             if code_of(error) not in UNKNOWN:  # such a server holds no halves
                 raise failure("sweep", self.root, error) from error
-        if not folder:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
@@ -313,6 +315,26 @@ class Bucket:
 
 def _is_below(key: str, folder: str) -> bool:
     return not folder or key == folder or key.startswith(f"{folder.rstrip('/')}/")
+
+
+@cache
+def _scratch() -> str:
+    """A private folder among this machine's temporary ones, gone at the end; workers learn of it from the environment.
+
+    Those of processes that were killed are removed.
+    """
+    there = os.environ.get(_SHARED, "")
+    if os.path.isdir(there):
+        return there
+    for left in glob.glob(f"{glob.escape(tempfile.gettempdir())}/curate-*-*"):
+        pid = left.rpartition("/")[2].split("-")[1]
+        with suppress(OSError):
+            if pid.isdecimal() and os.stat(left).st_uid == os.getuid() and not is_alive(int(pid)):
+                shutil.rmtree(left)
+    folder = tempfile.mkdtemp(prefix=f"curate-{os.getpid()}-")
+    os.environ[_SHARED] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextmanager

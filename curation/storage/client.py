@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import time
+import urllib.request
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
+from urllib3.exceptions import HTTPError
 
 from curation.errors import StorageError
 
@@ -19,21 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-try:
-    import boto3
-    from boto3.exceptions import Boto3Error
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
-    from botocore.exceptions import ClientError as _ClientError
-    from urllib3.exceptions import HTTPError
-except ImportError as error:
-    raise StorageError("s3://…: boto3 is not installed", remedy="pip install 'curate[s3]'") from error
-
 #: Tries of one request before it fails, unless AWS_MAX_ATTEMPTS says otherwise. Waits double from 1 to
 #: 64 s, with jitter.
 ATTEMPTS = 8
 #: What boto3 raises, and what lies below it while a body is read.
-FAILURES = (_ClientError, Boto3Error, BotoCoreError, HTTPError)
+FAILURES = (ClientError, Boto3Error, BotoCoreError, HTTPError)
 #: Answers that mean: not there.
 ABSENT = ("404", "NoSuchKey", "NotFound", "NoSuchUpload")
 #: Answers to a condition that does not hold; 409 where another request with a condition is under way.
@@ -63,7 +61,22 @@ def _client(_settings: frozenset[tuple[str, str]]) -> Any:
     config = Config(connect_timeout=10, read_timeout=60, max_pool_connections=32, tcp_keepalive=True)
     if not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & set(os.environ):  # "standard" gives up where many fail at once
         config = config.merge(Config(retries={"mode": "legacy", "total_max_attempts": ATTEMPTS}))
-    return boto3.Session().client("s3", config=config)
+    made = boto3.Session().client("s3", config=config)
+    _refuse_nobody(made.meta.endpoint_url)
+    return made
+
+
+def _refuse_nobody(endpoint: str) -> None:
+    """Raise at once where nothing listens or no such host is known, which boto3 would try again for a minute."""
+    if urllib.request.getproxies():
+        return
+    place = urlsplit(endpoint)
+    try:
+        socket.create_connection((place.hostname, place.port or {"http": 80}.get(place.scheme, 443)), 10).close()
+    except (ConnectionRefusedError, socket.gaierror) as error:
+        raise EndpointConnectionError(endpoint_url=endpoint, error=error) from error
+    except OSError:  # it may pass, and boto3 tries again
+        return
 
 
 def is_amazon() -> bool:
@@ -73,7 +86,7 @@ def is_amazon() -> bool:
 
 def code_of(error: BaseException) -> str:
     """What the server answered instead: its name for it, or the HTTP status; "" where it was no answer."""
-    if not isinstance(error, _ClientError):
+    if not isinstance(error, ClientError):
         return ""
     answer: Any = error.response
     return str(answer.get("Error", {}).get("Code") or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
@@ -82,7 +95,7 @@ def code_of(error: BaseException) -> str:
 def failure(action: str, path: str, error: BaseException) -> StorageError:
     """What went wrong, in words."""
     code = code_of(error)
-    said = error.response.get("Error", {}).get("Message") if isinstance(error, _ClientError) else None
+    said = error.response.get("Error", {}).get("Message") if isinstance(error, ClientError) else None
     reason = f"{code}: {said}" if said else code or str(error)
     if isinstance(error, NoCredentialsError):
         remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or log in as boto3 expects it"

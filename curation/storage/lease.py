@@ -130,7 +130,7 @@ class _Lease:
         """Raise `StorageError` unless the holder is a dead process of this machine, or was silent for too long."""
         holder = _holder(there)
         host, pid = holder.get("host", "?"), holder.get("pid", 0)
-        if holder.get("machine") == self.holder["machine"] and isinstance(pid, int) and not _is_alive(pid):
+        if holder.get("machine") == self.holder["machine"] and isinstance(pid, int) and not is_alive(pid):
             return
         head = self.place.head(LEASE)
         if head is None:
@@ -161,7 +161,8 @@ def _machine() -> str:
         return f"{socket.gethostname()} {uuid.uuid4().hex}"  # nothing is known: as if it were another machine
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
