@@ -74,13 +74,13 @@ def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
     parts = list(parts_there(recipe, work))
     if not parts:
         raise StorageError(
-            f"{work.storage}: nothing was run here yet", remedy=f"run it first: curate run {recipe.path.name}"
+            f"{work.storage}: nothing was run here yet", remedy=f"run it first: curate run {recipe.shown}"
         )
     found = _find(work, parts, wanted)
     if not found:
         raise UsageError(
             f"no document has the id or URI {wanted!r}",
-            remedy=f"look for it: curate sql {recipe.path.name} \"select id, uri from documents where uri like '%…%'\"",
+            remedy=f"look for it: curate sql {recipe.shown} \"select id, uri from documents where uri like '%…%'\"",
         )
     return [_explained(recipe, work, parts, part, document) for part, document in found[:MOST]]
 

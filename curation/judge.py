@@ -304,7 +304,7 @@ def _refuse_wipe_out(run: Run, sources: dict[str, dict[str, Any]]) -> None:
     if faults:
         raise WipeOutError(
             "\n".join(faults),
-            remedy=f'look at them: curate sql {run.recipe.path.name} "select duplicate_of, count(*) from verdicts '
+            remedy=f'look at them: curate sql {run.recipe.shown} "select duplicate_of, count(*) from verdicts '
             'where duplicate_of is not null group by all order by 2 desc"; if that is right, set '
             + ", ".join(remedies),
         )
@@ -323,8 +323,26 @@ def _alarms(run: Run, figures: dict[str, Any]) -> None:
     figures["silent_rules"] = silent
     if silent:
         run.warn(f"{len(silent)} of {len(ruling.rules_of(run.recipe))} rules hit nothing: {', '.join(silent)}")
+    for name, counts in figures["sources"].items():
+        _alarm_of_source(run, name, counts)
     if all(counts["kept"] == 0 for counts in figures["sources"].values()):
         run.warn("no document is kept")
+
+
+def _alarm_of_source(run: Run, name: str, counts: dict[str, Any]) -> None:
+    """Warn of a source that has no document, next to none that can be read, or none that is kept."""
+    documents, errors = counts["documents"], counts["errors"]
+    if not documents:
+        not_wanted = run.figures.get("pull", {}).get("not_wanted", {}).get(name, 0)
+        why = f": {not_wanted:,} were read and not wanted by its `where`" if not_wanted else ""
+        run.warn(f"source {name} has no document{why}")
+    elif errors > run.recipe.rules.alarm_share * documents:
+        run.warn(
+            f"source {name}: {errors:,} of {documents:,} documents cannot be read ({errors / documents:.0%}): "
+            "are its kind and fields right?"
+        )
+    elif not counts["kept"]:
+        run.warn(f"source {name}: of its {documents:,} documents none is kept")
 
 
 def fate_of(reasons: list[str], duplicate_of: str | None) -> str:

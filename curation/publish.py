@@ -66,8 +66,15 @@ class Gather:
 def publish(run: Run) -> dict[str, Any]:
     """Publish a release, or nothing when the latest one was made from the same.
 
-    Raises `ReleaseError` when the version that the recipe asks for is taken by another release.
+    Raises `ReleaseError` when no document is in the blend, and when the version that the recipe asks for is taken by
+    another release.
     """
+    if not run.figures["blend"]["documents"]:
+        raise ReleaseError(
+            "nothing to publish: no document is in the blend",
+            remedy=f"look at what the rules take: curate rules {run.recipe.shown}; and at the report: "
+            f"curate report {run.recipe.shown}",
+        )
     storage = release_place(run.recipe)
     made_from = release_fingerprint(run)
     newest = latest(storage, run.recipe.name)

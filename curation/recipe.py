@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 import tomllib
 from datetime import date, datetime
 from pathlib import Path
@@ -243,6 +244,12 @@ class Recipe(_Table):
     def base(self) -> Path:
         """The folder that relative paths start from."""
         return self.path.parent
+
+    @property
+    def shown(self) -> str:
+        """The file as an argument of a command to paste: from the current folder where it lies in that."""
+        here = Path.cwd()
+        return shlex.quote(str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path))
 
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""

@@ -130,12 +130,14 @@ def test_keys_are_spread_over_64_bits() -> None:
     assert all(900 < count < 1_100 for count in shards.values())
 
 
-def test_an_empty_release_says_it_is_empty(tiny: Callable[..., Run], to: Storage) -> None:
-    """Nothing kept: no shard, counts of 0, and still a release that can be verified."""
-    run = tiny({"s": ROWS}, RELEASE + '[rules]\nall = "true"\n')
-    assert run.figures["publish"]["rows"] == 0
-    assert (Release(to, "tiny", "2026.01.01").manifest() or {})["shards"] == []
-    assert verify(Release(to, "tiny", "2026.01.01")) == []
+def test_an_empty_blend_is_not_published(tiny: Callable[..., Run], to: Storage) -> None:
+    """Nothing kept: no release, none claimed, and the last one stays the latest; the report is there to look at."""
+    tiny({"s": ROWS}, HEAD)
+    with pytest.raises(ReleaseError, match="nothing to publish") as caught:
+        tiny({"s": ROWS}, HEAD + '[rules]\nall = "true"\n')
+    assert "curate rules " in (caught.value.remedy or "")
+    assert to.folders("tiny") == [DAY]
+    assert verify(Release(to, "tiny", DAY)) == []
 
 
 # versions

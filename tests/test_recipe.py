@@ -372,6 +372,20 @@ def test_work_of_the_call_is_relative_to_the_call(tmp_path: Path, monkeypatch: p
     assert str(workspace(recipe)[0].storage) == str(tmp_path / "here")
 
 
+def test_the_file_is_shown_as_it_can_be_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the current folder where it lies in it, else from the root; quoted for a shell where it must be."""
+    (tmp_path / "a b").mkdir()
+    recipe = Recipe.model_construct(path=tmp_path / "a b" / "recipe.toml")
+    monkeypatch.chdir(tmp_path)
+    assert recipe.shown == "'a b/recipe.toml'"
+    monkeypatch.chdir(tmp_path / "a b")
+    assert recipe.shown == "recipe.toml"
+    monkeypatch.chdir("/")
+    assert Recipe.model_construct(path=Path("/elsewhere/recipe.toml")).shown == "elsewhere/recipe.toml"
+    monkeypatch.chdir(tmp_path)
+    assert Recipe.model_construct(path=Path("/elsewhere/recipe.toml")).shown == "/elsewhere/recipe.toml"
+
+
 def test_unknown_presets_and_signals_are_named(tmp_path: Path) -> None:
     """What the recipe refers to must exist; each of several is named."""
     recipe = loaded(tmp_path, FULL, "rules.presets=['gopher-qualty', 'c4@9', 'c4']")

@@ -363,3 +363,23 @@ def test_rules_that_hit_nothing_or_nearly_all_are_said(tiny: Callable[..., Run])
     assert run.figures["judge"]["silent_rules"] == ["none"]
     run = tiny({"s": TEXTS}, '[rules]\nall = "true"', until="judge")
     assert "no document is kept" in run.warnings
+
+
+def test_a_source_that_is_lost_is_said(tiny: Callable[..., Run]) -> None:
+    """Nearly all errors, no document, none kept: each by its name, and not the source that is well."""
+    unread = [{"text": 5}] * 9 + TEXTS[:1]
+    run = tiny({"good": TEXTS, "bad": unread, "none": []}, "[dedup]\nenabled = false", until="judge")
+    said = [line for line in run.warnings if line.startswith("source ")]
+    assert said == [
+        "source bad: 9 of 10 documents cannot be read (90%): are its kind and fields right?",
+        "source none has no document",
+    ]
+    more = "[rules]\nof_two = \"source = 'two'\""
+    run = tiny({"one": TEXTS, "two": [{"text": "five words that are kept"}]}, more, until="judge")
+    assert "source two: of its 1 documents none is kept" in run.warnings
+
+
+def test_a_source_that_wants_nothing_is_said(tiny: Callable[..., Run]) -> None:
+    """With how many there were."""
+    run = tiny({"s": TEXTS}, "", "source.s.where=text = 'Z'", until="judge")
+    assert "source s has no document: 4 were read and not wanted by its `where`" in run.warnings

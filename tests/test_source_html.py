@@ -89,6 +89,32 @@ def test_files_that_are_no_documents() -> None:
     assert read("html", b"")[0].text == ""
 
 
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"PK\x03\x04\x14rest of a .docx", "not HTML: a zip archive or office document"),
+        (b"\x89PNG\r\n\x1a\n", "not HTML: a PNG image"),
+        (b"GIF89a", "not HTML: a GIF image"),
+        (b"\xff\xd8\xff\xe0JFIF", "not HTML: a JPEG image"),
+        (b"%PDF-1.7", "not HTML: a PDF"),
+        (gzip.compress(gzip.compress(b"<p>text")), "not HTML: gzip in a compressed file"),
+        (b"text\0<p>more", "not HTML: the file is binary: it holds NULs"),
+    ],
+)
+def test_other_files_beside_pages_are_no_documents(data: bytes, error: str) -> None:
+    """A source that names a folder meets them: each is a row with error."""
+    (record,) = read("html", data)
+    assert (record.text, record.error) == (None, error)
+
+
+@pytest.mark.parametrize(
+    "data", [b" \n<p>Bees\0 fly.", "<p>Bees fly.".encode("utf-16"), "<p>Bees fly.".encode("utf-32")]
+)
+def test_a_page_may_hold_nuls(data: bytes) -> None:
+    """Stray ones in a page are left out, as browsers do; in UTF-16 and UTF-32 they are half of the letters."""
+    assert read("html", data)[0].text == "Bees fly."
+
+
 @given(
     data=st.binary(max_size=500) | st.text().map(str.encode), head=st.sampled_from([b"", b"<link rel=canonical href="])
 )

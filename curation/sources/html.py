@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
-from curation.sources.decoding import Fault, read_whole
+from curation.sources.decoding import GZIP, Fault, read_whole
 from curation.sources.extract import extract_parsed, parse
 from curation.sources.record import MAX_HTML_BYTES, Record
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from curation.recipe import Extract, Source
 
-VERSION = 1
+VERSION = 2
 WHOLE_FILES = True
 #: What the names of an archive's members end with that are read.
 MEMBERS = (".html", ".htm", ".xhtml")
@@ -29,6 +29,18 @@ EXTRACTS = True
 _ADDRESSES = (("link[rel~='canonical' i][href]", "href"), ("meta[property='og:url' i][content]", "content"))
 _MAX_ADDRESS = 2_000
 
+#: What other files begin with that lie beside pages, and what those are.
+_BEGINNINGS = (
+    (b"PK\x03\x04", "a zip archive or office document"),
+    (b"\x89PNG", "a PNG image"),
+    (b"GIF8", "a GIF image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"%PDF", "a PDF"),
+    (GZIP, "gzip in a compressed file"),
+)
+#: What pages begin with that may hold NULs: UTF-16 and UTF-32 with a BOM, and a tag, since real pages have stray ones.
+_MAY_HOLD_NULS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff", b"\xef\xbb\xbf<", b"<")
+
 
 def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record]:
     """The one document of a file; `uri` is the address that the page gives itself, None if it gives none."""
@@ -36,13 +48,24 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     if start > 0:
         return
     try:
-        page, tree = parse(read_whole(stream, MAX_HTML_BYTES), extract.engine)
+        page, tree = parse(_read_page(stream), extract.engine)
         uri = address(tree)
         found = extract_parsed(page, tree, extract.engine)
     except Fault as fault:
         yield Record(offset=0, end=1, type="file", error=str(fault))
     else:
         yield Record(offset=0, end=1, type="file", text=found.text, title=found.title, uri=uri)
+
+
+def _read_page(stream: BinaryIO) -> bytes:
+    """The bytes of a whole file; Fault if it is too large, damaged or no page but something binary."""
+    data = read_whole(stream, MAX_HTML_BYTES)
+    for beginning, what in _BEGINNINGS:
+        if data.startswith(beginning):
+            raise Fault(f"not HTML: {what}")
+    if b"\0" in data and not data.lstrip(b" \t\r\n\f").startswith(_MAY_HOLD_NULS):
+        raise Fault("not HTML: the file is binary: it holds NULs")
+    return data
 
 
 def address(tree: HTMLTree) -> str | None:
