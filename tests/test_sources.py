@@ -399,6 +399,13 @@ def test_content_types(content_type: str, body: str, expected: str) -> None:
     assert outcomes(read("warc", warc_record(response(body.encode(), content_type)))) == [expected]
 
 
+@pytest.mark.parametrize(("end", "expected"), [(PAGE, "Bees fly from {} to flower."), ("bees", None)])
+def test_many_comments_before_a_page(end: str, expected: str | None) -> None:
+    """Whether a body looks like HTML is known at once, whatever stands before the page."""
+    body = "<!---->" * 500 + end
+    assert outcomes(read("warc", warc_record(response(body.encode(), "text/plain")))) == [expected or body]
+
+
 def test_digest_that_does_not_match_keeps_the_document() -> None:
     """A wrong digest is noted, and loses nothing."""
     block = response(PAGE.encode())
@@ -568,6 +575,16 @@ def test_parquet_without_the_column_stops_with_the_remedy() -> None:
     assert "fields = { text" in str(hit.value.remedy)
     with pytest.raises(InputError, match="column 'n' holds int64, not text"):
         read("parquet", parquet_bytes(3), text="n")
+
+
+@pytest.mark.parametrize("fields", [{}, {"title": "x"}, {"title": "upper(x)"}, {"title": "x.y"}])
+def test_parquet_with_two_columns_of_one_name_stops(fields: dict[str, str]) -> None:
+    """Which of them is meant cannot be said, and `meta` holds but one."""
+    out = io.BytesIO()
+    pq.write_table(pa.table([["a"], ["b"], ["c"]], names=["text", "x", "x"]), out)
+    what = r"^input: 2 columns are called 'x'; the columns are text \(string\), x \(string\), x \(string\)"
+    with pytest.raises(InputError, match=what):
+        read("parquet", out.getvalue(), **fields)
 
 
 def test_damaged_parquet_is_a_row() -> None:

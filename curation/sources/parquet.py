@@ -106,7 +106,13 @@ def _value(scalar: pa.Scalar) -> object:
 
 
 def _check_columns(schema: pa.Schema, name: str, source: Source) -> None:
-    """Raise InputError unless the columns that were named are there and the one for text holds text."""
+    """Raise InputError unless names are for one column each, those wanted are there and text is in the one for it."""
+    for column in schema.names:
+        if (many := len(schema.get_all_field_indices(column))) > 1:
+            raise InputError(
+                f"{name}: {many} columns are called {column!r}; the columns are {_columns(schema)}",
+                remedy="write the file anew with columns of different names",
+            )
     wanted = dict(source.fields)
     wanted.setdefault("text", DEFAULT_FIELDS["text"][0])
     used = Expressions(wanted, schema).uses

@@ -46,7 +46,10 @@ _MAX_ARC_LINE = 8 * 1024
 _ARC_TIME = re.compile(rb"\d{12}(?:\d\d)?")
 _TYPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _LOOKS_LIKE_HTML = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL
+    rb"\s*(?:<\?xml[^>]*>\s*)?"
+    rb"(?:<!--(?:(?!-->).)*+-->\s*+)*+"  # possessive: else each comment doubles the ways to fail
+    rb"<(?:!doctype\s+html|html|head|body|title)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _DIGEST_NAMES = {"sha1": "sha1", "sha-1": "sha1", "sha256": "sha256", "sha-256": "sha256", "md5": "md5"}
 _STEP = CHUNK * 4
