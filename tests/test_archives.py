@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import tarfile
@@ -247,6 +248,122 @@ def test_a_cut_archive_gives_what_was_read_and_a_row(name: str, share: float) ->
     last = found[-1]
     assert isinstance(last, Record)
     assert "end" in str(last.error)
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl"])
+def test_reading_resumes_in_a_cut_tar(kind: str) -> None:
+    """Wherever it is cut, and wherever reading begins: the rows are those of a run that was not killed."""
+    tree: dict[str, bytes | None] = {
+        f"{n}.{suffix}": b'{"text": "Bees fly."}\n' * 99 for n in range(2) for suffix in ("txt", "jsonl", "png")
+    }
+    whole = tar(tree, tarfile.GNU_FORMAT)
+    seen = set()
+    for length in range(1, 512 * 42, 400):
+        found = read("a.tar", whole[:length], kind=kind)
+        seen |= {str(one.error).partition(":")[0] for one in found if isinstance(one, Record)}
+        for at, one in enumerate(found):
+            assert read("a.tar", whole[:length], one.end, kind=kind) == found[at + 1 :]
+    assert {"the archive ends in the middle of a member", "the archive ends in the middle of a header"} < seen
+
+
+def test_a_zip_that_lies_about_sizes_is_read_to_its_end() -> None:
+    """Its directory is missing, and a header says more than a file can hold."""
+    data = zipped({"a.txt": b"Bees fly."}, zipfile.ZIP_STORED)
+    for packed in (2**64 - 1, 2**63 - 40, 10**6):
+        lie = bytearray(data[: data.index(b"PK\1\2")])
+        lie[18:26] = b"\xff" * 8
+        extra = struct.pack("<2H2Q", 1, 16, packed, packed)
+        lie[28:30] = len(extra).to_bytes(2, "little")
+        lie[35:35] = extra
+        found = read("a.zip", bytes(lie))
+        assert texts(found) == {
+            "a.txt": "! the archive ends in the middle of this member, after 9 bytes",
+            None: "! the archive is cut: its directory, which stands at its end, is missing",
+        }
+
+
+def test_a_directory_of_no_members_over_bytes_is_a_row() -> None:
+    """A comment may hold what looks like an end; an archive that is empty has none."""
+    data = bytearray(zipped({"a.txt": b"Bees fly."}))
+    nothing = zipped({})
+    data[-2:] = len(nothing).to_bytes(2, "little")
+    found = texts(read("a.zip", bytes(data) + nothing))
+    assert found == {None: "! the archive's directory lists no members, yet something stands before it"}
+    assert read("a.zip", nothing) == []
+
+
+class Counted(io.BytesIO):
+    """Bytes that know where they were read."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.places: list[int] = []
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As it is, and noted."""
+        self.places.append(self.tell())
+        return super().read(size)
+
+
+def test_only_members_that_are_read_are_opened() -> None:
+    """In S3 each is a request: none for what is skipped, none for what was read before."""
+    tree = {f"{n:03}.{'txt' if n % 10 == 0 else 'png'}": os.urandom(2000).hex().encode() for n in range(200)}
+    data = zipped(tree)
+    source: Any = SimpleNamespace(fields={})
+    directory = data.index(b"PK\1\2")
+    for start, wanted in ((0, 20), (195 << 40, 0), (190 << 40, 1)):
+        file = Counted(data)
+        found = list(archives.read(file, "a.zip", start, source, source, sources.load("text")))  # type: ignore[arg-type]
+        assert len(found) == 200 - (start >> 40)
+        headers = {data.index(name.encode()) - 30 for name in tree}
+        assert len(headers & set(file.places)) == wanted
+        assert sum(place < directory for place in file.places) <= 3 * wanted + 2
+
+
+def test_no_more_of_a_directory_is_read_than_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many it lists."""
+    data = zipped({f"{n}.txt": b"Bees." for n in range(50)})
+    seen = []
+    listed = archives._entries
+
+    def watched(*arguments: Any) -> Any:
+        for entry in listed(*arguments):
+            seen.append(entry)
+            yield entry
+
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 5)
+    monkeypatch.setattr(archives, "_entries", watched)
+    found = read("a.zip", data)
+    assert [one.type for one in found] == ["file"] * 5 + ["damaged"]
+    assert len(seen) == 12
+
+
+def test_a_long_directory_is_not_copied_for_each_member() -> None:
+    """Only what is left is, when more is read."""
+    copied = 0
+
+    class Held(bytes):
+        def __getitem__(self, place: Any) -> Any:
+            nonlocal copied
+            part = Held(super().__getitem__(place))
+            copied += len(part)
+            return part
+
+        def __radd__(self, front: bytes) -> Held:
+            return Held(bytes(front) + bytes(self))
+
+        def __add__(self, more: bytes) -> Held:
+            return Held(bytes(self) + bytes(more))
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return Held(super().read(size))
+
+    entry = zipped({"a.txt": b""})
+    entry = entry[entry.index(b"PK\1\2") : entry.index(b"PK\5\6")]
+    directory = entry * 30_000
+    assert sum(1 for _ in archives._entries(File(directory), 0, len(directory), 0)) == 30_000
+    assert 0 < copied < 2 * len(directory)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])

@@ -15,18 +15,22 @@ import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+import numpy as np
 
 from curation.sources.decoding import CHUNK, Fault, read_chunks
 from curation.sources.record import DAMAGED, Record, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from curation.recipe import Extract, Source
 
-VERSION = 1
+VERSION = 2
 #: What a name ends with that stands for many files.
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".zip")
 
@@ -114,8 +118,8 @@ class _Reading:
         self._source, self._extract = source, extract
         self._names: set[bytes] = set()
 
-    def member(self, member: _Member, stream: _Stream) -> Iterator[Record | Skipped]:
-        """What the next member makes."""
+    def member(self, member: _Member, opened: Callable[[], _Stream]) -> Iterator[Record | Skipped]:
+        """What the next member makes; it is opened only where it is read, for in S3 that is a request."""
         number, self.number = self.number, self.number + 1
         label, fault = _label(member)
         kind = _kind(label, member.kind, self._module.MEMBERS)
@@ -129,7 +133,12 @@ class _Reading:
         elif kind != "file":
             yield Skipped(offset=offset, end=end, type=kind)
             return
-        if fault:
+        stream = None
+        try:
+            stream = None if fault else opened()
+        except Fault as why:
+            fault = str(why)
+        if stream is None:
             yield Record(offset=offset, end=end, error=fault, type=kind, place=label)
             return
         inside = self._inside if number == self._first else 0
@@ -236,14 +245,12 @@ class _TarStream:
     def __init__(self, tape: _Tape, size: int) -> None:
         self._tape = tape
         self._size = self._left = size
-        self.is_cut = False
 
     def read(self, size: int) -> bytes:
         """Some bytes; Fault where the archive ends in the middle of them."""
         data = self._tape.take(min(size, self._left))
         self._left -= len(data)
         if not data and self._left:
-            self.is_cut = True
             there = f"{self._size - self._left:,} of {self._size:,} bytes"
             why = f" ({self._tape.fault})" if self._tape.fault else ""
             raise Fault(f"the archive ends in the middle of this member: {there}{why}")
@@ -276,10 +283,8 @@ def _read_tar(tape: _Tape, reading: _Reading) -> Iterator[Record | Skipped]:
         member, size = _tar_member(name, size, flag, said)
         said = {}
         stream = _TarStream(tape, size)
-        yield from reading.member(member, stream)
-        if stream.is_cut:
-            return
-        if not stream.finish():
+        yield from reading.member(member, lambda: stream)  # noqa: B023 - asked at once
+        if not stream.finish():  # a row also where the member has said so: a run that goes on after it cannot know
             why = f": {tape.fault}" if tape.fault else ""
             yield from reading.damaged(f"the archive ends in the middle of a member{why}")
             return
@@ -455,22 +460,30 @@ def _read_zip(file: BinaryIO, reading: _Reading) -> Iterator[Record | Skipped]:
     stop, said, size, offset = end
     begin = max(0, stop - size)
     shift = begin - offset  # what was put before the archive
-    offsets = array("Q", sorted(entry.at for _, entry in _entries(file, begin, stop, shift)))
+    listed = islice(_entries(file, begin, stop, shift), MAX_MEMBERS + 1)
+    offsets = array("Q", (entry.at for _, entry in listed))
+    np.asarray(offsets).sort()
     for member, entry in _entries(file, begin, stop, shift):
         if reading.is_full():
             yield from reading.damaged(_FULL)
             return
-        at = _data_at(file, entry.at)
-        after = bisect_right(offsets, entry.at)
-        bound = offsets[after] if after < len(offsets) else begin
-        if at is None:
-            member.fault = member.fault or "damaged member: its header is not where the archive says"
-        elif after - bisect_left(offsets, entry.at) > 1 or at + entry.packed > bound:
-            member.fault = member.fault or "its bytes are those of another member, too"
-        at = at or 0
-        yield from reading.member(member, _ZipStream(file, at, at + entry.packed, entry))
-    if len(offsets) != said:
+        yield from reading.member(member, partial(_open, file, entry, offsets, begin))
+    if not said and not offsets and stop:
+        yield from reading.damaged("the archive's directory lists no members, yet something stands before it")
+    elif len(offsets) != said:
         yield from reading.damaged(f"the archive's directory is damaged: it lists {len(offsets):,} of {said:,} members")
+
+
+def _open(file: BinaryIO, entry: _Entry, offsets: array[int], begin: int) -> _ZipStream:
+    """The bytes of a member that the directory lists, which begins at `begin`; Fault where they are not its own."""
+    at = _data_at(file, entry.at)
+    after = bisect_right(offsets, entry.at)
+    bound = offsets[after] if after < len(offsets) else begin
+    if at is None:
+        raise Fault("damaged member: its header is not where the archive says")
+    if after - bisect_left(offsets, entry.at) > 1 or at + entry.packed > bound:
+        raise Fault("its bytes are those of another member, too")
+    return _ZipStream(file, at, at + entry.packed, entry)
 
 
 def _end_record(file: BinaryIO, length: int) -> tuple[int, int, int, int] | None:
@@ -503,18 +516,20 @@ def _end_record(file: BinaryIO, length: int) -> tuple[int, int, int, int] | None
 
 def _entries(file: BinaryIO, begin: int, stop: int, shift: int) -> Iterator[tuple[_Member, _Entry]]:
     """The members that the directory lists, up to where it is damaged."""
-    at = begin
+    next_ = begin  # where what is not held yet begins
     held = b""
-    while at < stop:
-        if len(held) < 4 * CHUNK:
-            file.seek(at + len(held))
-            held += file.read(min(8 * CHUNK, stop - at - len(held)))
-        if len(held) < _ZIP_ENTRY.size or not held.startswith(b"PK\1\2"):
+    at = 0  # in `held`, which is cut only when it is filled: a cut copies it
+    while next_ - len(held) + at < stop:
+        if len(held) - at < 4 * CHUNK and next_ < stop:
+            file.seek(next_)
+            more = file.read(min(8 * CHUNK, stop - next_))
+            held, at, next_ = held[at:] + more, 0, next_ + len(more)
+        if len(held) - at < _ZIP_ENTRY.size or not held.startswith(b"PK\1\2", at):
             return
-        _, made_by, _, flags, method, _, _, checksum, packed, size, *lengths = _ZIP_ENTRY.unpack_from(held)
+        _, made_by, _, flags, method, _, _, checksum, packed, size, *lengths = _ZIP_ENTRY.unpack_from(held, at)
         names, extras, comments, _, _, attributes, offset = lengths
-        end = _ZIP_ENTRY.size + names + extras
-        name, extra = held[_ZIP_ENTRY.size : _ZIP_ENTRY.size + names], held[_ZIP_ENTRY.size + names : end]
+        end = at + _ZIP_ENTRY.size + names + extras
+        name, extra = held[at + _ZIP_ENTRY.size : end - extras], held[end - extras : end]
         size, packed, offset = _zip64(extra, size, packed, offset)
         member = _zip_member(name, flags, method)
         member.is_dos = made_by >> 8 == 0
@@ -522,8 +537,7 @@ def _entries(file: BinaryIO, begin: int, stop: int, shift: int) -> Iterator[tupl
         if member.kind == "file" and mode not in {0, 0o100000}:
             member.kind = {0o120000: "link", 0o40000: "directory"}.get(mode, "device")
         yield member, _Entry(min(max(0, offset + shift), stop), method, packed, size, checksum)
-        at += end + comments
-        held = held[end + comments :]
+        at = end + comments
 
 
 def _zip_member(name: bytes, flags: int, method: int) -> _Member:
@@ -582,9 +596,9 @@ def _read_cut_zip(file: BinaryIO, length: int, reading: _Reading) -> Iterator[Re
         if follows and method == 0:
             member.fault = "of a size that is not known: not read"
         entry = _Entry(at, method, packed, None if follows else size, None if follows else checksum)
-        stop = length if follows else begin + packed
-        yield from reading.member(member, _ZipStream(file, begin, stop, entry))
-        at = stop
+        stop = length if follows else begin + packed  # it may say 2^64; the stream says what is not there
+        yield from reading.member(member, partial(_ZipStream, file, begin, stop, entry))
+        at = min(stop, length)
         if follows:
             at = None if member.fault else _after_sizes(file, begin, length, entry)
     cut = "the archive is cut: its directory, which stands at its end, is missing"
