@@ -40,6 +40,7 @@ _REFUSED = {
     "PARAMETER": "a parameter",
     "DEFAULT": "DEFAULT",
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 #: A name of a field as it stands in the input, or a way into objects; all else is SQL.
 _PATH = re.compile(r"(?!.*::)[^\W\d][\w$@:-]*(?:\.[\w$@:-]+)*")
 
@@ -58,14 +59,17 @@ def _changing_functions() -> frozenset[str]:
     return frozenset(name for (name,) in rows.fetchall()) | {"ago"}
 
 
-def changing(sql: str) -> str | None:
-    """The function in an expression whose answer depends on chance or on the time, None if there is none."""
-    bare = re.sub(r"'(?:[^']|'')*'", "''", sql.lower())
-    if re.search(r"\bage\s*\([^(),]*(\([^()]*\))?[^(),]*\)", bare):  # of one argument: counted from today
-        return "age"
-    for word, opening in re.findall(r"\b([a-z_]\w*)\"?\s*(\()?", bare):
-        if word in _NOW or (opening and word in _changing_functions()):
-            return str(word)
+def _changing(tree: Any) -> str | None:
+    """The function in a syntax tree whose answer depends on chance or on the time, None if there is none."""
+    for node in _nodes(tree):
+        if node.get("class") == "FUNCTION":
+            word = str(node["function_name"]).lower()
+            if word in _changing_functions() or (word == "age" and len(node["arguments"]) == 1):  # counted from today
+                return word
+        elif node.get("class") == "COLUMN_REF":
+            word = ".".join(node["column_names"]).lower()
+            if word in _NOW:
+                return word
     return None
 
 
@@ -102,7 +106,8 @@ def fault(
     """
     rows = f"FROM {CHECKED} AS documents"
     statement = f"SELECT id {rows} ORDER BY {sql}\n, id" if order else f"SELECT id {rows} WHERE ({sql}\n)"
-    if word := changing(sql):
+    tree = _tree(connection, statement)
+    if word := _changing(tree):
         return [f"{place}: {word} gives another answer each time, and a release must come out the same (in {sql!r})"]
     try:
         connection.execute(statement)
@@ -117,7 +122,9 @@ def fault(
             near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
             return [f"{place}: there is no column {name!r}; " + (f"nearest are {', '.join(near)}" if near else hint)]
         return [f"{place}: {_first_line(error)} (in {sql!r})"]
-    return []
+    if tree["error"]:
+        return [f"{place}: not SQL: {tree['error_message']} (in {sql!r})"]
+    return [f"{place}: {what} looks at more than one document (in {sql!r})" for what in _refused(tree)[:1]]
 
 
 # What is wanted -------------------------------------------------------------------------------------------------------
@@ -150,9 +157,15 @@ class Where:
         except duckdb.Error as error:
             if len(rows) > 1:  # which row it is that has no answer
                 return [answer for row in rows for answer in self.wanted([row])]
+            where = f"source {self.source}: where"
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise RuleError(
+                    f"{where} needs more memory than {_memory(self._connection)} for {rows[0]['origin']} "
+                    f"(in {self.sql!r})",
+                    remedy="say it with functions that make no text longer than the document's",
+                ) from error
             raise RuleError(
-                f"source {self.source}: where cannot be computed for {rows[0]['origin']}: {_first_line(error)} "
-                f"(in {self.sql!r})",
+                f"{where} cannot be computed for {rows[0]['origin']}: {_first_line(error)} (in {self.sql!r})",
                 remedy="for a cast that may fail write try_cast(… as …) and coalesce the null that it may be",
             ) from error
         for row, answer in zip(rows, answers, strict=True):
@@ -255,12 +268,12 @@ class Expressions:
         try:
             found = _answers(self._open(), table, self._asked, alias="fields")
         except (duckdb.Error, pa.ArrowException, ValueError, OverflowError) as error:
-            if isinstance(error, duckdb.OutOfMemoryException):
-                raise
             if table.num_rows > 1:
                 half = table.num_rows // 2
                 yield from self._evaluate(table.slice(0, half))
                 yield from self._evaluate(table.slice(half))
+            elif isinstance(error, duckdb.OutOfMemoryException):
+                yield f"fields: needs more memory than {_memory(self._open())}"
             else:
                 yield f"fields: {_first_line(error)}"
             return
@@ -293,9 +306,9 @@ class Expressions:
         return self._paths[path]
 
     def _fault(self, column: str, sql: str) -> str | None:
-        if word := changing(self.sql[column]):
-            return f"{word} gives another answer each time, and a release must come out the same"
         connection = self._open()
+        if word := _changing(_tree(connection, f"SELECT ({sql}\n)")):
+            return f"{word} gives another answer each time, and a release must come out the same"
         empty = self._table([] if self._columns is None else pa.RecordBatch.from_pylist([], schema=self._columns))
         connection.register("rows_to_ask", empty)
         try:
@@ -329,7 +342,7 @@ def field_faults(fields: Mapping[str, str], kind: str) -> list[tuple[str, str]]:
         found += [
             (column, f"{word} gives another answer each time, and a release must come out the same")
             for column, sql in good.items()
-            if not is_path(sql) and (word := changing(sql))
+            if not is_path(sql) and (word := _changing(_tree(sealed(), f"SELECT ({sql}\n)")))
         ]
     return found
 
@@ -337,18 +350,28 @@ def field_faults(fields: Mapping[str, str], kind: str) -> list[tuple[str, str]]:
 def _parse(connection: duckdb.DuckDBPyConnection | None, sql: str) -> dict[str, Any]:
     """The syntax tree of one expression; `RuleError` if it is none over the fields of one row."""
     assert connection is not None  # noqa: S101 - there is one where there is an expression
-    answer = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql}\n) AS answer"]).fetchall()[0][0]
-    tree: dict[str, Any] = json.loads(answer)
+    tree = _tree(connection, f"SELECT ({sql}\n) AS answer")
     if tree["error"]:
         raise RuleError(f"not SQL: {tree['error_message']}")
     node = tree["statements"][0]["node"]
     plain = node["type"] == "SELECT_NODE" and node["from_table"]["type"] == "EMPTY" and len(node["select_list"]) == 1
     if len(tree["statements"]) != 1 or not plain:
         raise RuleError("expected one expression")
-    for part in _nodes(tree):
-        if part.get("class") in _REFUSED:
-            raise RuleError(f"{_REFUSED[part['class']]} looks at more than the fields of one row")
+    for what in _refused(tree):
+        raise RuleError(f"{what} looks at more than the fields of one row")
     return tree
+
+
+def _tree(connection: duckdb.DuckDBPyConnection, statement: str) -> dict[str, Any]:
+    """A statement's syntax tree, or `error` and `error_message`."""
+    answer = connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0]
+    tree: dict[str, Any] = json.loads(answer)
+    return tree
+
+
+def _refused(tree: Any) -> list[str]:
+    """The parts of a syntax tree that are no expression over one row."""
+    return [_REFUSED[node["class"]] for node in _nodes(tree) if node.get("class") in _REFUSED]
 
 
 def _written(connection: duckdb.DuckDBPyConnection | None, tree: dict[str, Any]) -> str:
@@ -388,9 +411,16 @@ def _nothing(rows: int) -> pa.RecordBatch:
 
 
 def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """A value as text that UTF-8 can hold: each lone surrogate becomes U+FFFD."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def _memory(connection: duckdb.DuckDBPyConnection) -> str:
+    """What a connection may use, as DuckDB words it."""
+    return str(connection.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -120,15 +121,18 @@ def test_lone_surrogates_do_not_end_a_run(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_an_answer_that_needs_too_much_memory_is_a_row() -> None:
+def test_an_answer_that_needs_too_much_memory_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its neighbours are read; a `where` says which document it was."""
     rows = [{"a": "Bees fly. ", "n": n} for n in (1, 100_000_000, 2)]
     found = read("jsonl", lines(rows), text="repeat(a, n::int)")
     assert outcomes(found) == ["Bees fly. ", "! fields: needs more memory than 953.6 MiB", "Bees fly. " * 2]
-    where = expressions.Where("s", "repeat(text, 100000000) like '%x'")
+    monkeypatch.setattr(expressions, "connect", partial(expressions.connect, memory="1MB"))
+    where = expressions.Where("s", "len(list_sort(range(length(text) * 300000))) >= 0")
     row: dict[str, Any] = dict.fromkeys(schema.DOCUMENTS.names)
-    with pytest.raises(RuleError, match=r"^source s: where needs more memory than 953\.6 MiB for rows\.jsonl#1 \("):
-        where.wanted([row | {"text": "", "origin": "rows.jsonl#0"}, row | {"text": "Bees. ", "origin": "rows.jsonl#1"}])
+    small, large = ({"text": "x" * n, "origin": f"rows.jsonl#{n}"} for n in (0, 30))
+    assert where.wanted([row | small]) == [True]
+    with pytest.raises(RuleError, match=r"^source s: where needs more memory than 976\.5 KiB for rows\.jsonl#30 \("):
+        where.wanted([row | small, row | large])
 
 
 @pytest.mark.parametrize(
