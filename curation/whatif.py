@@ -17,10 +17,11 @@ from curation.blend import groups_of
 from curation.dataset import Part, Workspace, connect, first_row
 from curation.engine import LocalEngine
 from curation.errors import StorageError
+from curation.inputs import HashIndex, Input, sha256
 from curation.judge import Rulings, gone, hits_from, ruled, verdicts_from
 from curation.measure import sidecar_fingerprint
 from curation.progress import Silent
-from curation.pull import parts_there
+from curation.pull import Pull, inputs_of, parts_there, plan
 from curation.recipe import Recipe, Rules, parse
 from curation.run import Run, workspace
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from curation.rules import Rule
 
+#: Bytes of inputs without a remembered hash (written just before they were read) that are hashed; more of them have
+#: changed, as far as this can tell.
+HASHED = 64 * 2**20
 _NO_EDITS = ruling.Edits((), "true")
 
 
@@ -120,12 +124,12 @@ def what_if(recipe: Recipe, wanted: Mapping[str, str | None], *, samples: int = 
         sum(footer.rows for footer in run.parts.values()),
         changes,
         _effects(connection, "source", [source.name for source in recipe.source], {}),
-        _effects(connection, '"group"', [group.name for group in groups_of(recipe)], _asked(recipe)),
+        _effects(connection, '"its group"', [group.name for group in groups_of(recipe)], _asked(recipe)),
         [
             dict(zip(("before", "after", "documents", "tokens"), row, strict=True))
             for row in connection.execute("""
-                SELECT before, after, count(*), sum(tokens)::BIGINT FROM judged
-                WHERE before <> after GROUP BY ALL ORDER BY ALL
+                SELECT "fate before", "fate after", count(*), sum("its tokens")::BIGINT FROM judged
+                WHERE "fate before" <> "fate after" GROUP BY ALL ORDER BY ALL
             """).fetchall()
         ],
     )
@@ -154,12 +158,24 @@ def _only_presets(recipe: Recipe) -> Rules:
 
 
 def _last_run(run: Run) -> Run:
-    """The run with its parts, once they are known to hold what this recipe makes of them."""
+    """The run with its parts, once they are known to hold what this recipe makes of the inputs as they are now."""
     recipe, work = run.recipe, run.work
-    run.parts = parts_there(recipe, work)
     again = f"run it first: curate run {recipe.path.name} --until judge"
-    if not run.parts:
+    found = {source.name: inputs_of(recipe, source) for source in recipe.source}
+    tasks = plan(recipe, work, found, _digests(run, [file for files in found.values() for file in files]))
+    run.parts, undone = {}, []
+    for task, (parts, end) in zip(tasks, work.storage.each(Pull.finished, tasks), strict=True):
+        run.parts |= parts
+        if end >= 0:
+            undone.append(task)
+    if undone and not run.parts and not parts_there(recipe, work):
         raise StorageError(f"{work.storage}: nothing was run here yet", remedy=again)
+    if undone:
+        raise StorageError(
+            f"{work.storage}: the last run was not of this recipe and these inputs: source {undone[0].source.name}, "
+            f"{undone[0]}: not read, or read with other settings",
+            remedy=again,
+        )
     for part, footer in run.parts.items():
         run.signals_from[part] = {
             name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()
@@ -174,6 +190,16 @@ def _last_run(run: Run) -> Run:
     return run
 
 
+def _digests(run: Run, files: list[Input]) -> dict[str, str]:
+    """The hashes of inputs: those remembered, and those of new files if they are small; "" is that of no input."""
+    index = HashIndex(run.work.storage)
+    known = {file.path: index.get(file) for file in files}
+    new = [file for file in files if known[file.path] is None]
+    if sum(file.size for file in new) <= HASHED:
+        known |= {file.path: sha256(file) for file in new}
+    return {path: digest or "" for path, digest in known.items()}
+
+
 def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[str], rules: tuple[Rule, ...]) -> None:
     """Make the table `judged`: a row for each document, with its reasons and its fate before and after."""
     recipe, work = run.recipe, run.work
@@ -186,45 +212,43 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
         columns += ruling.columns_in(sql, work)
     measured = pa.concat_tables(work.read(part, ["source", *columns]) for part in parts)
     counts = [run.parts[part].rows for part in parts]
-    places = pa.table(
+    hits = pa.concat_tables(work.hits.read(part, ["reasons"]) for part in parts)
+    verdicts = pa.concat_tables(work.verdicts.read(part, ["duplicate_of"]) for part in parts)
+    beside = pa.table(  # no column of a signal has a space in its name
         {
-            "part": np.repeat(np.arange(len(parts), dtype=np.int32), counts),
-            "row": np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
+            "its part": np.repeat(np.arange(len(parts), dtype=np.int32), counts),
+            "its row": np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
+            "its reasons before": hits["reasons"],
+            "its reasons ruled": ruled(task, measured)["reasons"],
+            "its original": verdicts["duplicate_of"],
         }
     )
-    tables = {
-        "measured": measured,
-        "places": places,
-        "hits": pa.concat_tables(work.hits.read(part) for part in parts),
-        "verdicts": pa.concat_tables(work.verdicts.read(part, ["duplicate_of"]) for part in parts),
-        "ruled": ruled(task, measured),
-    }
-    for name, table in tables.items():
-        connection.register(name, table)
+    connection.register("measured", measured)
+    connection.register("beside", beside)
     names = "[" + ", ".join(f"'{name}'" for name in touched) + "]"
     bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
     cases = " ".join(f"WHEN ({group.where}\n) THEN '{group.name}'" for group in groups)
     connection.execute(f"""
         CREATE TEMP TABLE reasoned AS
-        SELECT measured.*, part, "row", hits.reasons AS reasons_before, duplicate_of,
+        SELECT measured.*, beside.*,
             list_concat(
-                list_filter(hits.reasons, lambda reason: NOT list_contains({names}, reason)),
-                list_filter(ruled.reasons, lambda reason: list_contains({names}, reason))
-            ) AS reasons_after,
-            CASE {cases} END AS "group",
+                list_filter("its reasons before", lambda reason: NOT list_contains({names}, reason)),
+                list_filter("its reasons ruled", lambda reason: list_contains({names}, reason))
+            ) AS "its reasons after",
+            CASE {cases} END AS "its group",
             CASE WHEN byte_count > 0 THEN ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token}
-                ELSE 0 END AS tokens
-        FROM measured POSITIONAL JOIN places POSITIONAL JOIN hits POSITIONAL JOIN verdicts POSITIONAL JOIN ruled
+                ELSE 0 END AS "its tokens"
+        FROM measured POSITIONAL JOIN beside
     """)
-    after = connection.sql("SELECT id, reasons_after AS reasons FROM reasoned").to_arrow_table()
-    copies = pa.table({"id": pa.array(list(gone(run, after)), pa.string())})
+    after = connection.sql('SELECT id, "its reasons after" AS reasons FROM reasoned').to_arrow_table()
+    copies = pa.table({"its copy": pa.array(list(gone(run, after)), pa.string())})
     connection.register("copies", copies)
     connection.execute(f"""
         CREATE TEMP TABLE judged AS
         SELECT reasoned.*,
-            {_fate("reasons_before", "duplicate_of IS NOT NULL")} AS before,
-            {_fate("reasons_after", "copies.id IS NOT NULL")} AS after
-        FROM reasoned LEFT JOIN copies ON copies.id = reasoned.id
+            {_fate('"its reasons before"', '"its original" IS NOT NULL')} AS "fate before",
+            {_fate('"its reasons after"', 'copies."its copy" IS NOT NULL')} AS "fate after"
+        FROM reasoned LEFT JOIN copies ON "its copy" = reasoned.id
     """)
 
 
@@ -242,18 +266,18 @@ def _change(
 ) -> Change:
     rule = new or old
     assert rule is not None  # noqa: S101  # rules_of has just said so
-    was, now = (f"list_contains({column}, '{rule.name}')" for column in ("reasons_before", "reasons_after"))
+    was, now = (f"list_contains({column}, '{rule.name}')" for column in ('"its reasons before"', '"its reasons after"'))
     before, after = first_row(connection, f"SELECT count(*) FILTER ({was}), count(*) FILTER ({now}) FROM judged")
     at_border, distance = _border(rule.predicate, run.work)
-    others = f"len(list_filter(reasons_after, lambda reason: reason <> '{rule.name}')) > 0"
+    others = f"len(list_filter(\"its reasons after\", lambda reason: reason <> '{rule.name}')) > 0"
 
     def nearest(where: str) -> list[Sample]:
         names = ruling.columns_in(rule.predicate, run.work)
         values = ", ".join(f'"{name}"' for name in names) or "NULL"
         rows = connection.execute(f"""
-            SELECT part, "row", id, source, before, after, {values} FROM judged
-            WHERE before <> 'error' AND ({where}) AND {at_border}
-            ORDER BY {others}, before = after, {distance}, md5(id), id LIMIT {samples}
+            SELECT "its part", "its row", id, source, "fate before", "fate after", {values} FROM judged
+            WHERE "fate before" <> 'error' AND ({where}) AND {at_border}
+            ORDER BY {others}, "fate before" = "fate after", {distance}, md5(id), id LIMIT {samples}
         """).fetchall()
         return _samples(run, names, rows)
 
@@ -263,8 +287,8 @@ def _change(
         after=new.predicate if new else None,
         hits_before=before,
         hits_after=after,
-        newly_hit=_by_fate(connection, "before", f"{now} AND NOT {was}"),
-        no_longer_hit=_by_fate(connection, "after", f"{was} AND NOT {now}"),
+        newly_hit=_by_fate(connection, '"fate before"', f"{now} AND NOT {was}"),
+        no_longer_hit=_by_fate(connection, '"fate after"', f"{was} AND NOT {now}"),
         hit=nearest(now),
         spared=nearest(f"NOT {now} AND byte_count > 0" if new else was),
     )
@@ -319,11 +343,11 @@ def _samples(run: Run, names: list[str], rows: list[tuple[Any, ...]]) -> list[Sa
 def _effects(
     connection: duckdb.DuckDBPyConnection, column: str, names: list[str], asked: Mapping[str, int]
 ) -> list[Effect]:
-    kept = {"before": "before = 'kept'", "after": "after = 'kept'"}
-    lost, gained = f"{kept['before']} AND after <> 'kept'", f"{kept['after']} AND before <> 'kept'"
+    kept = {"before": "\"fate before\" = 'kept'", "after": "\"fate after\" = 'kept'"}
+    lost, gained = f"{kept['before']} AND NOT {kept['after']}", f"{kept['after']} AND NOT {kept['before']}"
     wheres = (kept["before"], kept["after"], lost, gained)
     counts = ", ".join(f"count(*) FILTER ({where})" for where in wheres)
-    sums = ", ".join(f"coalesce(sum(tokens) FILTER ({where}), 0)::BIGINT" for where in wheres)
+    sums = ", ".join(f'coalesce(sum("its tokens") FILTER ({where}), 0)::BIGINT' for where in wheres)
     rows = {
         name: figures
         for name, *figures in connection.execute(f"SELECT {column}, {counts}, {sums} FROM judged GROUP BY 1").fetchall()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from curation import pipeline
+from curation import pipeline, whatif
 from curation.dataset import Dataset
 from curation.errors import RecipeError, RuleError, StorageError
 from curation.recipe import load
@@ -159,6 +159,66 @@ def test_it_needs_a_run_of_this_recipe(ran: Recipe, sample: Path, tmp_path: Path
     edited = load(sample, ("rules.other=word_count < 7",), work=str(ran.work))
     with pytest.raises(StorageError, match="the last run was not of this recipe"):
         what_if(edited, {"x": "true"})
+
+
+CHANGED = {
+    "what a source wants": "s.where=\"text <> ''\"",
+    "its fields": 's.fields.title="uri"',
+    "its licence": 's.license="MIT"',
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_source_read_in_another_way_needs_a_run(case: str, tiny: Callable[..., Run]) -> None:
+    """What is there was made with other settings, though nothing of it is missing."""
+    run = tiny({"s": [{"text": "one two", "uri": "a"}]}, until="judge")
+    assert what_if(run.recipe, {"x": "true"}).documents == 1
+    changed = load(run.recipe.path, (f"source.{CHANGED[case]}",))
+    with pytest.raises(StorageError, match=r"not of this recipe and these inputs: source s, .*s\.jsonl"):
+        what_if(changed, {"x": "true"})
+
+
+def test_an_input_that_changed_needs_a_run(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """Whether it is one that was read, or one more; the same bytes written again are no change."""
+    run = tiny({"s": [{"text": "one two"}]}, until="judge")
+    same = (tmp_path / "s.jsonl").read_bytes()
+    (tmp_path / "s.jsonl").write_bytes(same)
+    assert what_if(run.recipe, {"x": "true"}).documents == 1
+    (tmp_path / "s.jsonl").write_bytes(same + b'{"text": "three"}\n')
+    with pytest.raises(StorageError, match="not of this recipe and these inputs"):
+        what_if(run.recipe, {"x": "true"})
+    (tmp_path / "s.jsonl").write_bytes(same)
+    (tmp_path / "t.jsonl").write_bytes(same)
+    with pytest.raises(StorageError, match=r"source s, .*t\.jsonl"):
+        what_if(load(run.recipe.path, ('source.s.paths=["*.jsonl"]',)), {"x": "true"})
+
+
+def test_a_large_input_of_unknown_hash_has_changed(tiny: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read to tell."""
+    run = tiny({"s": [{"text": "one two"}]}, until="judge")
+    run.work.storage.write("inputs.json", b"{}")
+    monkeypatch.setattr(whatif, "HASHED", 3)
+    with pytest.raises(StorageError, match="not of this recipe and these inputs"):
+        what_if(run.recipe, {"x": "true"})
+
+
+NAMES = ("part", "row", "before", "after", "reasons_before", "reasons_after")
+
+
+def test_a_signals_column_may_have_any_name(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """One of the user's own, called as something that the answer is made of."""
+    columns = ", ".join(f'"{name}": pa.int32()' for name in NAMES)
+    (tmp_path / "own_names.py").write_text(
+        f"import pyarrow as pa\nVERSION = 1\nCOLUMNS = {{{columns}}}\n"
+        "def measure(batch):\n    return {name: pa.array([7] * len(batch.text), pa.int32()) for name in COLUMNS}\n"
+    )
+    own = '[signals.own]\nmodule = "own_names"\n'
+    run = tiny({"s": [{"text": "one two"}, {"text": "one"}]}, own, until="judge")
+    where = " and ".join(f"{name} = 7" for name in NAMES)
+    (change,) = what_if(run.recipe, {"odd": f"word_count < 2 and {where}"}).changes
+    assert change.hits_after == 1
+    assert change.hit[0].values == {"word_count": 1, **dict.fromkeys(NAMES, 7)}
+    assert (change.hit[0].before, change.hit[0].after) == ("kept", "dropped")
 
 
 def test_the_answer_is_plain_values(ran: Recipe) -> None:
