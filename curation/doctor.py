@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import platform
@@ -226,7 +227,7 @@ def _prefect() -> Iterator[Check]:
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5):  # noqa: S310  # its scheme was looked at
             yield Check("PREFECT_API_URL", "ok", f"{url} answers")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         yield Check(
             "PREFECT_API_URL", "fail", f"{url} does not answer: {reason}",

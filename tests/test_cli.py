@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from curation import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from curation.run import Run
 
 Call = "Callable[..., tuple[int, str, str]]"
 
@@ -125,6 +128,31 @@ def test_a_wrong_call_is_one_message(
     assert got == status, error
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_remedy_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may name a path, and a path may hold anything."""
+    with pytest.raises(SystemExit):
+        cli._end("what \x1b[2J", "rm \x1b[2Jfile", 1)
+    assert capsys.readouterr().err == "curate: what \\x1b[2J\n  -> rm \\x1b[2Jfile\n"
+
+
+def test_a_rule_of_the_recipes_own_is_taken_away(
+    tiny: Callable[..., Run], call: Callable[..., tuple[int, str, str]]
+) -> None:
+    """What the plan prints can be done and run, be the rule in the recipe or set for this run."""
+    run = tiny({"s": [{"text": "one two"}, {"text": "one"}]}, '[rules]\nshort = "word_count < 2"\n', until="judge")
+    path = run.recipe.path
+    status, out, error = call("plan", path, "--rule", "short=false", "--rule", "all=true")
+    assert status == 0, error
+    assert f"first:   remove short from [rules] in {path}\n" in out
+    change(path, 'short = "word_count < 2"\n', "")
+    command = shlex.split(out.rpartition("run it:  curate ")[2])
+    assert call(*command, "--until", "judge")[0] == 0
+    assert call("run", path, "--set", "rules.long=word_count > 1", "--until", "judge")[0] == 0
+    status, out, error = call("plan", path, "--set", "rules.long=word_count > 1", "--rule", "long=false")
+    assert (status, "first:" in out, "--set" in out) == (0, False, False), error
+    assert call(*shlex.split(out.rpartition("run it:  curate ")[2]), "--until", "judge")[0] == 0
 
 
 def test_a_misused_command_shows_a_right_call(call: Callable[..., tuple[int, str, str]]) -> None:

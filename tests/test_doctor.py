@@ -134,6 +134,8 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """PREFECT_API_URL is tried, and only as http."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     assert found(None)["PREFECT_API_URL"].state == "fail"
+    monkeypatch.setenv("PREFECT_API_URL", "http://a b/api")
+    assert "does not answer" in found(None)["PREFECT_API_URL"].found
     monkeypatch.setenv("PREFECT_API_URL", "file:///etc/passwd")
     assert "no http address" in found(None)["PREFECT_API_URL"].found
 
@@ -147,3 +149,11 @@ def test_the_command_ends_with_one_if_anything_fails(recipe: Path) -> None:
     assert done.exit_code == 1
     assert "fail  recipe" in done.output
     assert "seed: expected a whole number" in done.output
+
+
+def test_a_remedy_cannot_move_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may name a path, and a path may hold anything."""
+    monkeypatch.setattr(doctor, "examine", lambda *_: [Check("x", "fail", "\x1b[2Jfound", "rm \x1b[2Jfile")])
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert "-> rm \\x1b[2Jfile" in done.output
+    assert "\x1b" not in done.output

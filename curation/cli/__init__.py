@@ -66,7 +66,7 @@ def _misused(error: click.UsageError) -> tuple[str, str]:
 def _end(message: str, remedy: str | None, status: int) -> None:
     click.echo("curate: " + "\n".join(map(plain, message.split("\n"))), err=True)
     if remedy:
-        click.echo(f"  -> {remedy}", err=True)
+        click.echo(f"  -> {plain(remedy)}", err=True)
     sys.exit(status)
 
 

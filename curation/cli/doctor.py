@@ -34,7 +34,7 @@ def doctor(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as
             for line in more:
                 click.echo(f"{'':23}{plain(line)}")
             if check.remedy and check.state != "ok":
-                click.echo(f"{'':23}-> {check.remedy}")
+                click.echo(f"{'':23}-> {plain(check.remedy)}")
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     if any(check.state == "fail" for check in checks):

@@ -141,6 +141,8 @@ def _rule(text: str) -> tuple[str, str | None]:
 def _told(
     answer: WhatIf, wanted: dict[str, str | None], recipe: Path, overrides: tuple[str, ...], work: str | None
 ) -> Iterator[str]:
+    from curation.recipe import load
+
     if not answer.changes:
         yield "the recipe has just these rules: nothing would change"
         return
@@ -154,15 +156,41 @@ def _told(
         moves = [(move["before"], move["after"], move["documents"], move["tokens"]) for move in answer.moves]
         yield from aligned([("now", "then", "documents", "tokens"), *moves])
         yield ""
-    settings = [*overrides]
-    settings += [f"rules.{name}={'false' if predicate is None else predicate}" for name, predicate in wanted.items()]
+    taken_away = _taken_away(recipe, overrides, work, wanted)
+    settings = [one for one in overrides if _key(one) not in {f"rules.{name}" for name in taken_away}]
+    in_recipe = [name for name in taken_away if name in load(recipe, tuple(settings), work=work).rules.own]
+    settings += [
+        f"rules.{name}={'false' if predicate is None else _as_text(predicate)}"
+        for name, predicate in wanted.items()
+        if name not in taken_away
+    ]
     words = [str(recipe), *(["--work", work] if work else [])]
     words += [word for setting in settings for word in ("--set", setting)]
     yield (
         "Rules and copies are exact: survivors were chosen again. A kept document's tokens count once: the blend is "
         "not made again. Nothing was written."
     )
+    for name in in_recipe:
+        yield f"first:   remove {name} from [rules] in {recipe}"
     yield f"run it:  curate run {shlex.join(words)}"
+
+
+def _taken_away(recipe: Path, overrides: tuple[str, ...], work: str | None, wanted: dict[str, str | None]) -> list[str]:
+    """The rules to go that are not a preset's: false cannot switch them off, they go from where they stand."""
+    from curation.recipe import load
+    from curation.whatif import with_rules
+
+    own = with_rules(load(recipe, overrides, work=work), wanted).rules.own
+    return [name for name, predicate in wanted.items() if predicate is None and name not in own]
+
+
+def _as_text(predicate: str) -> str:
+    """The predicate as --set takes it for text: true in quotes, since it would be a truth value."""
+    return json.dumps(predicate) if predicate == "true" else predicate
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
 
 
 def _effects(title: str, effects: list[Effect]) -> Iterator[str]:
