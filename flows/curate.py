@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path  # noqa: TC003  # Prefect reads the parameters' types when the flow runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from prefect import flow, get_run_logger, tags, task
@@ -139,10 +139,11 @@ def _artifacts(state: Run) -> None:
         create_table_artifact(rows, key=_key(name, "blend"), description="What each group was asked for and gave")
     if "publish" in figures:
         path = f"{figures['publish']['release']}/report.html"
-        create_link_artifact(
-            path if "://" in path else f"file://{path}", link_text=path, key=_key(name, "report"),
-            description="The release's report",
-        )  # fmt: skip
+        if "://" not in path:  # a browser follows no link into a bucket
+            create_link_artifact(
+                Path(path).absolute().as_uri(), link_text=path, key=_key(name, "report"),
+                description="The release's report",
+            )  # fmt: skip
 
 
 def _summary(state: Run) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,6 +131,24 @@ def curate(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     """A `curate` command that may speak to the server."""
     command = [sys.executable, "-m", "curation", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("release", "link"),
+    [("/a b/100% #1/t/2026.11.23", "file:///a%20b/100%25%20%231/t/2026.11.23/report.html"), ("s3://b/t/2026", None)],
+)
+def test_the_report_is_linked_where_a_browser_can_follow(
+    release: str, link: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any path is a URL; of what lies in S3 there is no link."""
+    from flows import curate as flow  # noqa: PLC0415  # imports Prefect
+
+    made: list[str] = []
+    monkeypatch.setattr(flow, "create_link_artifact", lambda to, **_: made.append(to))
+    monkeypatch.setattr(flow, "create_markdown_artifact", lambda *_, **__: None)
+    published = {"publish": {"release": release, "published": True}}
+    flow._artifacts(SimpleNamespace(recipe=SimpleNamespace(name="t"), figures=published, warnings=[], stages={}))  # type: ignore[arg-type]
+    assert made == ([link] if link else [])
 
 
 def test_curate_deploy_makes_and_changes_a_deployment(environment: dict[str, str], sample: Path) -> None:
