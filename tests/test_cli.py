@@ -155,6 +155,19 @@ def test_a_rule_of_the_recipes_own_is_taken_away(
     assert call(*shlex.split(out.rpartition("run it:  curate ")[2]), "--until", "judge")[0] == 0
 
 
+def test_a_plan_says_that_it_counts_no_domains(
+    tiny: Callable[..., Run], call: Callable[..., tuple[int, str, str]]
+) -> None:
+    """With and without --rule, and only of groups that are bounded."""
+    group = '[blend]\ntokens = 9\n[[blend.group]]\nname = "web"\nwhere = "true"\nshare = 1.0\n'
+    run = tiny({"s": [{"text": "one two"}]}, f"{group}max_per_domain = 1\n", until="judge")
+    for more in ((), ("--rule", "x=word_count < 2")):
+        status, out, error = call("plan", run.recipe.path, *more)
+        assert (status, "not counted: max_per_domain of web;" in out) == (0, True), error
+    change(run.recipe.path, "max_per_domain = 1\n", "")
+    assert "max_per_domain" not in call("plan", run.recipe.path)[1]
+
+
 def test_a_misused_command_shows_a_right_call(call: Callable[..., tuple[int, str, str]]) -> None:
     """What is wrong, with which command, and its example; what is misspelt with what is nearest."""
     status, _, error = call("run")

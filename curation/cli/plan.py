@@ -75,6 +75,9 @@ def plan(
         return
     for line in lines:
         click.echo(line)
+    bounded = [group.name for group in loaded.blend.group if group.max_per_domain is not None]
+    if bounded:
+        click.echo(f"not counted: max_per_domain of {', '.join(bounded)}; what stays of each may be less than is said")
 
 
 def _planned(answer: Plan) -> Iterator[str]:
