@@ -11,10 +11,13 @@ import pyarrow.compute as pc
 from curation import releases
 from curation import rules as ruling
 from curation.dataset import connect
-from curation.errors import StorageError, UsageError
-from curation.judge import fate_of
+from curation.engine import LocalEngine
+from curation.errors import RecipeError, StorageError, UsageError
+from curation.judge import fate_of, hits_from, verdicts_from
+from curation.measure import sidecar_fingerprint
+from curation.progress import Silent
 from curation.pull import parts_there
-from curation.run import release_place, workspace
+from curation.run import Run, release_place, workspace
 
 if TYPE_CHECKING:
     from curation.dataset import Dataset, Part, Workspace
@@ -83,6 +86,24 @@ def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
             remedy=f"look for it: curate sql {recipe.shown} \"select id, uri from documents where uri like '%…%'\"",
         )
     return [_explained(recipe, work, parts, part, document) for part, document in found[:MOST]]
+
+
+def is_judged(recipe: Recipe) -> bool:
+    """Whether the verdicts there are those of this recipe: of its rules, signals and copies. Reads footers alone.
+
+    They are not where the recipe was changed since its last run (it may even be wrong now), or that did not come to its
+    verdicts.
+    """
+    work, signals = workspace(recipe)
+    try:
+        ruling.check(recipe, work)
+    except RecipeError:
+        return False
+    run = Run(recipe, work, signals, LocalEngine(1), Silent(), lambda: None, parts_there(recipe, work))
+    for part, footer in run.parts.items():
+        run.signals_from[part] = {name: sidecar_fingerprint(name, signal, footer) for name, signal in signals.items()}
+    hits = hits_from(run)
+    return not work.hits.not_made(hits) and not work.verdicts.not_made(verdicts_from(run, hits))
 
 
 def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import shutil
 import sys
 from dataclasses import asdict
@@ -17,7 +19,10 @@ from curation.cli.printing import plain, shown
 from curation.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from curation.explain import Explanation
+    from curation.recipe import Recipe
 
 
 @click.command(short_help="Tell all that is known of a document.")
@@ -34,11 +39,54 @@ def explain(recipe: Path, document: str, overrides: tuple[str, ...], work: str |
     from curation.explain import explain as explanations
     from curation.recipe import load
 
-    found = explanations(load(recipe, overrides, work=work), document)
+    loaded = load(recipe, overrides, work=work)
+    found = explanations(loaded, document)
+    warn_of_another(loaded)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
+        click.echo(_json([asdict(one) for one in found]))
         return
     click.echo("\n\n".join("\n".join(_explained(one)) for one in found))
+
+
+def warn_of_another(recipe: Recipe) -> None:
+    """Say on stderr that what is printed was decided by another recipe than what it is shown beside."""
+    from curation.explain import is_judged
+
+    if not is_judged(recipe):
+        again = f"curate run {recipe.shown} --until judge"
+        click.echo(f"warning: the last run was not of this recipe as it is now; to see its own: {again}", err=True)
+
+
+def _json(value: Any) -> str:
+    r"""The value as JSON: bytes as hex, what is no number there (NaN, infinity) as null, what else it has not as text.
+
+    >>> print(_json({"a": [float("nan"), b"\x01\xff"], 1.5: float("inf")}).replace("\n", ""))
+    { "a": [  null,  "01ff" ], "1.5": null}
+    """
+    return json.dumps(_plain(value), default=str, indent=1, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbered(names: Iterable[str]) -> list[str]:
+    """The names, those that were there before with a number, since an object of JSON holds each once.
+
+    >>> _numbered(["id", "id", "id_1", "id"])
+    ['id', 'id_1', 'id_1_1', 'id_2']
+    """
+    given: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        given.append(next(one for one in itertools.chain([name], numbered) if one not in given))
+    return given
 
 
 def _explained(one: Explanation) -> list[str]:
@@ -115,7 +163,8 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
     except duckdb.Error as error:
         raise UsageError(f"this SQL cannot be run: {error}", remedy="`show tables` lists the views") from error
     if as_json:
-        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str, indent=1))
+        unique = _numbered(names)
+        click.echo(_json([dict(zip(unique, row, strict=True)) for row in rows]))
     else:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
@@ -196,6 +245,9 @@ def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_
         return
     record = last_run(space.storage) or {}
     hits = record.get("figures", {}).get("judge", {}).get("rules")
+    checked = ruling.check(loaded, space)
+    if hits is not None:
+        warn_of_another(loaded)
     rows = [
         {
             "rule": rule.name,
@@ -203,7 +255,7 @@ def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_
             "from": rule.origin,
             "drops": rule.predicate,
         }
-        for rule in ruling.check(loaded, space)
+        for rule in checked
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from curation.cli.inspecting import warn_of_another
 from curation.cli.options import RECIPE, SET, WORK
 from curation.errors import StorageError, UsageError
 
@@ -25,12 +26,14 @@ def report(recipe: Path, out: Path | None, opened: bool, overrides: tuple[str, .
     from curation.recipe import load
     from curation.run import work_place
 
-    storage = work_place(load(recipe, overrides, work=work))
+    loaded = load(recipe, overrides, work=work)
+    storage = work_place(loaded)
     page = storage.read("report.html")
     if page is None:
         raise StorageError(
             f"{storage}: there is no report yet", remedy=f"run it first: curate run {recipe} --until report"
         )
+    warn_of_another(loaded)
     place = storage.path("report.html")
     if out is not None:
         try:
