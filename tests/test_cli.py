@@ -349,3 +349,17 @@ def test_help_is_quick_and_complete(call: Callable[..., tuple[int, str, str]]) -
         for child in getattr(command, "commands", {name: command}):
             path = [name] if child == name else [name, child]
             assert "Example: curate " + " ".join(path) in call(*path, "--help")[1], path
+
+
+def test_a_server_that_is_not_there_is_one_message(sample: Path, tmp_path: Path) -> None:
+    """A run that is to be recorded is not run unrecorded, nor does it end in a traceback."""
+    pytest.importorskip("prefect")
+    for url, words in (("http://127.0.0.1:9/api", "no server answers there"), ("http://a b/api", "control characters")):
+        done = subprocess.run(
+            [sys.executable, "-m", "curation", "run", str(sample), "--work", str(tmp_path / "work")],
+            env={**os.environ, "PREFECT_API_URL": url}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "unset PREFECT_API_URL" in done.stderr
+        assert "Traceback" not in done.stderr

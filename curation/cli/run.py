@@ -13,7 +13,7 @@ import click
 
 from curation.cli.options import JSON, RECIPE, SET, WORK, WORKERS
 from curation.cli.printing import aligned
-from curation.errors import UsageError
+from curation.errors import CurationError, UsageError
 
 if TYPE_CHECKING:
     from curation.progress import Progress
@@ -96,7 +96,27 @@ def _flow(asked: bool) -> Any:
             raise UsageError("--prefect: Prefect is not installed", remedy="pip install 'curate[prefect]'") from error
         click.echo("PREFECT_API_URL is set, but Prefect is not installed: this run is recorded nowhere", err=True)
         return None
+    _refuse_no_server(os.environ.get("PREFECT_API_URL"))
     return curate
+
+
+def _refuse_no_server(url: str | None) -> None:
+    """Raise `CurationError` where nothing answers at the address that a run is to be recorded at."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    if not url:
+        return
+    try:
+        urlopen(f"{url.rstrip('/')}/health", timeout=10).close()  # noqa: S310  # where the user's setting says
+    except HTTPError:  # an answer, if only to ask who we are
+        return
+    except (OSError, ValueError, HTTPException) as error:
+        raise CurationError(
+            f"PREFECT_API_URL is {url}, and no server answers there: {error}",
+            remedy="start it: prefect server start; or run without: unset PREFECT_API_URL",
+        ) from error
 
 
 def _progress(stack: ExitStack, silent: bool) -> Progress:
