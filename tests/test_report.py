@@ -562,13 +562,13 @@ def test_changes_are_those_between_the_manifests(tiny: Callable[..., Run]) -> No
     rows = [{"text": prose(seed, 60 + seed)} for seed in range(20)]
     tiny({"web": rows}, '[rules]\nshort = "word_count < 62"\ngone = "word_count > 1000"')
     more = '[rules]\nshort = "word_count < 65"\nfresh = "word_count > 77"'
-    first = tiny({"web": [*rows, {"text": prose(50, 70)}], "extra": rows[:1]}, more, "seed=3")
+    first = tiny({"web": [*rows, {"text": prose(50, 70)}], "extra": rows[:1]}, more, "seed=3000")
     found = view_of(first)["changes"]
     assert found["rules"] == [
         ("short", "word_count < 62", "word_count < 65"), ("gone", "word_count > 1000", None),
         ("fresh", None, "word_count > 77"),
     ]  # fmt: skip
-    assert ("seed", "0", "3") in found["settings"]
+    assert ("seed", "0", "3_000") in found["settings"]
     assert ("short", 2, 6) in found["hits"]
     assert [(row["what"], row["files"], row["names"]) for row in found["inputs"]] == [
         ("new", 1, ["extra/extra.jsonl"]), ("changed", 1, ["web/web.jsonl"])
@@ -576,7 +576,7 @@ def test_changes_are_those_between_the_manifests(tiny: Callable[..., Run]) -> No
     assert {row["name"]: row["documents"] for row in found["sources"]} == {"web": (20, 21), "extra": (None, 1)}
     page = written(first)
     assert "word_count &lt; 62" in page
-    again = tiny({"web": [*rows, {"text": prose(50, 70)}], "extra": rows[:1]}, more, "seed=3")
+    again = tiny({"web": [*rows, {"text": prose(50, 70)}], "extra": rows[:1]}, more, "seed=3000")
     assert again.figures["publish"]["published"] is False
     assert written(again) == page
 
@@ -719,7 +719,8 @@ def test_recipe_is_written_as_the_toml_it_was(changed: dict[str, object]) -> Non
 @pytest.mark.parametrize("rule", ["word_count > -1e15", "word_count > 1e400", "word_count < -1e12"])
 def test_a_threshold_that_is_far_off_is_no_end(tiny: Callable[..., Run], rule: str) -> None:
     """It lies beyond what is drawn."""
-    run = tiny({"web": [{"text": "one two three four"}, {"text": "five six seven"}]}, f'[rules]\nodd = "{rule}"')
+    rows = [{"text": "one two three four"}, {"text": "five six seven"}]
+    run = tiny({"web": rows}, f'[rules]\nodd = "{rule}"', until="report")
     assert b"odd" in (run.work.storage.read("report.html") or b"")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same documents and verdicts give another page.
-VERSION = 1
+VERSION = 2
 #: The page is at most so many bytes: with shorter texts of samples, or with none, where it would be more.
 LIMIT = 1_900_000
 

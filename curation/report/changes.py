@@ -97,7 +97,7 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[tuple[s
 
 
 def _settings(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Every setting by its place in the recipe, but rules."""
+    """Every setting by its place in the recipe, but rules; whole numbers as TOML separates them, `1_500_000`."""
     found: dict[str, str] = {}
 
     def walk(place: str, value: Any) -> None:
@@ -108,7 +108,8 @@ def _settings(recipe: Mapping[str, Any]) -> dict[str, str]:
             for number, item in enumerate(value):
                 walk(f"{place}[{item.get('name', number)}]", item)
         elif value is not None:
-            found[place] = toml.inline(value)
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            found[place] = f"{value:_}" if is_whole else toml.inline(value)
 
     walk("", {**recipe, "rules": {key: value for key, value in recipe["rules"].items() if key != "own"}})
     return found
