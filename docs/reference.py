@@ -67,7 +67,7 @@ ABOUT = {
     "dedup.prefer": "which of several copies stays: the first in this order; the id breaks ties",
     "dedup.max_loss": "a source of which more than this share are copies of kept documents stops the run",
     "rules.presets": "named sets of rules: [rules.md](rules.md#presets)",
-    "rules.alarm_share": "a rule that hits, or a source whose errors are, more than this share of the documents is warned about",
+    "rules.alarm_share": "a rule that hits, or a source with errors in, more than this share is warned about",
     "rules.NAME": "a rule of your own; true = drop. `false` switches off the preset's rule of that name",
     "edit.remove": "columns of spans that are cut out of what is published; see [signals.md](signals.md#c4)",
     "edit.where": "only in documents for which this is true",
