@@ -314,7 +314,8 @@ def _fault(fault: Any, table: dict[str, Any]) -> str:
     if fault["type"] == "place":
         return f"{where}: {fault['msg']}"
     if fault["type"] == "extra_forbidden":
-        return f"{_place(place[:-1]) or 'recipe'}: {unknown(str(place[-1]), _known(place[:-1]), 'key')}"
+        place = [step for step in fault["loc"][:-1] if step not in ("own", "[key]")]
+        return f"{_place(place) or 'recipe'}: {unknown(str(fault['loc'][-1]), _known(place), 'key')}"
     expected = _expected(place)
     if fault["type"] == "missing":
         return f"{where}: missing: expected {expected}"

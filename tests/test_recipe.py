@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curation import rules as ruling
@@ -426,6 +426,7 @@ JUNK = st.recursive(
 
 
 @settings(max_examples=400, deadline=None)
+@example(place=("name",), junk=None, key="[key]")
 @given(place=st.sampled_from(places(TABLE)), junk=JUNK, key=st.none() | st.text(max_size=8))
 def test_junk_is_refused_or_is_a_recipe(place: tuple[Any, ...], junk: Any, key: str | None) -> None:
     """Whatever stands in place of a value, or as one more key beside it, nothing but a RecipeError comes of it."""
