@@ -1,0 +1,119 @@
+"""Helpers for kernels: characters of UTF-8, and eight bytes at a time. Positions are bytes."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from curation.kernels.compiled import helper
+from curation.kernels.unicode import MARK, SIZE, VARIATION_SELECTORS
+
+_FIRST_SELECTOR, _LAST_SELECTOR = VARIATION_SELECTORS
+
+
+@helper
+def decode(data: Any, at: int, end: int) -> tuple[int, int]:
+    """The code point of the character at `at`, and how many bytes it takes; (U+FFFD, 1) for what is no UTF-8."""
+    first = np.int64(data[at])
+    if first < 0x80:
+        return first, 1
+    if first < 0xE0:
+        if first >= 0xC2 and at + 2 <= end:
+            return (first & 0x1F) << 6 | np.int64(data[at + 1]) & 0x3F, 2
+    elif first < 0xF0:
+        if at + 3 <= end:
+            return (first & 0xF) << 12 | (np.int64(data[at + 1]) & 0x3F) << 6 | np.int64(data[at + 2]) & 0x3F, 3
+    elif first < 0xF5 and at + 4 <= end:
+        high = (first & 7) << 18 | (np.int64(data[at + 1]) & 0x3F) << 12
+        return high | (np.int64(data[at + 2]) & 0x3F) << 6 | np.int64(data[at + 3]) & 0x3F, 4
+    return 0xFFFD, 1
+
+
+@helper
+def before(data: Any, start: int, end: int) -> int:
+    """Where the character begins that ends at `end`; not before `start`, which must be less than `end`."""
+    at = end - 1
+    while at > start and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
+
+
+@helper
+def property_of(table: Any, point: int) -> Any:
+    """The bits of a code point in `unicode.properties()`."""
+    if point < SIZE:
+        return table[point]
+    return np.uint32(MARK if _FIRST_SELECTOR <= point <= _LAST_SELECTOR else 0)
+
+
+@helper
+def characters(data: Any, start: int, end: int) -> int:
+    """How many characters there are."""
+    count = 0
+    for at in range(start, end):
+        count += (data[at] & 0xC0) != 0x80
+    return count
+
+
+@intrinsic
+def _load(typing: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # numba gives the context first
+    """Eight bytes from `at`, little endian; the caller sees to it that they are there."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        place = builder.gep(array.data, [args[1]])
+        wide = builder.bitcast(place, ir.IntType(64).as_pointer())
+        return builder.load(wide, align=1)
+
+    return types.uint64(data, types.int64), generate
+
+
+@helper
+def eight(data: Any, at: int, end: int) -> Any:
+    """The bytes from `at` to `end`, at most eight of them, as a little-endian uint64 padded with zeros."""
+    if at + 8 <= len(data):
+        value = _load(data, at)
+        left = end - at
+        return value if left >= 8 else value & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
+    value = np.uint64(0)
+    for place in range(min(end - at, 8)):
+        value |= np.uint64(data[at + place]) << np.uint64(8 * place)
+    return value
+
+
+@helper
+def same(data: Any, a: int, b: int, size: int) -> bool:
+    """Whether the `size` bytes at `a` are those at `b`."""
+    done = 0
+    while done < size:
+        if eight(data, a + done, a + size) != eight(data, b + done, b + size):
+            return False
+        done += 8
+    return True
+
+
+@helper
+def mixed(value: Any) -> Any:
+    """A uint64 whose every bit depends on every bit of `value`: the finaliser of MurmurHash3, a bijection."""
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xFF51AFD7ED558CCD)
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> np.uint64(33))
+
+
+@helper
+def hashed(data: Any, start: int, end: int) -> Any:
+    """A 64-bit hash of these bytes: eight at a time, each mixed into what came before; never 0."""
+    value = np.uint64(end - start) * np.uint64(0x9E3779B97F4A7C15)
+    at = start
+    while at < end:
+        value = mixed(value ^ eight(data, at, end)) + np.uint64(0x9E3779B97F4A7C15)
+        at += 8
+    return value | np.uint64(value == 0)
