@@ -71,7 +71,7 @@ def is_compiled() -> bool:
 def folder() -> Path:
     """Where the compiled kernels of this state of the sources lie."""
     here = Path(__file__).parent
-    state = blake2b(f"{sys.version} {numba.__version__} {numba.config.CPU_NAME}".encode(), digest_size=8)
+    state = blake2b(f"{sys.version} {numba.__version__}".encode(), digest_size=8)
     for source in sorted(here.glob("*.py")):
         state.update(source.name.encode() + b"\0" + source.read_bytes())
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())

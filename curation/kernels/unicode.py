@@ -4,7 +4,7 @@ Letters are the general categories L*, numbers N*, marks M*, punctuation P*, sym
 White_Space. What Python does not tell (scripts without spaces, sentence terminals) is listed here.
 """
 
-# ruff: noqa: RUF001, RUF002, RUF003 — full-width marks are meant where they stand
+# ruff: noqa: RUF003 — full-width marks are meant where they stand
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
 #: Code points with the property White_Space.

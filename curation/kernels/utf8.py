@@ -1,7 +1,5 @@
 """Helpers for kernels: characters of UTF-8, and eight bytes at a time. Positions are bytes."""
 
-# mypy: disable-error-code="no-untyped-call"
-
 from __future__ import annotations
 
 from typing import Any
@@ -18,7 +16,7 @@ _FIRST_SELECTOR, _LAST_SELECTOR = VARIATION_SELECTORS
 
 
 @helper
-def decode(data: Any, at: int, end: int) -> tuple[int, int]:
+def decode(data: Any, at: int, end: int) -> Any:
     """The code point of the character at `at`, and how many bytes it takes; (U+FFFD, 1) for what is no UTF-8."""
     first = np.int64(data[at])
     if first < 0x80:
@@ -61,7 +59,7 @@ def characters(data: Any, start: int, end: int) -> int:
     return count
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def _load(typing: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # numba gives the context first
     """Eight bytes from `at`, little endian; the caller sees to it that they are there."""
 
@@ -78,10 +76,10 @@ def _load(typing: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # numba give
 def eight(data: Any, at: int, end: int) -> Any:
     """The bytes from `at` to `end`, at most eight of them, as a little-endian uint64 padded with zeros."""
     if at + 8 <= len(data):
-        value = _load(data, at)
+        loaded = _load(data, at)
         left = end - at
-        return value if left >= 8 else value & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
-    value = np.uint64(0)
+        return loaded if left >= 8 else loaded & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
+    value: Any = np.uint64(0)
     for place in range(min(end - at, 8)):
         value |= np.uint64(data[at + place]) << np.uint64(8 * place)
     return value

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from curation.kernels import text as units
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 
@@ -27,6 +29,27 @@ class Batch:
     def __len__(self) -> int:
         """How many rows there are."""
         return len(self.text)
+
+    @cached_property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes of all texts in UTF-8, without a copy: those of row i from `bounds[i]` to `bounds[i + 1]`."""
+        buffer = self._filled.buffers()[2]
+        return np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
+
+    @cached_property
+    def bounds(self) -> NDArray[np.int64]:
+        """Where each text begins and ends in `data`: int64, one more than there are rows."""
+        text = self._filled
+        kind = np.int64 if pa.types.is_large_string(text.type) else np.int32
+        buffer = text.buffers()[1]
+        if buffer is None:  # an array of no rows need have none
+            return np.zeros(1, np.int64)
+        return np.frombuffer(buffer, kind)[text.offset : text.offset + len(text) + 1].astype(np.int64)
+
+    @cached_property
+    def _filled(self) -> pa.Array:
+        """The texts with "" for null, whose slots may hold anything."""
+        return pc.fill_null(self.text, "") if self.text.null_count else self.text
 
     @cached_property
     def texts(self) -> list[str]:
