@@ -1,1 +1,17 @@
-"""What a word, a line, a paragraph and a sentence are: one definition for the whole project."""
+"""Machine code over the bytes of many texts: no policy, no input or output, no Python object for each document.
+
+A module of this package is imported when it is first asked for (`kernels.utf8`), since importing numba and loading what
+it compiled takes most of a second, which a command that measures nothing should not pay.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+__all__ = [module.name for module in iter_modules(__path__)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__} has no attribute {name!r}")
