@@ -15,21 +15,41 @@ from curation.kernels.unicode import MARK, SIZE, VARIATION_SELECTORS
 _FIRST_SELECTOR, _LAST_SELECTOR = VARIATION_SELECTORS
 
 
+def _loader(bits: int) -> Any:
+    """An intrinsic that loads an unsigned little-endian number from a place in a uint8 array, without any check."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(typing: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # numba gives the context first
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            place = builder.gep(array.data, [args[1]])
+            return builder.load(builder.bitcast(place, ir.IntType(bits).as_pointer()), align=1)
+
+        return getattr(types, f"uint{bits}")(data, types.int64), generate
+
+    return load
+
+
+#: The byte at a place that is known to be inside: plain indexing asks first whether the place is negative.
+byte = _loader(8)
+_load = _loader(64)
+
+
 @helper
 def decode(data: Any, at: int, end: int) -> Any:
     """The code point of the character at `at`, and how many bytes it takes; (U+FFFD, 1) for what is no UTF-8."""
-    first = np.int64(data[at])
+    first = np.int64(byte(data, at))
     if first < 0x80:
         return first, 1
     if first < 0xE0:
         if first >= 0xC2 and at + 2 <= end:
-            return (first & 0x1F) << 6 | np.int64(data[at + 1]) & 0x3F, 2
+            return (first & 0x1F) << 6 | np.int64(byte(data, at + 1)) & 0x3F, 2
     elif first < 0xF0:
         if at + 3 <= end:
-            return (first & 0xF) << 12 | (np.int64(data[at + 1]) & 0x3F) << 6 | np.int64(data[at + 2]) & 0x3F, 3
+            return (first & 0xF) << 12 | (np.int64(byte(data, at + 1)) & 0x3F) << 6 | np.int64(byte(data, at + 2)) & 0x3F, 3
     elif first < 0xF5 and at + 4 <= end:
-        high = (first & 7) << 18 | (np.int64(data[at + 1]) & 0x3F) << 12
-        return high | (np.int64(data[at + 2]) & 0x3F) << 6 | np.int64(data[at + 3]) & 0x3F, 4
+        high = (first & 7) << 18 | (np.int64(byte(data, at + 1)) & 0x3F) << 12
+        return high | (np.int64(byte(data, at + 2)) & 0x3F) << 6 | np.int64(byte(data, at + 3)) & 0x3F, 4
     return 0xFFFD, 1
 
 
@@ -37,7 +57,7 @@ def decode(data: Any, at: int, end: int) -> Any:
 def before(data: Any, start: int, end: int) -> int:
     """Where the character begins that ends at `end`; not before `start`, which must be less than `end`."""
     at = end - 1
-    while at > start and data[at] & 0xC0 == 0x80:
+    while at > start and byte(data, at) & 0xC0 == 0x80:
         at -= 1
     return at
 
@@ -55,21 +75,30 @@ def characters(data: Any, start: int, end: int) -> int:
     """How many characters there are."""
     count = 0
     for at in range(start, end):
-        count += (data[at] & 0xC0) != 0x80
+        count += (byte(data, at) & 0xC0) != 0x80
     return count
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _load(typing: Any, data: Any, at: Any) -> Any:  # noqa: ARG001  # numba gives the context first
-    """Eight bytes from `at`, little endian; the caller sees to it that they are there."""
+@helper
+def phrase(data: Any, start: int, end: int, letters: Any) -> bool:
+    """Whether these characters (lower-case ASCII, a tuple of bytes) stand at `start`, in any case.
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        place = builder.gep(array.data, [args[1]])
-        wide = builder.bitcast(place, ir.IntType(64).as_pointer())
-        return builder.load(wide, align=1)
-
-    return types.uint64(data, types.int64), generate
+    The sign for kelvin is a capital k as well; no other character outside ASCII has a lower case inside.
+    """
+    at = start
+    for letter in letters:
+        if at >= end:
+            return False
+        found = byte(data, at)
+        if found == letter or (0x41 <= found <= 0x5A and found + 0x20 == letter):
+            at += 1
+        elif found == 0xE2 and letter == 0x6B and at + 3 <= end and byte(data, at + 1) == 0x84:
+            if byte(data, at + 2) != 0xAA:
+                return False
+            at += 3
+        else:
+            return False
+    return True
 
 
 @helper

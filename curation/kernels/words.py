@@ -1,0 +1,128 @@
+"""Where the words of many texts stand, and the figures that follow from that. docs/text.md says what a word is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from curation.kernels.compiled import array, helper, kernel, out
+from curation.kernels.unicode import ALNUM, CORE, LETTER, MARK, SPACELESS, WHITE, properties
+from curation.kernels.utf8 import byte, decode, eight, property_of
+
+#: Gopher's stop words, each a bit of the column `stop_words`.
+STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+
+
+def _packed(word: str) -> np.uint64:
+    return np.uint64(int.from_bytes(word.encode(), "little"))
+
+
+_THE, _BE, _TO, _OF, _AND, _THAT, _HAVE, _WITH = map(_packed, STOP_WORDS)
+_CASE = np.uint64(0x2020202020202020)
+#: Figures of a text, in this order.
+_CHARS, _ALPHA, _STOP_WORDS = range(3)
+
+
+class Words(NamedTuple):
+    """The words of a batch.
+
+    Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text. `chars`
+    counts the code points in a row's words, `alpha` its words that hold a letter, and bit k of `stop_words` says that
+    `STOP_WORDS[k]` is among them, in any case.
+    """
+
+    bounds: np.ndarray[Any, np.dtype[np.int64]]
+    start: np.ndarray[Any, np.dtype[np.int32]]
+    end: np.ndarray[Any, np.dtype[np.int32]]
+    chars: np.ndarray[Any, np.dtype[np.int64]]
+    alpha: np.ndarray[Any, np.dtype[np.int64]]
+    stop_words: np.ndarray[Any, np.dtype[np.int64]]
+
+    @property
+    def count(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many words each row has."""
+        return np.diff(self.bounds)
+
+
+def words(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Words:
+    """The words of the texts that lie in `data` (uint8) between `bounds` (int64, one more than texts).
+
+    No word is shorter than a byte, and between two there is a byte at least or one of them has three: that bounds how
+    many there can be. Memory is taken as it is filled.
+    """
+    rows = len(bounds) - 1
+    most = int((bounds[-1] - bounds[0] + rows) // 2 + 1)
+    offsets, figures = np.empty(rows + 1, np.int64), np.zeros((3, rows), np.int64)
+    start, end = np.empty(most, np.int32), np.empty(most, np.int32)
+    _split(data, bounds, properties(), offsets, start, end, figures)
+    found = int(offsets[-1])
+    return Words(offsets, start[:found], end[:found], *figures)
+
+
+@helper
+def stop_word(data: Any, start: int, end: int) -> int:
+    """The bit of a stop word, 0 for any other word. With 0x20 set, only letters become lower-case letters."""
+    size = end - start
+    if size < 2 or size > 4:
+        return 0
+    word = eight(data, start, end) | (_CASE >> np.uint64(64 - 8 * size))
+    if size == 2:
+        return 2 * (word == _BE) + 4 * (word == _TO) + 8 * (word == _OF)
+    if size == 3:
+        return 1 * (word == _THE) + 16 * (word == _AND)
+    return 32 * (word == _THAT) + 64 * (word == _HAVE) + 128 * (word == _WITH)
+
+
+@kernel(
+    types.void(
+        array(types.uint8), array(types.int64), array(types.uint32), out(types.int64), out(types.int32),
+        out(types.int32), out(types.int64, 2),
+    )
+)  # fmt: skip
+def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: Any, figures: Any) -> None:
+    count = 0
+    for row in range(len(bounds) - 1):
+        offsets[row] = count
+        begin, stop = bounds[row], bounds[row + 1]
+        chars, alpha, stop_words = 0, 0, 0
+        # Of the token that is being read: where its first character stands that a word may begin with (-1: none yet),
+        # where the last one ends, how many characters there are from the first to it and to here, what was among them.
+        first, last, long, here, kinds = -1, -1, 0, 0, 0
+        alone = False  # it is a letter of a script written without spaces
+        at = begin
+        while at <= stop:
+            size = 1
+            if at == stop:
+                bits = WHITE  # so that the last word ends
+            elif byte(data, at) < 0x80:
+                bits = np.int64(table[byte(data, at)])
+            else:
+                point, size = decode(data, at, stop)
+                bits = np.int64(property_of(table, point))
+            if bits & (WHITE | SPACELESS) or (alone and not bits & MARK):  # a token ends here
+                if kinds & ALNUM:
+                    starts[count], ends[count] = first - begin, last - begin
+                    count += 1
+                    chars += long
+                    alpha += (kinds & LETTER) != 0
+                    stop_words |= stop_word(data, first, last)
+                first, kinds, here, alone = -1, 0, 0, (bits & SPACELESS) != 0
+            at += size
+            if bits & CORE:
+                if first < 0:
+                    first = at - size
+                here += 1
+                kinds |= bits
+                if bits & ALNUM and not alone:  # on through a run of ASCII letters and numbers
+                    run = at
+                    while at < stop and byte(data, at) < 0x80 and table[byte(data, at)] & ALNUM:
+                        kinds |= np.int64(table[byte(data, at)])
+                        at += 1
+                    here += at - run
+                last, long = at, here
+            elif first >= 0:
+                here += 1
+        figures[_CHARS, row], figures[_ALPHA, row], figures[_STOP_WORDS, row] = chars, alpha, stop_words
+    offsets[len(bounds) - 1] = count
