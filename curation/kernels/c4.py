@@ -112,6 +112,32 @@ def longest_token(data: Any, start: int, end: int, table: Any) -> int:
     return most
 
 
+@helper
+def judged(data: Any, start: int, end: int, kind: int, size: int, table: Any) -> tuple[bool, bool]:
+    """Whether a line stays by the paper's rules, and whether by the code's."""
+    paper = kind & (units.ENDS_SENTENCE | units.ENDS_QUOTED) != 0
+    code = kind & units.ENDS_ASCII != 0 and kind & units.ENDS_DOTS == 0
+    if kind & units.MENTION or not (paper or code):
+        return False, False
+    if code and size > _LONG and longest_token(data, start, end, table) > _LONG:
+        code = False
+        if not paper:
+            return False, False
+    words = words_up_to(data, start, end, table, _PAPER_WORDS)
+    return paper and words >= _PAPER_WORDS, code and words >= _DATATROVE_WORDS
+
+
+@helper
+def judged_copy(copy: Any, start: int, end: int, table: Any, notes: Any) -> tuple[bool, bool, int]:
+    """The same of a line that is read anew because its citations are gone, and its sentences."""
+    if start == end:
+        return False, False, 0
+    inside, pieces, _, tail = read_line(copy, start, end, table, notes)
+    kind = inside | line_ends(copy, start, end, table)
+    paper, code = judged(copy, start, end, kind, characters(copy, start, end), table)
+    return paper, code, pieces + tail
+
+
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.uint32), array(types.uint8), array(types.int64),
@@ -161,29 +187,3 @@ def _remove(
                 code_starts[code], code_ends[code] = start - begin, end - begin
                 code += 1
         paper_bounds[row + 1], code_bounds[row + 1] = paper, code
-
-
-@helper
-def judged(data: Any, start: int, end: int, kind: int, size: int, table: Any) -> tuple[bool, bool]:
-    """Whether a line stays by the paper's rules, and whether by the code's."""
-    paper = kind & (units.ENDS_SENTENCE | units.ENDS_QUOTED) != 0
-    code = kind & units.ENDS_ASCII != 0 and kind & units.ENDS_DOTS == 0
-    if kind & units.MENTION or not (paper or code):
-        return False, False
-    if code and size > _LONG and longest_token(data, start, end, table) > _LONG:
-        code = False
-        if not paper:
-            return False, False
-    words = words_up_to(data, start, end, table, _PAPER_WORDS)
-    return paper and words >= _PAPER_WORDS, code and words >= _DATATROVE_WORDS
-
-
-@helper
-def judged_copy(copy: Any, start: int, end: int, table: Any, notes: Any) -> tuple[bool, bool, int]:
-    """The same of a line that is read anew because its citations are gone, and its sentences."""
-    if start == end:
-        return False, False, 0
-    inside, pieces, _, tail = read_line(copy, start, end, table, notes)
-    kind = inside | line_ends(copy, start, end, table)
-    paper, code = judged(copy, start, end, kind, characters(copy, start, end), table)
-    return paper, code, pieces + tail
