@@ -2,74 +2,45 @@
 
 The words are those of the whole project, each in Unicode form NFC and case-folded. A shingle is `ngram` words in a
 row; a document with fewer words is one shingle of them all; one without words has no signature and no near-duplicate.
-The permutations are datasketch's `affine32`, whose `MinHash` makes the signatures.
+The permutations are datasketch's `affine32`: `to_datasketch` makes its `MinHash` of a signature.
 """
 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import xxhash
+
+from curation import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
     from datasketch import MinHash
 
     from curation.recipe import Dedup
     from curation.signals.batch import Batch
 
 #: Raised when the same text gives another signature.
-VERSION = 1
+VERSION = 2
 #: The seed of the permutations; other tools that read the signatures need it.
 SEED = 1
-#: Hashes of permuted shingles that are held at once, 4 bytes each.
-_HELD = 8_000_000
-#: An odd constant (2^64 / golden ratio) that makes a shingle's hash depend on the order of its words.
-_ORDER = np.uint64(0x9E3779B97F4A7C15)
 
 
-def normalised(text: str) -> str:
-    r"""What exact duplicates have in common: NFC, case-folded, white space collapsed.
+def shingles(batch: Batch, ngram: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Hashes of the word n-grams of each text, in order, with repetitions: those of row i are `bounds[i]` to `[i + 1]`.
 
-    >>> normalised("The  Straße\n")
-    'the strasse'
+    >>> from curation.signals.batch import Batch
+    >>> bounds, hashes = shingles(Batch(pa.array(["a b c d e f", "a b", "--", "A  b."])), 5)
+    >>> bounds.tolist(), bool(hashes[2] == hashes[3])
+    ([0, 2, 3, 3, 4], True)
     """
-    return " ".join(_folded(text).split())
-
-
-def _folded(text: str) -> str:
-    """NFC and case-folded."""
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-
-
-def shingles(distinct: list[str], numbers: npt.NDArray[np.int32], ngram: int) -> npt.NDArray[np.uint64]:
-    """64-bit hashes of the word n-grams of a text, in order, with repetitions, from its words as numbered.
-
-    >>> from curation.kernels import text as units
-    >>> [len(shingles(*units.numbered_words(text), 5)) for text in ("a b c d e f", "a b", "--")]
-    [2, 1, 0]
-    >>> one, other = (shingles(*units.numbered_words(text), 5) for text in ("Straße, NOW", "strasse now"))
-    >>> one == other
-    array([ True])
-    """
-    hashes = np.fromiter((xxhash.xxh3_64_intdigest(_folded(word).encode()) for word in distinct), dtype=np.uint64)
-    words = hashes[numbers]
-    width = min(ngram, len(words))
-    if width == 0:
-        return words
-    total = np.zeros(len(words) - width + 1, dtype=np.uint64)
-    for offset in range(width):
-        total = total * _ORDER + words[offset : len(words) - width + 1 + offset]
-    return total ^ (total >> np.uint64(32))
+    words = batch.word_spans
+    hashes = kernels.folding.word_hashes(batch.data, batch.bounds, words)
+    bounds, found = kernels.minhash.shingles(hashes, words.bounds, ngram)
+    return bounds, found
 
 
 class Signatures:
@@ -91,47 +62,53 @@ class Signatures:
             **{name: pa.uint64() for name in band_columns(bands)},
         }
 
-    @cached_property
-    def _empty(self) -> MinHash:
-        from datasketch import MinHash  # noqa: PLC0415  # over a second: it brings SciPy
-
-        return MinHash(self.bands * self.rows, seed=SEED, scheme="affine32", hashfunc=int)
-
-    def signature(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
-        """The minimum of each permutation over the lower 32 bits of the shingles' hashes."""
-        sketch = self._empty.copy()
-        chunk = max(1, _HELD // (self.bands * self.rows))
-        for start in range(0, len(hashes), chunk):
-            sketch.update_batch((hashes[start : start + chunk] & np.uint64(0xFFFFFFFF)).tolist())
-        values: npt.NDArray[np.uint32] = sketch.hashvalues.astype("<u4")
-        return values
-
     def measure(self, batch: Batch) -> dict[str, Any]:
         """The columns for each row. Equal text hashes mean equal signatures, which are part of what is hashed."""
-        text_hashes, signatures = [], []
-        bands: list[list[int]] = [[] for _ in range(self.bands)]
-        for text, (distinct, numbers) in zip(batch.texts, batch.numbered_words, strict=True):
-            hashes = shingles(distinct, numbers, self.ngram)
-            signature = self.signature(hashes).tobytes() if len(hashes) else b""
-            signatures.append(signature)
-            text_hashes.append(_text_hash(text, signature))
-            width = self.rows * 4
-            for band, column in enumerate(bands):
-                rows = signature[band * width : (band + 1) * width]
-                column.append(xxhash.xxh3_64_intdigest(rows) or 1 if rows else 0)
+        words = batch.word_spans
+        hashes = kernels.folding.word_hashes(batch.data, batch.bounds, words)
+        values, bands = kernels.minhash.signatures(hashes, words.bounds, self.ngram, self.bands, self.rows, SEED)
+        there = words.count > 0
+        signatures = _binary(values.astype("<u4", copy=False), there)
+        texts = kernels.folding.normalised_texts(batch.data, batch.bounds)
         return {
-            "text_hash": text_hashes,
-            "minhash": pa.array(signatures, pa.binary()),
-            **{
-                name: np.array(column, dtype=np.uint64)
-                for name, column in zip(band_columns(self.bands), bands, strict=True)
-            },
+            "text_hash": [
+                _text_hash(text, values[row] if there[row] else values[:0]) for row, text in enumerate(texts)
+            ],
+            "minhash": signatures,
+            **dict(zip(band_columns(self.bands), np.ascontiguousarray(bands.T), strict=True)),
         }
 
 
-def _text_hash(text: str, signature: bytes) -> str:
-    plain = normalised(text)
-    return hashlib.blake2b(plain.encode() + b"\0" + signature, digest_size=16).hexdigest() if plain else ""
+def _binary(values: np.ndarray[Any, np.dtype[np.uint32]], there: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Array:
+    """Each row's bytes, none where it is not there."""
+    offsets = np.concatenate([[0], np.cumsum(there * values.shape[1] * 4)]).astype(np.int32)
+    kept = np.ascontiguousarray(values[there])
+    return pa.Array.from_buffers(pa.binary(), len(there), [None, pa.py_buffer(offsets), pa.py_buffer(kept)])
+
+
+def _text_hash(text: memoryview, signature: np.ndarray[Any, np.dtype[np.uint32]]) -> str:
+    """A cryptographic hash: nobody can write a text that removes another one."""
+    if not len(text):
+        return ""
+    hashed = hashlib.blake2b(text, digest_size=16)
+    hashed.update(b"\0" + signature.tobytes())
+    return hashed.hexdigest()
+
+
+def to_datasketch(minhash: bytes) -> MinHash:
+    """Datasketch's `MinHash` of a value of the column `minhash`, for its `MinHashLSH` and its other indexes.
+
+    >>> from curation.signals.batch import Batch
+    >>> signal = Signatures(ngram=5, bands=14, rows=8)
+    >>> batch = Batch(pa.array(["The quick brown fox jumps over the lazy dog", "the quick brown fox jumps over it"]))
+    >>> one, other = map(to_datasketch, signal.measure(batch)["minhash"].to_pylist())
+    >>> 0.1 < one.jaccard(other) < 0.6  # they share 2 shingles of 6
+    True
+    """
+    from datasketch import MinHash  # noqa: PLC0415  # over a second: it brings SciPy
+
+    values = np.frombuffer(minhash, "<u4")
+    return MinHash(len(values), seed=SEED, scheme="affine32", hashfunc=int, hashvalues=values)
 
 
 def band_columns(bands: int) -> list[str]:

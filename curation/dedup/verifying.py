@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from curation.dataset import connect
 from curation.dedup.signatures import shingles
-from curation.kernels import text as units
+from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,8 @@ def write_shingles(work: Workspace, part: Part, wanted: pa.Array, ngram: int, ma
     with work.shingles.writing(part, made_from) as writer:
         for rows in work.documents.batches(part, ["id", "text"]):
             chosen = rows.filter(pc.is_in(rows["id"], wanted))
-            sets = [
-                np.unique(shingles(*units.numbered_words(text or ""), ngram)).astype("<u8").tobytes()
-                for text in chosen["text"].to_pylist()
-            ]
+            bounds, found = shingles(Batch(chosen["text"].combine_chunks()), ngram)
+            sets = [np.unique(found[start:end]).astype("<u8").tobytes() for start, end in pairwise(bounds.tolist())]
             writer.write(pa.table({"id": chosen["id"], "shingles": pa.array(sets, pa.binary())}))
 
 

@@ -21,9 +21,9 @@ _CITATIONS = (tuple(b"edit]"), tuple(b"citation needed]"))
 def removed(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines) -> tuple[Any, Any]:
     """What the paper's rules remove, and what datatrove's do: each the span bounds, starts, ends and sentence counts.
 
-    The spans of row i are `bounds[i]` to `bounds[i + 1]`; starts and ends (int32) are bytes from the beginning of its text
-    and hold the line with the white space around it and its line break. Sentences (int64) are those of the lines that
-    stay, line by line.
+    The spans of row i are `bounds[i]` to `bounds[i + 1]`; starts and ends (int32) are bytes from the beginning of its
+    text and hold the line with the white space around it and its line break. Sentences (int64) are those of the lines
+    that stay, line by line.
     """
     rows, most = len(bounds) - 1, len(lines.start)
     longest = int((lines.end - lines.start).max()) if most else 0
@@ -34,8 +34,7 @@ def removed(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
     arguments = (lines.bounds, lines.start, lines.end, lines.chars, lines.kind, lines.sentences)
     _remove(data, bounds, properties(), line_notes(), *arguments, np.empty(longest, np.uint8), *answers[0], *answers[1])
     paper, datatrove = (
-        (offsets, starts[: offsets[-1]], ends[: offsets[-1]], sentences)
-        for offsets, starts, ends, sentences in answers
+        (offsets, starts[: offsets[-1]], ends[: offsets[-1]], sentences) for offsets, starts, ends, sentences in answers
     )
     return paper, datatrove
 

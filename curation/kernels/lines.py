@@ -1,4 +1,4 @@
-"""Where the lines of many texts stand, how each begins and ends, and the sentences in it. docs/text.md has the units."""
+"""Where the lines of many texts stand, how each begins and ends, and its sentences. docs/text.md has the units."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _KELVIN = 0x212A  # the sign for kelvin, whose lower case is k
 class Lines(NamedTuple):
     """The lines of a batch that are not blank.
 
-    Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text, without
-    the white space around the line. `chars` are its code points, `kind` the bits above, `sentences` those of the line
-    alone. Of each row there are the `paragraph_count`, the `sentence_count` of its paragraphs, and `newline_count`, the
-    line breaks.
+    Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text,
+    without the white space around the line. `chars` are its code points, `kind` the bits above, `sentences` those of
+    the line alone. Of each row there are the `paragraph_count`, the `sentence_count` of its paragraphs, and
+    `newline_count`, the line breaks.
     """
 
     bounds: np.ndarray[Any, np.dtype[np.int64]]
@@ -56,9 +56,13 @@ class Lines(NamedTuple):
         """How many lines each row has."""
         return np.diff(self.bounds)
 
-    def counts(self, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """How many lines of each row are chosen."""
-        total = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
+    def counts(self, kind: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many lines of each row are of this kind."""
+        return self.chosen(self.kind & kind != 0)
+
+    def chosen(self, which: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many lines of each row are among these."""
+        total = np.concatenate([[0], np.cumsum(which, dtype=np.int64)])
         return np.asarray(total[self.bounds[1:]] - total[self.bounds[:-1]])
 
 

@@ -10,17 +10,17 @@ processor's cache, and at most `_HELD` keys are held at once.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import types
 
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.lines import OPENS_PARAGRAPH, Lines
-from curation.kernels.utf8 import characters, eight, hashed, mixed, same
-from curation.kernels.words import Words
+from curation.kernels.utf8 import add, characters, eight, hashed, mixed, same, seed
 
-Counts = np.ndarray[Any, np.dtype[np.int64]]
+if TYPE_CHECKING:
+    from curation.kernels.words import Words
 
 #: The n whose most frequent gram is looked for, and those whose repeated grams are.
 TOP = (2, 3, 4)
@@ -37,8 +37,8 @@ _HELD = 1 << 24
 def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> np.ndarray[Any, Any]:
     """For each n from 2 to 10 (rows) and text (columns) the code points in words that repeated n-grams cover: int64.
 
-    For an n of `TOP` those of the most frequent n-gram, of several the one with most code points, then the earliest; for
-    an n of `DUPLICATE` those of every n-gram that occurred before. A word that several cover counts once.
+    For an n of `TOP` those of the most frequent n-gram, of several the one with most code points, then the earliest;
+    for an n of `DUPLICATE` those of every n-gram that occurred before. A word that several cover counts once.
     """
     covered = np.zeros((_LAST - 1, len(bounds) - 1), np.int64)
     _grams(data, bounds, words.bounds, words.start, words.end, covered)
@@ -48,8 +48,8 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
 def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines) -> np.ndarray[Any, Any]:
     """For each text (columns) int64: lines and paragraphs that occurred before, and how many code points they have.
 
-    The rows are lines, their code points, the code points of all lines, and the same three of paragraphs, whose lines are
-    joined by one line break.
+    The rows are lines, their code points, the code points of all lines, and the same three of paragraphs, whose lines
+    are joined by one line break.
     """
     figures = np.zeros((6, len(bounds) - 1), np.int64)
     _repeats(data, bounds, lines.bounds, lines.start, lines.end, lines.chars, lines.kind, figures)
@@ -67,12 +67,13 @@ def table_size(items: int) -> int:
 
 @helper
 def number(
-    data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, slots: Any, keys: Any
+    data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, slots: Any,
+    keys: Any,
 ) -> tuple[int, Any, Any]:  # fmt: skip
     """Number the pieces of a text from `first` to `last` by their bytes, in the order of first appearance.
 
-    `numbers` gets a number for each, `times` how often each number occurs. The table (`slots` with the place of a number's
-    first piece or -1, and `keys`) grows with what is different; it comes back with how many numbers there are.
+    `numbers` gets a number for each, `times` how often each number occurs. The table (`slots` with the place of a
+    number's first piece or -1, and `keys`) grows with what is different; it comes back with how many numbers there are.
 
     A piece of up to eight bytes is its own key; that of a longer one begins with a byte that no UTF-8 ends with.
     """
@@ -124,9 +125,9 @@ def number(
 def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any) -> int:
     """Number the grams one word longer that occur more than once; how many such numbers there are.
 
-    `gram` and `place` have the number and the first word of each of `count` grams that occur again, by place. `again` gets
-    for each twice the number of the longer gram that begins there, and 1 more unless it is the first of its kind; -1
-    where it does not occur again.
+    `gram` and `place` have the number and the first word of each of `count` grams that occur again, by place. `again`
+    gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of its kind;
+    -1 where it does not occur again.
     """
     held, index, slots, keys, seen, first, fill = scratch
     parts = 1
@@ -240,9 +241,7 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered
     )  # fmt: skip
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
-        _, slots, keys = number(
-            data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, slots, keys
-        )
+        _, slots, keys = number(data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, slots, keys)
         count = 0
         for word in range(words):
             at = offsets[row] + word
@@ -311,10 +310,10 @@ def _repeats(
         slots[:size] = -1
         for paragraph in range(paragraphs):
             start, end = opens[paragraph], opens[paragraph + 1]
-            key = np.uint64(end - start)
+            key = seed(end - start)
             length = np.int64(end - start - 1)
             for line in range(start, end):
-                key = mixed(key ^ np.uint64(numbers[line])) + np.uint64(0x9E3779B97F4A7C15)
+                key = add(key, np.uint64(numbers[line]))
                 length += chars[first + line]
             slot = np.int64(key & np.uint64(size - 1))
             while slots[slot] >= 0:

@@ -12,6 +12,8 @@ from numba.extending import intrinsic
 from curation.kernels.compiled import helper
 from curation.kernels.unicode import MARK, SIZE, VARIATION_SELECTORS
 
+#: 2^64 divided by the golden ratio: odd, and its multiples are spread evenly.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_SELECTOR, _LAST_SELECTOR = VARIATION_SELECTORS
 
 
@@ -46,7 +48,9 @@ def decode(data: Any, at: int, end: int) -> Any:
             return (first & 0x1F) << 6 | np.int64(byte(data, at + 1)) & 0x3F, 2
     elif first < 0xF0:
         if at + 3 <= end:
-            return (first & 0xF) << 12 | (np.int64(byte(data, at + 1)) & 0x3F) << 6 | np.int64(byte(data, at + 2)) & 0x3F, 3
+            return (first & 0xF) << 12 | (np.int64(byte(data, at + 1)) & 0x3F) << 6 | np.int64(
+                byte(data, at + 2)
+            ) & 0x3F, 3
     elif first < 0xF5 and at + 4 <= end:
         high = (first & 7) << 18 | (np.int64(byte(data, at + 1)) & 0x3F) << 12
         return high | (np.int64(byte(data, at + 2)) & 0x3F) << 6 | np.int64(byte(data, at + 3)) & 0x3F, 4
@@ -136,11 +140,29 @@ def mixed(value: Any) -> Any:
 
 
 @helper
+def seed(size: int) -> Any:
+    """What `hashed` of so many bytes begins with."""
+    return np.uint64(size) * GOLDEN
+
+
+@helper
+def add(value: Any, more: Any) -> Any:
+    """The hash so far, with another uint64 of what is hashed."""
+    return mixed(value ^ more) + GOLDEN
+
+
+@helper
+def last(value: Any) -> Any:
+    """The hash, once all is added: never 0."""
+    return value | np.uint64(value == 0)
+
+
+@helper
 def hashed(data: Any, start: int, end: int) -> Any:
     """A 64-bit hash of these bytes: eight at a time, each mixed into what came before; never 0."""
-    value = np.uint64(end - start) * np.uint64(0x9E3779B97F4A7C15)
+    value = seed(end - start)
     at = start
     while at < end:
-        value = mixed(value ^ eight(data, at, end)) + np.uint64(0x9E3779B97F4A7C15)
+        value = add(value, eight(data, at, end))
         at += 8
-    return value | np.uint64(value == 0)
+    return last(value)

@@ -28,9 +28,9 @@ _CHARS, _ALPHA, _STOP_WORDS = range(3)
 class Words(NamedTuple):
     """The words of a batch.
 
-    Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text. `chars`
-    counts the code points in a row's words, `alpha` its words that hold a letter, and bit k of `stop_words` says that
-    `STOP_WORDS[k]` is among them, in any case.
+    Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text.
+    `chars` counts the code points in a row's words, `alpha` its words that hold a letter, and bit k of `stop_words`
+    says that `STOP_WORDS[k]` is among them, in any case.
     """
 
     bounds: np.ndarray[Any, np.dtype[np.int64]]

@@ -9,17 +9,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.kernels import text as units
+from curation import kernels
+from curation.schema import SPANS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from curation.kernels.characters import Characters
+    from curation.kernels.lines import Lines
+    from curation.kernels.words import Words
 
 
 class Batch:
     """Consecutive rows of `documents`.
 
-    `text` and `uri` are Arrow string arrays of the same length; a null text (a row with `error`) measures as "".
-    The properties are lists with one item for each row and are made when they are first asked for.
+    `text` and `uri` are Arrow string arrays (or large_string) of the same length; a null text (a row with `error`)
+    measures as "". Kernels read the bytes: `data` and `bounds`. What several signals ask of them (`characters`,
+    `word_spans`, `line_spans`) is made when it is first asked for. For a signal in plain Python there are lists:
+    `texts`, `words`, `lines`.
     """
 
     def __init__(self, text: pa.Array, uri: pa.Array | None = None) -> None:
@@ -52,6 +59,21 @@ class Batch:
         return pc.fill_null(self.text, "") if self.text.null_count else self.text
 
     @cached_property
+    def characters(self) -> Characters:
+        """How many characters of each kind each document holds."""
+        return kernels.characters.characters(self.data, self.bounds)
+
+    @cached_property
+    def word_spans(self) -> Words:
+        """Where the words of each document stand. docs/text.md says what a word is, and a line."""
+        return kernels.words.words(self.data, self.bounds)
+
+    @cached_property
+    def line_spans(self) -> Lines:
+        """Where the lines of each document that are not blank stand, how they begin and end, and their sentences."""
+        return kernels.lines.lines(self.data, self.bounds)
+
+    @cached_property
     def texts(self) -> list[str]:
         """The text of each document as a Python string, "" for null."""
         return [value or "" for value in self.text.to_pylist()]
@@ -63,24 +85,37 @@ class Batch:
 
     @cached_property
     def words(self) -> list[list[str]]:
-        """The words of each document, as `kernels.text.words` defines them."""
-        return [[distinct[number] for number in numbers.tolist()] for distinct, numbers in self.numbered_words]
-
-    @cached_property
-    def numbered_words(self) -> list[tuple[list[str], NDArray[np.int32]]]:
-        """The distinct words of each document, and for each of its words the place in that list (int32).
-
-        Ten million times the same word costs 40 MB here, and a figure about words is worked out once for each
-        distinct word.
-        """
-        return [units.numbered_words(text) for text in self.texts]
+        """The words of each document as Python strings."""
+        return self._strings(self.word_spans)
 
     @cached_property
     def lines(self) -> list[list[str]]:
-        """The lines of each document that are not blank, as `kernels.text.lines` defines them."""
-        return [units.lines(text) for text in self.texts]
+        """The lines of each document that are not blank, as Python strings."""
+        return self._strings(self.line_spans)
 
-    @cached_property
-    def paragraphs(self) -> list[list[str]]:
-        """The paragraphs of each document, as `kernels.text.paragraphs` defines them."""
-        return [units.paragraphs(text) for text in self.texts]
+    def _strings(self, spans: Words | Lines) -> list[list[str]]:
+        found: list[list[bytes]] = []
+        known: dict[bytes, bytes] = {}
+        for row in range(len(self)):
+            raw = self.data[self.bounds[row] : self.bounds[row + 1]].tobytes()
+            first, last = spans.bounds[row : row + 2]
+            pieces = zip(spans.start[first:last].tolist(), spans.end[first:last].tolist(), strict=True)
+            found.append([known.setdefault(piece := raw[start:end], piece) for start, end in pieces])
+        strings = {piece: piece.decode() for piece in known}  # equal ones are one object
+        return [[strings[piece] for piece in pieces] for pieces in found]
+
+
+def ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much of the whole each part is; 0 of nothing.
+
+    >>> ratio(np.array([1, 0]), np.array([4, 0])).tolist()
+    [0.25, 0.0]
+    """
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+
+
+def spans(bounds: NDArray[np.int64], start: NDArray[np.int32], end: NDArray[np.int32]) -> pa.Array:
+    """A column of spans: those of row i are `bounds[i]` to `bounds[i + 1]`."""
+    places = [pa.array(np.ascontiguousarray(column), pa.int32()) for column in (start, end)]
+    pairs = pa.StructArray.from_arrays(places, fields=list(SPANS.value_type))
+    return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pairs, type=SPANS)

@@ -13,15 +13,13 @@ set aside when a line is tested; it is not removed from what is published. C4's 
 
 from __future__ import annotations
 
-import re
-from array import array
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from curation.kernels import text as units
+from curation import kernels
 from curation.schema import SPANS
+from curation.signals.batch import spans
 
 if TYPE_CHECKING:
     from curation.signals.batch import Batch
@@ -36,83 +34,15 @@ COLUMNS = {
     "has_curly_bracket": pa.bool_(),  # "{"
 }
 
-_MENTIONS = (
-    "javascript",
-    "terms of use",
-    "privacy policy",
-    "cookie policy",
-    "uses cookies",
-    "use of cookies",
-    "use cookies",
-)
-_CITATION = re.compile(r"\[[0-9]*\]|\[edit\]|\[citation needed\]")
-_QUOTATION_MARKS = ('"', "\u201c", "\u201d", "\u00bb", "\u300d", "\u300f")  # " “ ” » 」 』
-_LONG = 1_000  # characters
-
 
 def measure(batch: Batch) -> dict[str, Any]:
     """What C4 removes of each document, by the paper's line rules and by datatrove's, and what is left."""
-    paper, datatrove = _Removed(), _Removed()
-    for text in batch.texts:
-        for raw, start, end in units.line_spans(text):
-            line = _CITATION.sub("", raw).strip(units.WHITE_SPACE) if "[" in raw else raw
-            paper_keeps, datatrove_keeps = _kept(line)
-            sentences = len(units.sentences(line)) if paper_keeps or datatrove_keeps else 0
-            paper.add(start, end, sentences if paper_keeps else None)
-            datatrove.add(start, end, sentences if datatrove_keeps else None)
-        paper.end_document()
-        datatrove.end_document()
+    paper, datatrove = kernels.c4.removed(batch.data, batch.bounds, batch.line_spans)
     return {
-        "c4_lines": paper.spans(),
-        "c4_sentence_count": paper.sentences,
-        "c4_datatrove_lines": datatrove.spans(),
-        "c4_datatrove_sentence_count": datatrove.sentences,
-        "has_lorem_ipsum": ["lorem ipsum" in text.lower() for text in batch.texts],
-        "has_curly_bracket": ["{" in text for text in batch.texts],
+        "c4_lines": spans(*paper[:3]),
+        "c4_sentence_count": paper[3],
+        "c4_datatrove_lines": spans(*datatrove[:3]),
+        "c4_datatrove_sentence_count": datatrove[3],
+        "has_lorem_ipsum": batch.characters.lorem > 0,
+        "has_curly_bracket": batch.characters.curly > 0,
     }
-
-
-def _kept(line: str) -> tuple[bool, bool]:
-    """Whether the line stays by the paper's rules, and whether by datatrove's."""
-    paper = units.ends_sentence(line) or line.endswith(_QUOTATION_MARKS)
-    datatrove = line.endswith((".", "?", "!", '"', "'")) and not line.endswith("...") and not _has_long_token(line)
-    if not (paper or datatrove):
-        return False, False
-    folded = line.lower()
-    if any(phrase in folded for phrase in _MENTIONS):
-        return False, False
-    words = len(units.words(line))
-    return paper and words >= 5, datatrove and words >= 3
-
-
-def _has_long_token(line: str) -> bool:
-    return len(line) > _LONG and any(len(token) > _LONG for token in units.tokens(line))
-
-
-class _Removed:
-    """Spans and sentence counts, gathered document by document in flat arrays: a text can have millions of lines."""
-
-    def __init__(self) -> None:
-        self.starts, self.ends, self.offsets = array("i"), array("i"), array("i", [0])
-        self.sentences: list[int] = []
-        self._sentences = 0
-
-    def add(self, start: int, end: int, sentences: int | None) -> None:
-        """One line of the document: None sentences where it is removed."""
-        if sentences is None:
-            self.starts.append(start)
-            self.ends.append(end)
-        else:
-            self._sentences += sentences
-
-    def end_document(self) -> None:
-        self.offsets.append(len(self.starts))
-        self.sentences.append(self._sentences)
-        self._sentences = 0
-
-    def spans(self) -> pa.Array:
-        """One list of spans for each document."""
-        columns = [pa.array(np.frombuffer(values, np.int32), pa.int32()) for values in (self.starts, self.ends)]
-        offsets = pa.array(np.frombuffer(self.offsets, np.int32), pa.int32())
-        spans = pa.StructArray.from_arrays(columns, fields=list(SPANS.value_type))
-        return pa.ListArray.from_arrays(offsets, spans, type=SPANS)

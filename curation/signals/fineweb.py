@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from curation.kernels import text as units
+from curation import kernels
+from curation.signals.batch import ratio
 
 if TYPE_CHECKING:
     from curation.signals.batch import Batch
@@ -26,19 +27,9 @@ _SHORT = 30
 
 def measure(batch: Batch) -> dict[str, Any]:
     """The shape of each document's lines; a ratio over nothing is 0."""
+    lines = batch.line_spans
     return {
-        "terminal_punctuation_line_ratio": [
-            sum(map(units.ends_sentence, lines)) / len(lines) if lines else 0.0 for lines in batch.lines
-        ],
-        "short_line_ratio": [
-            sum(len(line) <= _SHORT for line in lines) / len(lines) if lines else 0.0 for lines in batch.lines
-        ],
-        "newline_per_word": [
-            _newlines(text) / len(numbers) if len(numbers) else 0.0
-            for text, (_, numbers) in zip(batch.texts, batch.numbered_words, strict=True)
-        ],
+        "terminal_punctuation_line_ratio": ratio(lines.counts(kernels.lines.ENDS_SENTENCE), lines.count),
+        "short_line_ratio": ratio(lines.chosen(lines.chars <= _SHORT), lines.count),
+        "newline_per_word": ratio(lines.newline_count, batch.word_spans.count),
     }
-
-
-def _newlines(text: str) -> int:
-    return text.count("\n") + text.count("\r") - text.count("\r\n")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation.kernels import text as units
+from curation.signals.batch import ratio
 
 if TYPE_CHECKING:
     from curation.signals.batch import Batch
@@ -27,19 +26,13 @@ COLUMNS = {
 
 def measure(batch: Batch) -> dict[str, Any]:
     """The length of each document; a document without words has words of length 0."""
+    words, lines = batch.word_spans, batch.line_spans
     return {
-        "byte_count": pc.fill_null(pc.binary_length(batch.text), 0),
-        "char_count": pc.fill_null(pc.utf8_length(batch.text), 0),
-        "word_count": [len(numbers) for _, numbers in batch.numbered_words],
-        "line_count": [len(lines) for lines in batch.lines],
-        "paragraph_count": [len(paragraphs) for paragraphs in batch.paragraphs],
-        "sentence_count": [len(units.sentences(text)) for text in batch.texts],
-        "mean_word_length": [_mean_length(*words) for words in batch.numbered_words],
+        "byte_count": np.diff(batch.bounds),
+        "char_count": batch.characters.all,
+        "word_count": words.count,
+        "line_count": lines.count,
+        "paragraph_count": lines.paragraph_count,
+        "sentence_count": lines.sentence_count,
+        "mean_word_length": ratio(words.chars, words.count),
     }
-
-
-def _mean_length(distinct: list[str], numbers: np.ndarray[Any, Any]) -> float:
-    if not distinct:
-        return 0.0
-    lengths = np.fromiter(map(len, distinct), np.int64, len(distinct))
-    return float(lengths[numbers].sum() / len(numbers))

@@ -6,20 +6,13 @@ A.1.1). Characters are counted in code points; the categories are Unicode's.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from curation.kernels import text as units
+from curation.signals.batch import ratio
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from curation.signals.batch import Batch
 
 VERSION = 1
@@ -34,42 +27,18 @@ COLUMNS = {
     "url_count": pa.int32(),  # "http://" and "https://" in any case
 }
 
-_LETTER = re.compile(r"[^\W\d_]")
-_URL = re.compile(r"https?://", re.IGNORECASE | re.ASCII)
-
-_category = lru_cache(maxsize=1 << 16)(unicodedata.category)
-
 
 def measure(batch: Batch) -> dict[str, Any]:
     """The symbols of each document; a ratio over nothing is 0."""
-    rows = [_measure(text, *words) for text, words in zip(batch.texts, batch.numbered_words, strict=True)]
-    return {name: [row[name] for row in rows] for name in COLUMNS}
-
-
-def _measure(text: str, distinct: list[str], numbers: NDArray[np.int32]) -> dict[str, float]:
-    words = len(numbers)
-    with_letter = np.fromiter((_has_letter(word) for word in distinct), np.bool_, len(distinct))
-    kinds: Counter[str] = Counter()
-    for character, number in Counter(text).items():
-        if character not in units.WHITE_SPACE:
-            kinds[_category(character)] += number
-    shown = kinds.total()
-    letters = _total(kinds, "L")
+    characters, words = batch.characters, batch.word_spans
+    shown = characters.all - characters.white
     return {
-        "hash_per_word": text.count("#") / words if words else 0.0,
-        "ellipsis_per_word": (text.count("...") + text.count("…")) / words if words else 0.0,
-        "alpha_word_ratio": float(with_letter[numbers].sum() / words) if words else 0.0,
-        "digit_ratio": kinds["Nd"] / shown if shown else 0.0,
-        "punctuation_ratio": _total(kinds, "P") / shown if shown else 0.0,
-        "symbol_ratio": _total(kinds, "S") / shown if shown else 0.0,
-        "uppercase_ratio": kinds["Lu"] / letters if letters else 0.0,
-        "url_count": len(_URL.findall(text)),
+        "hash_per_word": ratio(characters.hash, words.count),
+        "ellipsis_per_word": ratio(characters.ellipsis, words.count),
+        "alpha_word_ratio": ratio(words.alpha, words.count),
+        "digit_ratio": ratio(characters.digit, shown),
+        "punctuation_ratio": ratio(characters.punctuation, shown),
+        "symbol_ratio": ratio(characters.symbol, shown),
+        "uppercase_ratio": ratio(characters.upper, characters.letter),
+        "url_count": characters.url,
     }
-
-
-def _total(kinds: Counter[str], major: str) -> int:
-    return sum(number for category, number in kinds.items() if category[0] == major)
-
-
-def _has_letter(word: str) -> bool:
-    return word.isalpha() or any(_category(character)[0] == "L" for character in word)

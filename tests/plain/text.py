@@ -1,8 +1,6 @@
 """What a token, a word, a line, a paragraph and a sentence are: in plain Python, for every script.
 
-These definitions are the project's; faster kernels must give the same answers, so each is a rule over character classes
-that can be followed byte by byte with tables. docs/text.md explains them with cases. No policy lives here: what many
-words or short lines mean is a signal's and a rule's affair.
+This is what the kernels are compared with. It stands by itself: character classes of its own, regular expressions.
 
 The classes come from the Unicode Character Database that Python carries (`unicodedata`): letters are the categories L*,
 numbers N*, marks M*; white space is the property White_Space. The scripts written without spaces and the sentence
@@ -275,8 +273,8 @@ def _trim(token: str) -> str:
         return ""
     first = _CORE.search(token)
     last = _CORE.search(token[::-1])
-    assert first is not None  # noqa: S101 — a letter or number was found
-    assert last is not None  # noqa: S101
+    assert first is not None
+    assert last is not None
     return token[first.start() : len(token) - last.start()]
 
 

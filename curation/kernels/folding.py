@@ -1,0 +1,211 @@
+"""Texts and words as deduplication compares them: in Unicode form NFC, case-folded, white space collapsed.
+
+What a character becomes mostly depends on it alone, and is looked up. Where it may join its neighbours (a letter and a
+combining mark that have a sign of their own, syllables of Hangul in pieces) Python is asked for that word or text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import types
+
+from curation.kernels.compiled import array, helper, kernel, out
+from curation.kernels.unicode import WHITE, WHITE_SPACE, folding, properties
+from curation.kernels.utf8 import add, byte, decode, eight, hashed, last, property_of, seed
+
+if TYPE_CHECKING:
+    from curation.kernels.words import Words
+
+_ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+
+
+def folded(text: str) -> str:
+    r"""NFC and case-folded. At most half as long again as it was: two bytes of U+023A become three.
+
+    >>> folded("Straße"), folded("E\u0301")
+    ('strasse', 'é')
+    """
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def normalised(text: str) -> str:
+    r"""What exact duplicates have in common: NFC, case-folded, each run of white space one space, none around.
+
+    >>> normalised("The  Straße\n")
+    'the strasse'
+    """
+    return " ".join(filter(None, folded(text).translate(_SPACES).split(" ")))
+
+
+_SPACES = dict.fromkeys(map(ord, WHITE_SPACE), " ")
+
+
+def word_hashes(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> np.ndarray[Any, Any]:
+    """A 64-bit hash of each folded word (uint64): that of its UTF-8, which `hash_of` gives for one."""
+    hashes, hard = np.empty(len(words.start), np.uint64), np.empty(len(words.start), np.int32)
+    longest = int((words.end - words.start).max(initial=0))
+    copy = np.empty(longest * 3 // 2 + 8, np.uint8)
+    count = _hash_words(data, bounds, words.bounds, words.start, words.end, *folding(), copy, hashes, hard)
+    rows = np.searchsorted(words.bounds, hard[:count], side="right") - 1
+    known: dict[bytes, int] = {}
+    for word, row in zip(hard[:count].tolist(), rows.tolist(), strict=True):
+        begin = bounds[row]
+        raw = data[begin + words.start[word] : begin + words.end[word]].tobytes()
+        if raw not in known:
+            known[raw] = hash_of(folded(raw.decode()).encode())
+        hashes[word] = known[raw]
+    return hashes
+
+
+def hash_of(raw: bytes) -> int:
+    """The hash that `word_hashes` has for a word whose folded UTF-8 this is.
+
+    >>> hash_of(b"strasse") == hash_of(b"strasse"), hash_of(b"strasse") == hash_of(b"strassen")
+    (True, False)
+    """
+    return int(_hash(np.frombuffer(raw, np.uint8)))
+
+
+def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> list[memoryview]:
+    """The UTF-8 of each text as `normalised` has it."""
+    rows = len(bounds) - 1
+    target = np.empty(int(bounds[-1] - bounds[0]) * 3 // 2 + 8 * (rows + 1), np.uint8)
+    starts, ends = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    _normalise(data, bounds, properties(), *folding(), target, starts, ends)
+    memory = memoryview(target)
+    return [
+        memory[start:end]
+        if end >= 0
+        else memoryview(normalised(data[bounds[row] : bounds[row + 1]].tobytes().decode()).encode())
+        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
+    ]
+
+
+@helper
+def lower(letters: Any) -> Any:
+    """Eight bytes of ASCII with capitals made small: what is added sets the highest bit from "A" on, or past "Z"."""
+    from_a, past_z = letters + (_ONES * np.uint64(0x3F)), letters + (_ONES * np.uint64(0x25))
+    return letters | ((from_a ^ past_z) & _HIGHS) >> np.uint64(2)
+
+
+@helper
+def fold_one(point: int, raw: Any, at: int, size: int, fold: Any, pool: Any, target: Any, filled: int) -> int:
+    """Write what a character becomes; where the next goes."""
+    entry = np.int64(fold[point]) if point < len(fold) else 0
+    if entry == 0:
+        for place in range(size):
+            target[filled + place] = byte(raw, at + place)
+        return filled + size
+    for place in range(entry & 7):
+        target[filled + place] = pool[(entry >> 3) + place]
+    return filled + (entry & 7)
+
+
+@helper
+def is_hard(point: int, before: int, order: Any, hard: Any) -> bool:
+    """Whether Python must be asked because of this character, which follows one of the combining class `before`."""
+    if point >= len(hard):
+        return False
+    return hard[point] or (order[point] != 0 and before > order[point])
+
+
+@kernel(types.uint64(array(types.uint8)))
+def _hash(raw: Any) -> Any:
+    return hashed(raw, 0, len(raw))
+
+
+@kernel(
+    types.int64(
+        array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
+        array(types.int32), array(types.uint8), array(types.uint8), array(types.bool_), out(types.uint8),
+        out(types.uint64), out(types.int32),
+    )
+)  # fmt: skip
+def _hash_words(
+    data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, fold: Any, pool: Any, order: Any, hard: Any,
+    copy: Any, hashes: Any, asked: Any,
+) -> int:  # fmt: skip
+    count = 0
+    for row in range(len(bounds) - 1):
+        begin = bounds[row]
+        for word in range(offsets[row], offsets[row + 1]):
+            start, end = begin + starts[word], begin + ends[word]
+            value = seed(end - start)
+            at = start
+            while at < end:  # as long as it is ASCII
+                letters = eight(data, at, end)
+                if letters & _HIGHS:
+                    break
+                value = add(value, lower(letters))
+                at += 8
+            if at >= end:
+                hashes[word] = last(value)
+                continue
+            filled, before = 0, 0
+            at = start
+            while at < end:
+                point, size = decode(data, at, end)
+                if is_hard(point, before, order, hard):
+                    break
+                before = np.int64(order[point]) if point < len(order) else 0
+                filled = fold_one(point, data, at, size, fold, pool, copy, filled)
+                at += size
+            if at < end:
+                asked[count] = word
+                count += 1
+            else:
+                hashes[word] = hashed(copy, 0, filled)
+    return count
+
+
+@kernel(
+    types.void(
+        array(types.uint8), array(types.int64), array(types.uint32), array(types.int32), array(types.uint8),
+        array(types.uint8), array(types.bool_), out(types.uint8), out(types.int64), out(types.int64),
+    )
+)  # fmt: skip
+def _normalise(
+    data: Any, bounds: Any, table: Any, fold: Any, pool: Any, order: Any, hard: Any, target: Any, starts: Any, ends: Any
+) -> None:
+    filled = 0
+    for row in range(len(bounds) - 1):
+        starts[row] = filled
+        stop = bounds[row + 1]
+        before, space = 0, False
+        at = bounds[row]
+        while at < stop:
+            letter = byte(data, at)
+            if letter < 0x80 and not table[letter] & WHITE:
+                if space:
+                    target[filled] = 0x20
+                    filled += 1
+                    space = False
+                target[filled] = letter | 0x20 if 0x41 <= letter <= 0x5A else letter
+                filled += 1
+                before = 0
+                at += 1
+                continue
+            point, size = decode(data, at, stop)
+            if np.int64(property_of(table, point)) & WHITE:
+                space = filled > starts[row]
+                before = 0
+                at += size
+                continue
+            if is_hard(point, before, order, hard):
+                break
+            before = np.int64(order[point]) if point < len(order) else 0
+            if space:
+                target[filled] = 0x20
+                filled += 1
+                space = False
+            filled = fold_one(point, data, at, size, fold, pool, target, filled)
+            at += size
+        ends[row] = filled
+        if at < stop:  # Python is asked for this text
+            filled = starts[row]
+            ends[row] = -1
