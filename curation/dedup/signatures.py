@@ -67,7 +67,7 @@ class Signatures:
         words = batch.word_spans
         hashes = kernels.folding.word_hashes(batch.data, batch.bounds, words)
         values, bands = kernels.minhash.signatures(hashes, words.bounds, self.ngram, self.bands, self.rows, SEED)
-        there = words.count > 0
+        there = words.counts > 0
         signatures = _binary(values.astype("<u4", copy=False), there)
         texts = kernels.folding.normalised_texts(batch.data, batch.bounds)
         return {

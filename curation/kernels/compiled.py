@@ -50,7 +50,7 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
         with _alone():
             numba.config.CACHE_DIR, before = str(folder()), numba.config.CACHE_DIR
             try:
-                return numba.njit(signature, cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+                return numba.njit(signature, cache=True, **_OPTIONS)(function)
             finally:
                 numba.config.CACHE_DIR = before
 
@@ -59,7 +59,7 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
 
 def helper(function: Function) -> Function:
     """Make a function callable from kernels, into which it is compiled."""
-    return numba.njit(function, **_OPTIONS)  # type: ignore[no-any-return]
+    return numba.njit(function, **_OPTIONS)
 
 
 def is_compiled() -> bool:

@@ -11,7 +11,7 @@ from numba import types
 from curation.kernels import unicode
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import ALNUM, WHITE, properties
-from curation.kernels.utf8 import before, byte, characters, decode, eight, phrase, property_of
+from curation.kernels.utf8 import before, byte, characters, decode, eight, exactly, phrase, property_of
 
 # What is known of a line, each a bit of `Lines.kind`.
 OPENS_PARAGRAPH = 1 << 0
@@ -22,11 +22,13 @@ ENDS_ELLIPSIS = 1 << 4  # with "..." or "…"
 ENDS_DOTS = 1 << 5  # with "..."
 BULLET = 1 << 6  # begins with one
 BRACKET = 1 << 7  # holds "[", which may begin a citation
-MENTION = 1 << 8  # of javascript or of a policy
+JAVASCRIPT = 1 << 8  # holds the word
+POLICY = 1 << 9  # speaks of one
 
 #: The letter of each of C4's phrases that is rarest in English: where one stands, the phrases are looked for around it.
 _V, _K, _F = ord("v"), ord("k"), ord("f")
 _BRACKET = ord("[")
+_CITATIONS = (tuple(b"edit]"), tuple(b"citation needed]"))
 #: What a byte is: a letter or a number of ASCII; something to look at closely.
 _HOLDS, _NOTED = 1, 2
 _KELVIN = 0x212A  # the sign for kelvin, whose lower case is k
@@ -52,15 +54,15 @@ class Lines(NamedTuple):
     newline_count: np.ndarray[Any, np.dtype[np.int64]]
 
     @property
-    def count(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many lines each row has."""
         return np.diff(self.bounds)
 
-    def counts(self, kind: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def of_kind(self, kind: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many lines of each row are of this kind."""
-        return self.chosen(self.kind & kind != 0)
+        return self.among(self.kind & kind != 0)
 
-    def chosen(self, which: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def among(self, which: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many lines of each row are among these."""
         total = np.concatenate([[0], np.cumsum(which, dtype=np.int64)])
         return np.asarray(total[self.bounds[1:]] - total[self.bounds[:-1]])
@@ -96,30 +98,31 @@ _USE_COOKIES = tuple(b"use cookies")
 
 
 @helper
-def mentions(data: Any, start: int, at: int, end: int, letter: int) -> bool:
-    """Whether one of C4's phrases lies in the line from `start` to `end` around the v, k or f at `at`."""
+def mentions(data: Any, start: int, at: int, end: int, letter: int) -> int:
+    """`JAVASCRIPT` or `POLICY` if one of C4's phrases lies around the letter at `at` of a line, else 0."""
     if letter == _V:
         if at - 2 >= start and phrase(data, at - 2, end, _JAVASCRIPT):
-            return True
-        return at - 3 >= start and phrase(data, at - 3, end, _PRIVACY_POLICY)
-    if letter == _F:
-        return at - 7 >= start and phrase(data, at - 7, end, _TERMS_OF_USE)
-    if at - 3 >= start and phrase(data, at - 3, end, _COOKIE_POLICY):
-        return True
-    if at - 8 >= start and phrase(data, at - 8, end, _USES_COOKIES):
-        return True
-    if at - 10 >= start and phrase(data, at - 10, end, _USE_OF_COOKIES):
-        return True
-    return at - 7 >= start and phrase(data, at - 7, end, _USE_COOKIES)
+            return JAVASCRIPT
+        found = at - 3 >= start and phrase(data, at - 3, end, _PRIVACY_POLICY)
+    elif letter == _F:
+        found = at - 7 >= start and phrase(data, at - 7, end, _TERMS_OF_USE)
+    else:
+        found = (
+            (at - 3 >= start and phrase(data, at - 3, end, _COOKIE_POLICY))
+            or (at - 8 >= start and phrase(data, at - 8, end, _USES_COOKIES))
+            or (at - 10 >= start and phrase(data, at - 10, end, _USE_OF_COOKIES))
+            or (at - 7 >= start and phrase(data, at - 7, end, _USE_COOKIES))
+        )
+    return POLICY if found else 0
 
 
 @helper
 def read_line(data: Any, start: int, end: int, table: Any, notes: Any) -> tuple[int, int, int, int]:
     """What is between the white space around a line: its bits, and its sentences.
 
-    The bits are those that can be seen from inside, `BRACKET` and `MENTION`. Its sentences are the pieces that end in
-    it and hold a letter or a number, then whether the first of the pieces that end holds one (-1 in the place of
-    `first`: no piece ends in the line), and whether what is left after the last does.
+    The bits are those that can be seen from inside: `BRACKET`, `JAVASCRIPT` and `POLICY`. Its sentences are the pieces
+    that end in it and hold a letter or a number, then whether the first of the pieces that end holds one (-1: no piece
+    ends in the line), and whether what is left after the last does.
     """
     kind, pieces = 0, 0
     first = -1
@@ -137,15 +140,15 @@ def read_line(data: Any, start: int, end: int, table: Any, notes: Any) -> tuple[
             size = 1
             if letter == _BRACKET:
                 kind |= BRACKET
-            elif quick & _HOLDS and mentions(data, start, at, end, letter | 0x20):
-                kind |= MENTION
+            elif quick & _HOLDS:
+                kind |= mentions(data, start, at, end, letter | 0x20)
         else:
             letter, size = decode(data, at, end)
             bits = np.int64(property_of(table, letter))
             if bits & ALNUM:
                 holds = 1
-                if letter == _KELVIN and mentions(data, start, at, end, _K):
-                    kind |= MENTION
+                if letter == _KELVIN:
+                    kind |= mentions(data, start, at, end, _K)
         at += size
         if not bits & unicode.TERMINAL:
             continue
@@ -223,6 +226,54 @@ def trimmed(data: Any, start: int, end: int, table: Any) -> tuple[int, int]:
             break
         end = at
     return start, end
+
+
+@helper
+def without_citations(data: Any, start: int, end: int, copy: Any) -> int:
+    """The bytes of a line without "[12]", "[edit]" and "[citation needed]" in `copy`; how many they are."""
+    size = 0
+    at = start
+    while at < end:
+        letter = byte(data, at)
+        if letter == 0x5B:
+            stop = at + 1
+            while stop < end and 0x30 <= byte(data, stop) <= 0x39:
+                stop += 1
+            if stop < end and byte(data, stop) == 0x5D:
+                at = stop + 1
+                continue
+            if exactly(data, at + 1, end, _CITATIONS[0]):
+                at += 1 + len(_CITATIONS[0])
+                continue
+            if exactly(data, at + 1, end, _CITATIONS[1]):
+                at += 1 + len(_CITATIONS[1])
+                continue
+        copy[size] = letter
+        size += 1
+        at += 1
+    return size
+
+
+@helper
+def whole(data: Any, start: int, end: int, begin: int, stop: int) -> tuple[int, int]:
+    """Start and end of a line of the text from `begin` to `stop` with the white space around it and its line break."""
+    while start > begin and byte(data, start - 1) != 0x0A and byte(data, start - 1) != 0x0D:
+        start -= 1
+    while end < stop and byte(data, end) != 0x0A and byte(data, end) != 0x0D:
+        end += 1
+    if end < stop:
+        end += 1 + (byte(data, end) == 0x0D and end + 1 < stop and byte(data, end + 1) == 0x0A)
+    return start, end
+
+
+@helper
+def next_feed(data: Any, at: int, stop: int) -> int:
+    """Where the next line feed stands, `stop` if there is none."""
+    while at + 8 <= stop and not _has_break(eight(data, at, stop)):
+        at += 8
+    while at < stop and byte(data, at) != 0x0A:
+        at += 1
+    return at
 
 
 @helper

@@ -34,15 +34,20 @@ _PARTITIONS = 1 << 12
 _HELD = 1 << 24
 
 
-def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> np.ndarray[Any, Any]:
-    """For each n from 2 to 10 (rows) and text (columns) the code points in words that repeated n-grams cover: int64.
+def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> tuple[Any, Any]:
+    """For each n from 2 to 10 (rows) and text (columns) the code points in n-grams that repeat, int64, in two ways.
 
-    For an n of `TOP` those of the most frequent n-gram, of several the one with most code points, then the earliest;
-    for an n of `DUPLICATE` those of every n-gram that occurred before. A word that several cover counts once.
+    The first: for an n of `TOP` those in words that the most frequent n-gram covers, of several the one with most code
+    points, then the earliest; for an n of `DUPLICATE` those in words that any n-gram covers which occurred before. A
+    word that several cover counts once.
+
+    The second is datatrove's: for an n of `TOP` the length of the most frequent n-gram, of several the earliest, with
+    single spaces, times its occurrences, be it one; for an n of `DUPLICATE` the n-grams known from before on a walk
+    that goes on by a word, and by n words after such a one.
     """
-    covered = np.zeros((_LAST - 1, len(bounds) - 1), np.int64)
-    _grams(data, bounds, words.bounds, words.start, words.end, covered)
-    return covered
+    covered = np.zeros((2, _LAST - 1, len(bounds) - 1), np.int64)
+    _grams(data, bounds, words.bounds, words.start, words.end, *covered)
+    return tuple(covered)
 
 
 def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines) -> np.ndarray[Any, Any]:
@@ -75,7 +80,8 @@ def number(
     `numbers` gets a number for each, `times` how often each number occurs. The table (`slots` with the place of a
     number's first piece or -1, and `keys`) grows with what is different; it comes back with how many numbers there are.
 
-    A piece of up to eight bytes is its own key; that of a longer one begins with a byte that no UTF-8 ends with.
+    A piece of up to eight bytes is its own key, with its size; the highest byte is one that stands in no UTF-8, unless
+    eight bytes fill it. A longer one is compared byte by byte where the hash is the same.
     """
     size = 16
     while size < len(slots) and size < 2 * (last - first):
@@ -85,7 +91,12 @@ def number(
     for piece in range(first, last):
         start, end = begin + starts[piece], begin + ends[piece]
         long = end - start > 8
-        key = hashed(data, start, end) | np.uint64(0xFF << 56) if long else eight(data, start, end)
+        if long:
+            key = hashed(data, start, end) & np.uint64(2**56 - 1) | np.uint64(0xC1 << 56)
+        else:
+            key = eight(data, start, end)
+            if end - start < 8:
+                key |= np.uint64(0xF8 + end - start) << np.uint64(56)
         slot = np.int64(mixed(key) & np.uint64(size - 1))
         while True:
             other = np.int64(slots[slot])
@@ -202,31 +213,59 @@ def part_of(key: Any, parts: int) -> int:
 
 
 @helper
-def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> int:
-    """The number of the gram that occurs most often; of several the one with most code points, then the earliest."""
+def size_of(sizes: Any, first: int, n: int) -> int:
+    """The code points of the gram whose first word this is."""
+    size = 0
+    for word in range(first, first + n):
+        size += sizes[word]
+    return size
+
+
+@helper
+def walked(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> int:
+    """The code points of grams that are known on a walk which goes on by a word, and by n words after a known one."""
+    known = np.zeros(numbers, np.bool_)
+    total, free = 0, 0
+    for i in range(count):
+        if again[i] < 0 or place[i] < free:
+            continue
+        if known[again[i] >> 1]:
+            total += size_of(sizes, place[i], n)
+            free = place[i] + n
+        known[again[i] >> 1] = True
+    return total
+
+
+@helper
+def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> tuple[int, int]:
+    """The most frequent gram, by our choice and by datatrove's.
+
+    Of several ours is the one with most code points, then the earliest: its number. datatrove's is the earliest: its
+    length with single spaces, times its occurrences.
+    """
     times = np.zeros(numbers, np.int32)
     for i in range(count):
         if again[i] >= 0:
             times[again[i] >> 1] += 1
     most = times.max()
-    best, best_size = -1, -1
+    best, best_size, earliest = -1, -1, -1
     for i in range(count):
         if again[i] >= 0 and not again[i] & 1 and times[again[i] >> 1] == most:
-            size = 0
-            for word in range(place[i], place[i] + n):
-                size += sizes[word]
+            size = size_of(sizes, place[i], n)
+            if earliest < 0:
+                earliest = size
             if size > best_size:
                 best, best_size = again[i] >> 1, size
-    return best
+    return best, (earliest + n - 1) * np.int64(most)
 
 
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
-        out(types.int64, 2),
+        out(types.int64, 2), out(types.int64, 2),
     )
 )  # fmt: skip
-def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered: Any) -> None:
+def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered: Any, jumped: Any) -> None:
     most = 0
     for row in range(len(bounds) - 1):
         most = max(most, offsets[row + 1] - offsets[row])
@@ -252,8 +291,15 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered
         for n in range(2, _LAST + 1):
             numbers = longer(gram, place, count, again, scratch)
             if numbers == 0:
+                for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
+                    if words >= longer_n:
+                        jumped[longer_n - 2, row] = size_of(sizes, 0, longer_n) + longer_n - 1
                 break
-            best = most_frequent(again, place, count, numbers, n, sizes) if n <= _LAST_TOP else -1
+            best = -1
+            if n <= _LAST_TOP:
+                best, jumped[n - 2, row] = most_frequent(again, place, count, numbers, n, sizes)
+            else:
+                jumped[n - 2, row] = walked(again, place, count, numbers, n, sizes)
             done, total, kept = 0, 0, 0
             for i in range(count):
                 if again[i] < 0:

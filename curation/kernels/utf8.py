@@ -106,6 +106,17 @@ def phrase(data: Any, start: int, end: int, letters: Any) -> bool:
 
 
 @helper
+def exactly(data: Any, start: int, end: int, letters: Any) -> bool:
+    """Whether these bytes stand at `start`."""
+    if start + len(letters) > end:
+        return False
+    for place in range(len(letters)):
+        if byte(data, start + place) != letters[place]:
+            return False
+    return True
+
+
+@helper
 def eight(data: Any, at: int, end: int) -> Any:
     """The bytes from `at` to `end`, at most eight of them, as a little-endian uint64 padded with zeros."""
     if at + 8 <= len(data):

@@ -30,7 +30,7 @@ class Words(NamedTuple):
 
     Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text.
     `chars` counts the code points in a row's words, `alpha` its words that hold a letter, and bit k of `stop_words`
-    says that `STOP_WORDS[k]` is among them, in any case.
+    says that `STOP_WORDS[k]` is among them in any case, bit 8 + k that it is as it stands there, in lower case.
     """
 
     bounds: np.ndarray[Any, np.dtype[np.int64]]
@@ -41,7 +41,7 @@ class Words(NamedTuple):
     stop_words: np.ndarray[Any, np.dtype[np.int64]]
 
     @property
-    def count(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many words each row has."""
         return np.diff(self.bounds)
 
@@ -63,16 +63,19 @@ def words(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Words:
 
 @helper
 def stop_word(data: Any, start: int, end: int) -> int:
-    """The bit of a stop word, 0 for any other word. With 0x20 set, only letters become lower-case letters."""
+    """The bits of a stop word, 0 for any other word. With 0x20 set, only letters become lower-case letters."""
     size = end - start
     if size < 2 or size > 4:
         return 0
-    word = eight(data, start, end) | (_CASE >> np.uint64(64 - 8 * size))
+    letters = eight(data, start, end)
+    word = letters | (_CASE >> np.uint64(64 - 8 * size))
     if size == 2:
-        return 2 * (word == _BE) + 4 * (word == _TO) + 8 * (word == _OF)
-    if size == 3:
-        return 1 * (word == _THE) + 16 * (word == _AND)
-    return 32 * (word == _THAT) + 64 * (word == _HAVE) + 128 * (word == _WITH)
+        bits = 2 * (word == _BE) + 4 * (word == _TO) + 8 * (word == _OF)
+    elif size == 3:
+        bits = 1 * (word == _THE) + 16 * (word == _AND)
+    else:
+        bits = 32 * (word == _THAT) + 64 * (word == _HAVE) + 128 * (word == _WITH)
+    return bits | bits << 8 if letters == word else bits
 
 
 @kernel(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +72,11 @@ class Batch:
     def line_spans(self) -> Lines:
         """Where the lines of each document that are not blank stand, how they begin and end, and their sentences."""
         return kernels.lines.lines(self.data, self.bounds)
+
+    @cached_property
+    def repeated_grams(self) -> Any:
+        """The code points in n-grams that repeat, as `kernels.repetition.grams` gives them."""
+        return kernels.repetition.grams(self.data, self.bounds, self.word_spans)
 
     @cached_property
     def texts(self) -> list[str]:

@@ -29,7 +29,7 @@ def measure(batch: Batch) -> dict[str, Any]:
     """The shape of each document's lines; a ratio over nothing is 0."""
     lines = batch.line_spans
     return {
-        "terminal_punctuation_line_ratio": ratio(lines.counts(kernels.lines.ENDS_SENTENCE), lines.count),
-        "short_line_ratio": ratio(lines.chosen(lines.chars <= _SHORT), lines.count),
-        "newline_per_word": ratio(lines.newline_count, batch.word_spans.count),
+        "terminal_punctuation_line_ratio": ratio(lines.of_kind(kernels.lines.ENDS_SENTENCE), lines.counts),
+        "short_line_ratio": ratio(lines.among(lines.chars <= _SHORT), lines.counts),
+        "newline_per_word": ratio(lines.newline_count, batch.word_spans.counts),
     }

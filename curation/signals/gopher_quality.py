@@ -28,7 +28,7 @@ def measure(batch: Batch) -> dict[str, Any]:
     """Bullets, ellipses and stop words of each document; a ratio over no lines is 0."""
     lines = batch.line_spans
     return {
-        "bullet_line_ratio": ratio(lines.counts(kernels.lines.BULLET), lines.count),
-        "ellipsis_line_ratio": ratio(lines.counts(kernels.lines.ENDS_ELLIPSIS), lines.count),
-        "stop_word_count": np.bitwise_count(batch.word_spans.stop_words),
+        "bullet_line_ratio": ratio(lines.of_kind(kernels.lines.BULLET), lines.counts),
+        "ellipsis_line_ratio": ratio(lines.of_kind(kernels.lines.ENDS_ELLIPSIS), lines.counts),
+        "stop_word_count": np.bitwise_count(batch.word_spans.stop_words & 0xFF),
     }

@@ -35,13 +35,12 @@ COLUMNS = {
 
 def measure(batch: Batch) -> dict[str, Any]:
     """The repetition of each document; a ratio over nothing is 0."""
-    repetition = kernels.repetition
     words = batch.word_spans
-    figures = repetition.repeats(batch.data, batch.bounds, batch.line_spans)
+    figures = kernels.repetition.repeats(batch.data, batch.bounds, batch.line_spans)
     lines, line_chars, all_line_chars, paragraphs, paragraph_chars, all_paragraph_chars = figures
-    covered = repetition.grams(batch.data, batch.bounds, words)
+    covered, _ = batch.repeated_grams
     return {
-        "duplicate_line_ratio": ratio(lines, batch.line_spans.count),
+        "duplicate_line_ratio": ratio(lines, batch.line_spans.counts),
         "duplicate_line_char_ratio": ratio(line_chars, all_line_chars),
         "duplicate_paragraph_ratio": ratio(paragraphs, batch.line_spans.paragraph_count),
         "duplicate_paragraph_char_ratio": ratio(paragraph_chars, all_paragraph_chars),

@@ -30,9 +30,9 @@ def measure(batch: Batch) -> dict[str, Any]:
     return {
         "byte_count": np.diff(batch.bounds),
         "char_count": batch.characters.all,
-        "word_count": words.count,
-        "line_count": lines.count,
+        "word_count": words.counts,
+        "line_count": lines.counts,
         "paragraph_count": lines.paragraph_count,
         "sentence_count": lines.sentence_count,
-        "mean_word_length": ratio(words.chars, words.count),
+        "mean_word_length": ratio(words.chars, words.counts),
     }

@@ -33,9 +33,9 @@ def measure(batch: Batch) -> dict[str, Any]:
     characters, words = batch.characters, batch.word_spans
     shown = characters.all - characters.white
     return {
-        "hash_per_word": ratio(characters.hash, words.count),
-        "ellipsis_per_word": ratio(characters.ellipsis, words.count),
-        "alpha_word_ratio": ratio(words.alpha, words.count),
+        "hash_per_word": ratio(characters.hash, words.counts),
+        "ellipsis_per_word": ratio(characters.ellipsis, words.counts),
+        "alpha_word_ratio": ratio(words.alpha, words.counts),
         "digit_ratio": ratio(characters.digit, shown),
         "punctuation_ratio": ratio(characters.punctuation, shown),
         "symbol_ratio": ratio(characters.symbol, shown),
