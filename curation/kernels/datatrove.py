@@ -14,7 +14,7 @@ from numba import types
 from curation.kernels import lines as units
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.lines import line_ends, line_notes, read_line, trimmed, without_citations
-from curation.kernels.repetition import number
+from curation.kernels.repetition import SALT, number
 from curation.kernels.unicode import TERMINAL, WHITE, properties
 from curation.kernels.utf8 import before, byte, characters, decode, phrase, property_of
 
@@ -92,7 +92,7 @@ def pages(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines
 def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], newlines: Counts) -> Repeats:
     """The lines between line feeds; a text has at most `newlines` of them."""
     figures = np.zeros((11, len(bounds) - 1), np.int64)
-    _repeats(data, bounds, properties(), int(newlines.max(initial=0)) + 2, figures)
+    _repeats(data, bounds, properties(), int(newlines.max(initial=0)) + 2, SALT, figures)
     return Repeats(*figures)
 
 
@@ -265,10 +265,10 @@ def _pages(
 @helper
 def repeated(
     data: Any, begin: int, starts: Any, ends: Any, count: int, numbers: Any, times: Any, slots: Any, keys: Any,
-    again: Any,
+    again: Any, salt: Any,
 ) -> tuple[int, Any, Any]:  # fmt: skip
     """Mark in `again` the pieces that occurred before; how many there are, and the table."""
-    distinct, slots, keys = number(data, begin, starts, ends, 0, count, numbers, times, slots, keys)
+    distinct, slots, keys = number(data, begin, starts, ends, 0, count, numbers, times, slots, keys, salt)
     highest = -1
     for piece in range(count):
         again[piece] = numbers[piece] <= highest
@@ -276,8 +276,12 @@ def repeated(
     return count - distinct, slots, keys
 
 
-@kernel(types.void(array(types.uint8), array(types.int64), array(types.uint32), types.int64, out(types.int64, 2)))
-def _repeats(data: Any, bounds: Any, table: Any, most: int, figures: Any) -> None:
+@kernel(
+    types.void(
+        array(types.uint8), array(types.int64), array(types.uint32), types.int64, types.uint64, out(types.int64, 2)
+    )
+)
+def _repeats(data: Any, bounds: Any, table: Any, most: int, salt: Any, figures: Any) -> None:
     starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
     numbers, times, again = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.bool_)
     slots, keys = np.empty(1024, np.int32), np.empty(1024, np.uint64)
@@ -299,7 +303,7 @@ def _repeats(data: Any, bounds: Any, table: Any, most: int, figures: Any) -> Non
         figures[_FEEDS, row] = feeds
         figures[_ITEMS, row] = count
         figures[_REPEATED, row], slots, keys = repeated(
-            data, begin, starts, ends, count, numbers, times, slots, keys, again
+            data, begin, starts, ends, count, numbers, times, slots, keys, again, salt
         )
         for line in range(count):
             start, end = begin + starts[line], begin + ends[line]
@@ -330,7 +334,7 @@ def _repeats(data: Any, bounds: Any, table: Any, most: int, figures: Any) -> Non
                 break
         figures[_PARAGRAPHS, row] = count
         figures[_REPEATED_PARAGRAPHS, row], slots, keys = repeated(
-            data, begin, starts, ends, count, numbers, times, slots, keys, again
+            data, begin, starts, ends, count, numbers, times, slots, keys, again, salt
         )
         for paragraph in range(count):
             if again[paragraph]:

@@ -5,11 +5,13 @@ the grams of n - 1 words that it begins and ends with, so it has a number too, a
 collisions. A gram can only occur again where both of those do, so each n looks at fewer places than the one before.
 
 Time is linear. A text with many words is worked through in partitions by the key's hash, so that tables stay in the
-processor's cache, and at most `_HELD` keys are held at once.
+processor's cache, and at most `_HELD` keys are held at once. Hashes depend on a random number of the process (the
+figures do not), so that no text can be made whose words all meet in one place of a table.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,8 @@ _PARTITION = 1 << 14
 _PARTITIONS = 1 << 12
 #: Keys that are held at once: 12 bytes each.
 _HELD = 1 << 24
+#: An odd factor: the highest bits of a key times it are the key's place in a table.
+SALT = np.uint64(secrets.randbits(64) | 1)
 
 
 def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> tuple[Any, Any]:
@@ -46,7 +50,7 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
     that goes on by a word, and by n words after such a one.
     """
     covered = np.zeros((2, _LAST - 1, len(bounds) - 1), np.int64)
-    _grams(data, bounds, words.bounds, words.start, words.end, *covered)
+    _grams(data, bounds, words.bounds, words.start, words.end, SALT, *covered)
     return tuple(covered)
 
 
@@ -57,7 +61,7 @@ def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
     are joined by one line break.
     """
     figures = np.zeros((6, len(bounds) - 1), np.int64)
-    _repeats(data, bounds, lines.bounds, lines.start, lines.end, lines.chars, lines.kind, figures)
+    _repeats(data, bounds, lines.bounds, lines.start, lines.end, lines.chars, lines.kind, SALT, figures)
     return figures
 
 
@@ -73,7 +77,7 @@ def table_size(items: int) -> int:
 @helper
 def number(
     data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, slots: Any,
-    keys: Any,
+    keys: Any, salt: Any,
 ) -> tuple[int, Any, Any]:  # fmt: skip
     """Number the pieces of a text from `first` to `last` by their bytes, in the order of first appearance.
 
@@ -87,17 +91,18 @@ def number(
     while size < len(slots) and size < 2 * (last - first):
         size *= 2
     slots[:size] = -1
+    shift, last_slot = shift_of(size), np.uint64(size - 1)
     found = 0
     for piece in range(first, last):
         start, end = begin + starts[piece], begin + ends[piece]
         long = end - start > 8
         if long:
-            key = hashed(data, start, end) & np.uint64(2**56 - 1) | np.uint64(0xC1 << 56)
+            key = hashed(data, start, end, salt) & np.uint64(2**56 - 1) | np.uint64(0xC1 << 56)
         else:
             key = eight(data, start, end)
             if end - start < 8:
                 key |= np.uint64(0xF8 + end - start) << np.uint64(56)
-        slot = np.int64(mixed(key) & np.uint64(size - 1))
+        slot = key * salt >> shift
         while True:
             other = np.int64(slots[slot])
             if other < 0:
@@ -114,7 +119,7 @@ def number(
                     numbers[piece - first] = numbers[other]
                     times[numbers[other]] += 1
                     break
-            slot = (slot + 1) & (size - 1)
+            slot = slot + np.uint64(1) & last_slot
         if 2 * found > size:
             old, old_keys, before = slots, keys, size
             size *= 4
@@ -123,24 +128,25 @@ def number(
             else:
                 old, old_keys = slots[:before].copy(), keys[:before].copy()
             slots[:size] = -1
+            shift, last_slot = shift_of(size), np.uint64(size - 1)
             for place in range(before):
                 if old[place] >= 0:
-                    slot = np.int64(mixed(old_keys[place]) & np.uint64(size - 1))
+                    slot = old_keys[place] * salt >> shift
                     while slots[slot] >= 0:
-                        slot = (slot + 1) & (size - 1)
+                        slot = slot + np.uint64(1) & last_slot
                     slots[slot], keys[slot] = old[place], old_keys[place]
     return found, slots, keys
 
 
 @helper
-def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any) -> int:
+def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any, salt: Any) -> int:
     """Number the grams one word longer that occur more than once; how many such numbers there are.
 
     `gram` and `place` have the number and the first word of each of `count` grams that occur again, by place. `again`
     gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of its kind;
-    -1 where it does not occur again.
+    -1 where it does not occur again. Most occur once, which two bits for each tell without looking anything up.
     """
-    held, index, slots, keys, seen, first, fill = scratch
+    held, index, slots, keys, seen, first, fill, once, twice = scratch
     parts = 1
     while parts < _PARTITIONS and parts * _PARTITION < count:
         parts *= 2
@@ -172,18 +178,36 @@ def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any) -> int:
         begin = 0
         for part in range(low, high):
             end = fill[part]
-            size = table_size(end - begin)
+            size = max(64, 4 * table_size(end - begin))
+            if size > 64 * len(once):
+                once, twice = np.empty(size // 64, np.uint64), np.empty(size // 64, np.uint64)
+            once[: size // 64] = 0
+            twice[: size // 64] = 0
+            shift = shift_of(size)
+            for i in range(begin, end):
+                hashed_key = held[i] * salt >> shift
+                bit = np.uint64(1) << (hashed_key & np.uint64(63))
+                hashed_key >>= np.uint64(6)
+                twice[hashed_key] |= once[hashed_key] & bit
+                once[hashed_key] |= bit
+            left = begin
+            for i in range(begin, end):
+                hashed_key = held[i] * salt >> shift
+                held[left], index[left] = held[i], index[i]
+                left += np.int64(twice[hashed_key >> np.uint64(6)] >> (hashed_key & np.uint64(63)) & np.uint64(1))
+            size = table_size(left - begin)
             if size > len(slots):
                 slots, keys = np.empty(size, np.int32), np.empty(size, np.uint64)
-            if end - begin > len(seen):
-                seen, first = np.empty(end - begin, np.int32), np.empty(end - begin, np.int32)
+            if left - begin > len(seen):
+                seen, first = np.empty(left - begin, np.int32), np.empty(left - begin, np.int32)
             slots[:size] = -1
+            shift, last_slot = shift_of(size), np.uint64(size - 1)
             kinds = 0
-            for i in range(begin, end):
+            for i in range(begin, left):
                 key = held[i]
-                slot = np.int64(mixed(key) & np.uint64(size - 1))
+                slot = key * salt >> shift
                 while slots[slot] >= 0 and keys[slot] != key:
-                    slot = (slot + 1) & (size - 1)
+                    slot = slot + np.uint64(1) & last_slot
                 kind = slots[slot]
                 if kind < 0:
                     slots[slot], keys[slot] = kinds, key
@@ -198,6 +222,16 @@ def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any) -> int:
             begin = end
         low = high
     return numbers
+
+
+@helper
+def shift_of(size: int) -> Any:
+    """How far to shift a salted key so that it is a place among so many, a power of two."""
+    shift = 64
+    while size > 1:
+        size >>= 1
+        shift -= 1
+    return np.uint64(shift)
 
 
 @helper
@@ -262,10 +296,10 @@ def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, size
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
-        out(types.int64, 2), out(types.int64, 2),
+        types.uint64, out(types.int64, 2), out(types.int64, 2),
     )
 )  # fmt: skip
-def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered: Any, jumped: Any) -> None:
+def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, covered: Any, jumped: Any) -> None:
     most = 0
     for row in range(len(bounds) - 1):
         most = max(most, offsets[row + 1] - offsets[row])
@@ -276,20 +310,25 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered
     scratch = (
         np.empty(_PARTITION, np.uint64), np.empty(_PARTITION, np.int32), np.empty(4 * _PARTITION, np.int32),
         np.empty(4 * _PARTITION, np.uint64), np.empty(_PARTITION, np.int32), np.empty(_PARTITION, np.int32),
-        np.empty(_PARTITIONS + 1, np.int64),
+        np.empty(_PARTITIONS + 1, np.int64), np.empty(_PARTITION // 8, np.uint64), np.empty(_PARTITION // 8, np.uint64),
     )  # fmt: skip
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
-        _, slots, keys = number(data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, slots, keys)
+        _, slots, keys = number(
+            data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, slots, keys, salt
+        )
+        ascii_only = characters(data, begin, bounds[row + 1]) == bounds[row + 1] - begin
         count = 0
         for word in range(words):
             at = offsets[row] + word
-            sizes[word] = characters(data, begin + starts[at], begin + ends[at])
+            sizes[word] = ends[at] - starts[at]
+            if not ascii_only:
+                sizes[word] = characters(data, begin + starts[at], begin + ends[at])
             if again[gram[word]] > 1:
                 gram[count], place[count] = gram[word], word
                 count += 1
         for n in range(2, _LAST + 1):
-            numbers = longer(gram, place, count, again, scratch)
+            numbers = longer(gram, place, count, again, scratch, salt)
             if numbers == 0:
                 for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
                     if words >= longer_n:
@@ -318,11 +357,11 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, covered
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
-        array(types.int32), array(types.int32), out(types.int64, 2),
+        array(types.int32), array(types.int32), types.uint64, out(types.int64, 2),
     )
 )  # fmt: skip
 def _repeats(
-    data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any, figures: Any
+    data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any, salt: Any, figures: Any
 ) -> None:
     most = 0
     for row in range(len(bounds) - 1):
@@ -332,7 +371,7 @@ def _repeats(
     slots, keys = np.empty(1024, np.int32), np.empty(1024, np.uint64)
     for row in range(len(bounds) - 1):
         begin, first, last = bounds[row], offsets[row], offsets[row + 1]
-        distinct, slots, keys = number(data, begin, starts, ends, first, last, numbers, times, slots, keys)
+        distinct, slots, keys = number(data, begin, starts, ends, first, last, numbers, times, slots, keys, salt)
         figures[0, row] = last - first - distinct
         highest = -1
         paragraphs = 0
@@ -356,7 +395,7 @@ def _repeats(
         slots[:size] = -1
         for paragraph in range(paragraphs):
             start, end = opens[paragraph], opens[paragraph + 1]
-            key = seed(end - start)
+            key = seed(end - start) ^ salt
             length = np.int64(end - start - 1)
             for line in range(start, end):
                 key = add(key, np.uint64(numbers[line]))

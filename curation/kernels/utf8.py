@@ -169,9 +169,9 @@ def last(value: Any) -> Any:
 
 
 @helper
-def hashed(data: Any, start: int, end: int) -> Any:
+def hashed(data: Any, start: int, end: int, salt: Any = np.uint64(0)) -> Any:  # noqa: B008  # numba knows no None here
     """A 64-bit hash of these bytes: eight at a time, each mixed into what came before; never 0."""
-    value = seed(end - start)
+    value = seed(end - start) ^ salt
     at = start
     while at < end:
         value = add(value, eight(data, at, end))
