@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from curation.kernels import text as units
+from plain import text as units
 
 #: Arbitrary Unicode, with what the definitions turn on far more often than chance would have it.
 TEXT = st.text(

@@ -28,17 +28,17 @@ def removed(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
     offsets, sentences = np.zeros(rows + 1, np.int64), np.zeros(rows, np.int64)
     starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
     found = (lines.bounds, lines.start, lines.end, lines.kind, lines.sentences)
-    _remove(data, bounds, properties(), line_notes(), *found, copy, offsets, starts, ends, sentences)
+    _remove(data, bounds, properties(), line_notes(), *found, copy, copy, offsets, starts, ends, sentences)
     return offsets, starts[: offsets[-1]], ends[: offsets[-1]], sentences
 
 
 @helper
-def words_up_to(data: Any, start: int, end: int, table: Any, most: int) -> int:
-    """How many words there are in a line, counted up to `most`."""
+def words_up_to(data: Any, start: int, end: int, table: Any) -> int:
+    """How many words there are in a line, counted up to `_WORDS`."""
     count = 0
     holds, alone = False, False  # of the token that is being read: a letter or number; one letter of a spaceless script
     at = start
-    while at < end and count < most:
+    while at < end and count < _WORDS:
         point, size = decode(data, at, end)
         bits = np.int64(property_of(table, point))
         at += size
@@ -47,7 +47,7 @@ def words_up_to(data: Any, start: int, end: int, table: Any, most: int) -> int:
             holds, alone = False, (bits & SPACELESS) != 0
         if bits & ALNUM:
             holds = True
-    return min(count + holds, most)
+    return min(count + holds, _WORDS)
 
 
 @helper
@@ -55,19 +55,20 @@ def stays(data: Any, start: int, end: int, kind: int, table: Any) -> bool:
     """Whether a line stays."""
     if kind & (units.JAVASCRIPT | units.POLICY) or not kind & (units.ENDS_SENTENCE | units.ENDS_QUOTED):
         return False
-    return words_up_to(data, start, end, table, _WORDS) == _WORDS
+    return words_up_to(data, start, end, table) == _WORDS
 
 
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.uint32), array(types.uint8), array(types.int64),
         array(types.int32), array(types.int32), array(types.int32), array(types.int32), out(types.uint8),
+        array(types.uint8),
         out(types.int64), out(types.int32), out(types.int32), out(types.int64),
     )
 )  # fmt: skip
 def _remove(
     data: Any, bounds: Any, table: Any, notes: Any, offsets: Any, starts: Any, ends: Any, kinds: Any, sentences: Any,
-    copy: Any, spans: Any, span_starts: Any, span_ends: Any, left: Any,
+    copy: Any, copied: Any, spans: Any, span_starts: Any, span_ends: Any, left: Any,
 ) -> None:  # fmt: skip
     count = 0
     for row in range(len(bounds) - 1):
@@ -79,12 +80,12 @@ def _remove(
             if filled == end - start:
                 keep, pieces = stays(data, start, end, kind, table), np.int64(sentences[line])
             else:  # without its citations it is another line
-                first, last = trimmed(copy, 0, filled, table)
+                first, last = trimmed(copied, np.int64(0), filled, table)
                 keep, pieces = False, 0
                 if first < last:
-                    kind, pieces, _, tail = read_line(copy, first, last, table, notes)
+                    kind, pieces, _, tail = read_line(copied, first, last, table, notes)
                     pieces += tail
-                    keep = stays(copy, first, last, kind | line_ends(copy, first, last, table), table)
+                    keep = stays(copied, first, last, kind | line_ends(copied, first, last, table), table)
             if keep:
                 left[row] += pieces
                 continue

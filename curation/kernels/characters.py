@@ -11,7 +11,7 @@ from numba import types
 from curation.kernels import unicode
 from curation.kernels.compiled import array, kernel, out
 from curation.kernels.unicode import properties
-from curation.kernels.utf8 import byte, decode, phrase, property_of
+from curation.kernels.utf8 import byte, decode, packed, phrase, property_of
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -22,8 +22,7 @@ Counts = np.ndarray[Any, np.dtype[np.int64]]
 _BITS = (unicode.WHITE, unicode.LETTER, unicode.UPPER, unicode.DIGIT, unicode.PUNCTUATION, unicode.SYMBOL)
 #: Bytes that are counted in one number, of which each of the first eight kinds has eight bits.
 _BLOCK = 255
-_LOREM_IPSUM = tuple(b"lorem ipsum")
-_HTTP = tuple(b"http")
+_LOREM_IPSUM, _HTTP = packed("lorem ipsum"), packed("http")
 
 
 class Characters(NamedTuple):

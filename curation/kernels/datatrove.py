@@ -16,7 +16,7 @@ from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.lines import line_ends, line_notes, read_line, trimmed, without_citations
 from curation.kernels.repetition import SALT, number
 from curation.kernels.unicode import TERMINAL, WHITE, properties
-from curation.kernels.utf8 import before, byte, characters, decode, phrase, property_of
+from curation.kernels.utf8 import before, byte, characters, decode, packed, phrase, property_of
 
 if TYPE_CHECKING:
     from curation.kernels.characters import Characters
@@ -27,7 +27,7 @@ Counts = np.ndarray[Any, np.dtype[np.int64]]
 _LONG = 1_000  # characters of a token that C4QualityFilter takes for too many
 _TOKENS = 3
 _SHORT = 30
-_LOREM_IPSUM = tuple(b"lorem ipsum")
+_LOREM_IPSUM = packed("lorem ipsum")
 (_LINES, _BULLETS, _ELLIPSES, _SENTENCES, _LOREM, _CURLY) = range(6)
 (_ITEMS, _REPEATED, _REPEATED_CHARS, _PARAGRAPHS, _REPEATED_PARAGRAPHS, _PARAGRAPH_CHARS) = range(6)
 (_FILLED, _TERMINAL, _SHORT_LINES, _FILLED_REPEATED_CHARS, _FEEDS) = range(6, 11)
@@ -85,14 +85,15 @@ def pages(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines
     asked = (seen.odd_break, seen.lorem, seen.curly)
     longest = int(np.diff(bounds)[seen.odd_break > 0].max(initial=int((lines.end - lines.start).max(initial=0))))
     copy = np.empty(longest, np.uint8)
-    _pages(data, bounds, properties(), line_notes(), *found, *asked, copy, offsets, starts, ends, figures)
+    _pages(data, bounds, properties(), line_notes(), *found, *asked, copy, copy, offsets, starts, ends, figures)
     return Pages(offsets, starts[: offsets[-1]], ends[: offsets[-1]], *figures)
 
 
 def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], newlines: Counts) -> Repeats:
     """The lines between line feeds; a text has at most `newlines` of them."""
     figures = np.zeros((11, len(bounds) - 1), np.int64)
-    _repeats(data, bounds, properties(), int(newlines.max(initial=0)) + 2, SALT, figures)
+    starts, ends = np.empty((2, int(newlines.max(initial=0)) + 2), np.int32)
+    _repeats(data, bounds, properties(), SALT, starts, starts, ends, ends, figures)
     return Repeats(*figures)
 
 
@@ -138,39 +139,40 @@ def few_or_long(data: Any, start: int, end: int, size: int, table: Any) -> bool:
 
 
 @helper
-def holds(data: Any, start: int, end: int, letters: Any) -> bool:
-    """Whether a phrase stands in a line, in any case."""
-    for at in range(start, end - len(letters) + 1):
-        if phrase(data, at, end, letters):
+def holds_lorem(data: Any, start: int, end: int) -> bool:
+    """Whether "lorem ipsum" stands in a line, in any case."""
+    for at in range(start, end):
+        if phrase(data, at, end, _LOREM_IPSUM):
             return True
     return False
 
 
 @helper
 def judged(
-    data: Any, start: int, end: int, kind: int, size: int, sentences: int, lorem: bool, curly: bool, table: Any,
-    notes: Any, copy: Any,
+    data: Any, start: int, end: int, kind: int, size: int, sentences: int, asked: Any, table: Any, notes: Any,
+    copy: Any, copied: Any,
 ) -> tuple[int, bool, bool]:  # fmt: skip
     """The sentences of a line if C4QualityFilter keeps it, else -1; whether it saw "lorem ipsum" and "{" on its way.
 
-    Whether there is any of the two in the text is known: `lorem`, `curly`.
+    Whether there is any of the two in the text is known: `asked`.
     """
+    lorem, curly = asked
     if few_or_long(data, start, end, size, table):
         return -1, False, False
     filled = without_citations(data, start, end, copy) if kind & units.BRACKET else end - start
     if filled < end - start:  # it is not stripped again: with "so. [12]" it ends with a space
-        data, start, end = copy, 0, filled
-        first, last = trimmed(copy, 0, filled, table)
-        kind, sentences = 0, 0
+        data, start, end = copied, np.int64(0), filled
+        first, last = trimmed(copied, start, filled, table)
+        kind, sentences = np.int64(0), np.int64(0)
         if first < last:
-            inside, pieces, _, tail = read_line(copy, first, last, table, notes)
+            inside, pieces, _, tail = read_line(copied, first, last, table, notes)
             sentences = pieces + tail
             kind = inside
             if last == end:
-                kind |= line_ends(copy, first, last, table)
+                kind |= line_ends(copied, first, last, table)
     if not kind & units.ENDS_ASCII or kind & units.ENDS_DOTS:
         return -1, False, False
-    has_lorem = lorem and holds(data, start, end, _LOREM_IPSUM)
+    has_lorem = lorem and holds_lorem(data, start, end)
     if kind & units.JAVASCRIPT:
         return -1, has_lorem, False
     has_curly = False
@@ -209,13 +211,14 @@ def is_bullet(data: Any, start: int, end: int) -> bool:
         array(types.uint8), array(types.int64), array(types.uint32), array(types.uint8), array(types.int64),
         array(types.int32), array(types.int32), array(types.int32), array(types.int32), array(types.int32),
         array(types.int64), array(types.int64), array(types.int64), array(types.int64), out(types.uint8),
+        array(types.uint8),
         out(types.int64), out(types.int32), out(types.int32), out(types.int64, 2),
     )
 )  # fmt: skip
 def _pages(
     data: Any, bounds: Any, table: Any, notes: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any,
-    sentences: Any, newlines: Any, odd: Any, lorem: Any, curly: Any, copy: Any, spans: Any, span_starts: Any,
-    span_ends: Any, figures: Any,
+    sentences: Any, newlines: Any, odd: Any, lorem: Any, curly: Any, copy: Any, copied: Any, spans: Any,
+    span_starts: Any, span_ends: Any, figures: Any,
 ) -> None:  # fmt: skip
     count = 0
     for row in range(len(bounds) - 1):
@@ -247,8 +250,9 @@ def _pages(
                 line += 1
             figures[_BULLETS, row] += is_bullet(data, start, end)
             figures[_ELLIPSES, row] += (kind & units.ENDS_ELLIPSIS) != 0
+            asked = (lorem[row] > 0, curly[row] > 0)
             kept, has_lorem, has_curly = judged(
-                data, start, end, kind, size, count_sentences, lorem[row] > 0, curly[row] > 0, table, notes, copy
+                data, start, end, kind, size, count_sentences, asked, table, notes, copy, copied
             )
             figures[_LOREM, row] |= has_lorem
             figures[_CURLY, row] |= has_curly
@@ -268,7 +272,7 @@ def repeated(
     again: Any, salt: Any,
 ) -> tuple[int, Any, Any]:  # fmt: skip
     """Mark in `again` the pieces that occurred before; how many there are, and the table."""
-    distinct, slots, keys = number(data, begin, starts, ends, 0, count, numbers, times, slots, keys, salt)
+    distinct, slots, keys = number(data, begin, starts, ends, np.int64(0), count, numbers, times, slots, keys, salt)
     highest = -1
     for piece in range(count):
         again[piece] = numbers[piece] <= highest
@@ -278,18 +282,21 @@ def repeated(
 
 @kernel(
     types.void(
-        array(types.uint8), array(types.int64), array(types.uint32), types.int64, types.uint64, out(types.int64, 2)
+        array(types.uint8), array(types.int64), array(types.uint32), types.uint64, out(types.int32),
+        array(types.int32), out(types.int32), array(types.int32), out(types.int64, 2),
     )
-)
-def _repeats(data: Any, bounds: Any, table: Any, most: int, salt: Any, figures: Any) -> None:
-    starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
+)  # fmt: skip
+def _repeats(
+    data: Any, bounds: Any, table: Any, salt: Any, starts: Any, started: Any, ends: Any, ended: Any, figures: Any
+) -> None:
+    most = len(starts)
     numbers, times, again = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.bool_)
     slots, keys = np.empty(1024, np.int32), np.empty(1024, np.uint64)
     for row in range(len(bounds) - 1):
         begin, stop = bounds[row], bounds[row + 1]
         if begin == stop:
             continue
-        count, at, feeds = 0, begin, 0
+        count, at, feeds = np.int64(0), begin, 0
         while at <= stop:
             end = units.next_feed(data, at, stop)
             starts[count], ends[count] = at - begin, end - begin
@@ -303,7 +310,7 @@ def _repeats(data: Any, bounds: Any, table: Any, most: int, salt: Any, figures: 
         figures[_FEEDS, row] = feeds
         figures[_ITEMS, row] = count
         figures[_REPEATED, row], slots, keys = repeated(
-            data, begin, starts, ends, count, numbers, times, slots, keys, again, salt
+            data, begin, started, ended, count, numbers, times, slots, keys, again, salt
         )
         for line in range(count):
             start, end = begin + starts[line], begin + ends[line]
@@ -319,7 +326,7 @@ def _repeats(data: Any, bounds: Any, table: Any, most: int, salt: Any, figures: 
             ends_here = np.int64(property_of(table, point)) & TERMINAL != 0
             figures[_TERMINAL, row] += ends_here and point not in (0x2024, 0x2026)
         begin, stop = stripped(data, begin, stop, table)
-        count, at = 0, begin
+        count, at = np.int64(0), begin
         while True:
             end = units.next_feed(data, at, stop)
             while end + 1 < stop and byte(data, end + 1) != 0x0A:
@@ -334,7 +341,7 @@ def _repeats(data: Any, bounds: Any, table: Any, most: int, salt: Any, figures: 
                 break
         figures[_PARAGRAPHS, row] = count
         figures[_REPEATED_PARAGRAPHS, row], slots, keys = repeated(
-            data, begin, starts, ends, count, numbers, times, slots, keys, again, salt
+            data, begin, started, ended, count, numbers, times, slots, keys, again, salt
         )
         for paragraph in range(count):
             if again[paragraph]:

@@ -14,12 +14,10 @@ from numba import types
 
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import WHITE, WHITE_SPACE, folding, properties
-from curation.kernels.utf8 import add, byte, decode, eight, hashed, last, property_of, seed
+from curation.kernels.utf8 import HIGHS, add, byte, decode, eight, hashed, last, lower, property_of, seed
 
 if TYPE_CHECKING:
     from curation.kernels.words import Words
-
-_ONES, _HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 
 
 def folded(text: str) -> str:
@@ -50,7 +48,7 @@ def word_hashes(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words:
     hashes, hard = np.empty(len(words.start), np.uint64), np.empty(len(words.start), np.int32)
     longest = int((words.end - words.start).max(initial=0))
     copy = np.empty(longest * 3 // 2 + 8, np.uint8)
-    count = _hash_words(data, bounds, words.bounds, words.start, words.end, *folding(), copy, hashes, hard)
+    count = _hash_words(data, bounds, words.bounds, words.start, words.end, *folding(), copy, copy, hashes, hard)
     rows = np.searchsorted(words.bounds, hard[:count], side="right") - 1
     known: dict[bytes, int] = {}
     for word, row in zip(hard[:count].tolist(), rows.tolist(), strict=True):
@@ -87,13 +85,6 @@ def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -
 
 
 @helper
-def lower(letters: Any) -> Any:
-    """Eight bytes of ASCII with capitals made small: what is added sets the highest bit from "A" on, or past "Z"."""
-    from_a, past_z = letters + (_ONES * np.uint64(0x3F)), letters + (_ONES * np.uint64(0x25))
-    return letters | ((from_a ^ past_z) & _HIGHS) >> np.uint64(2)
-
-
-@helper
 def fold_one(point: int, raw: Any, at: int, size: int, fold: Any, pool: Any, target: Any, filled: int) -> int:
     """Write what a character becomes; where the next goes."""
     entry = np.int64(fold[point]) if point < len(fold) else 0
@@ -116,19 +107,19 @@ def is_hard(point: int, before: int, order: Any, hard: Any) -> bool:
 
 @kernel(types.uint64(array(types.uint8)))
 def _hash(raw: Any) -> Any:
-    return hashed(raw, 0, len(raw))
+    return hashed(raw, np.int64(0), len(raw), np.uint64(0))
 
 
 @kernel(
     types.int64(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
         array(types.int32), array(types.uint8), array(types.uint8), array(types.bool_), out(types.uint8),
-        out(types.uint64), out(types.int32),
+        array(types.uint8), out(types.uint64), out(types.int32),
     )
 )  # fmt: skip
 def _hash_words(
     data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, fold: Any, pool: Any, order: Any, hard: Any,
-    copy: Any, hashes: Any, asked: Any,
+    copy: Any, copied: Any, hashes: Any, asked: Any,
 ) -> int:  # fmt: skip
     count = 0
     for row in range(len(bounds) - 1):
@@ -139,14 +130,14 @@ def _hash_words(
             at = start
             while at < end:  # as long as it is ASCII
                 letters = eight(data, at, end)
-                if letters & _HIGHS:
+                if letters & HIGHS:
                     break
                 value = add(value, lower(letters))
                 at += 8
             if at >= end:
                 hashes[word] = last(value)
                 continue
-            filled, before = 0, 0
+            filled, before = np.int64(0), np.int64(0)
             at = start
             while at < end:
                 point, size = decode(data, at, end)
@@ -159,7 +150,7 @@ def _hash_words(
                 asked[count] = word
                 count += 1
             else:
-                hashes[word] = hashed(copy, 0, filled)
+                hashes[word] = hashed(copied, np.int64(0), filled, np.uint64(0))
     return count
 
 
@@ -172,11 +163,11 @@ def _hash_words(
 def _normalise(
     data: Any, bounds: Any, table: Any, fold: Any, pool: Any, order: Any, hard: Any, target: Any, starts: Any, ends: Any
 ) -> None:
-    filled = 0
+    filled = np.int64(0)
     for row in range(len(bounds) - 1):
         starts[row] = filled
         stop = bounds[row + 1]
-        before, space = 0, False
+        before, space = np.int64(0), False
         at = bounds[row]
         while at < stop:
             letter = byte(data, at)
@@ -187,13 +178,13 @@ def _normalise(
                     space = False
                 target[filled] = letter | 0x20 if 0x41 <= letter <= 0x5A else letter
                 filled += 1
-                before = 0
+                before = np.int64(0)
                 at += 1
                 continue
             point, size = decode(data, at, stop)
             if np.int64(property_of(table, point)) & WHITE:
                 space = filled > starts[row]
-                before = 0
+                before = np.int64(0)
                 at += size
                 continue
             if is_hard(point, before, order, hard):

@@ -11,7 +11,7 @@ from numba import types
 from curation.kernels import unicode
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import ALNUM, WHITE, properties
-from curation.kernels.utf8 import before, byte, characters, decode, eight, exactly, phrase, property_of
+from curation.kernels.utf8 import HIGHS, ONES, before, byte, characters, decode, eight, packed, phrase, property_of
 
 # What is known of a line, each a bit of `Lines.kind`.
 OPENS_PARAGRAPH = 1 << 0
@@ -28,7 +28,6 @@ POLICY = 1 << 9  # speaks of one
 #: The letter of each of C4's phrases that is rarest in English: where one stands, the phrases are looked for around it.
 _V, _K, _F = ord("v"), ord("k"), ord("f")
 _BRACKET = ord("[")
-_CITATIONS = (tuple(b"edit]"), tuple(b"citation needed]"))
 #: What a byte is: a letter or a number of ASCII; something to look at closely.
 _HOLDS, _NOTED = 1, 2
 _KELVIN = 0x212A  # the sign for kelvin, whose lower case is k
@@ -88,13 +87,14 @@ def line_notes() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return notes
 
 
-_JAVASCRIPT = tuple(b"javascript")
-_TERMS_OF_USE = tuple(b"terms of use")
-_PRIVACY_POLICY = tuple(b"privacy policy")
-_COOKIE_POLICY = tuple(b"cookie policy")
-_USES_COOKIES = tuple(b"uses cookies")
-_USE_OF_COOKIES = tuple(b"use of cookies")
-_USE_COOKIES = tuple(b"use cookies")
+_EDIT, _NEEDED, _REST = (int.from_bytes(part, "little") for part in (b"[edit]", b"[citatio", b"n needed"))
+_JAVASCRIPT = packed("javascript")
+_TERMS_OF_USE = packed("terms of use")
+_PRIVACY_POLICY = packed("privacy policy")
+_COOKIE_POLICY = packed("cookie policy")
+_USES_COOKIES = packed("uses cookies")
+_USE_OF_COOKIES = packed("use of cookies")
+_USE_COOKIES = packed("use cookies")
 
 
 @helper
@@ -148,7 +148,7 @@ def read_line(data: Any, start: int, end: int, table: Any, notes: Any) -> tuple[
             if bits & ALNUM:
                 holds = 1
                 if letter == _KELVIN:
-                    kind |= mentions(data, start, at, end, _K)
+                    kind |= mentions(data, start, at, end, np.int64(_K))
         at += size
         if not bits & unicode.TERMINAL:
             continue
@@ -231,6 +231,7 @@ def trimmed(data: Any, start: int, end: int, table: Any) -> tuple[int, int]:
 @helper
 def without_citations(data: Any, start: int, end: int, copy: Any) -> int:
     """The bytes of a line without "[12]", "[edit]" and "[citation needed]" in `copy`; how many they are."""
+    edit, needed, rest = np.uint64(_EDIT), np.uint64(_NEEDED), np.uint64(_REST)
     size = 0
     at = start
     while at < end:
@@ -242,11 +243,15 @@ def without_citations(data: Any, start: int, end: int, copy: Any) -> int:
             if stop < end and byte(data, stop) == 0x5D:
                 at = stop + 1
                 continue
-            if exactly(data, at + 1, end, _CITATIONS[0]):
-                at += 1 + len(_CITATIONS[0])
+            if eight(data, at, min(end, at + 6)) == edit:
+                at += 6
                 continue
-            if exactly(data, at + 1, end, _CITATIONS[1]):
-                at += 1 + len(_CITATIONS[1])
+            if (
+                at + 16 < end
+                and byte(data, at + 16) == 0x5D
+                and (eight(data, at, end) == needed and eight(data, at + 8, end) == rest)
+            ):
+                at += 17
                 continue
         copy[size] = letter
         size += 1
@@ -279,9 +284,8 @@ def next_feed(data: Any, at: int, stop: int) -> int:
 @helper
 def _has_break(letters: Any) -> bool:
     """Whether one of eight bytes is a line feed or a carriage return: subtracting 1 from a zero byte borrows."""
-    ones, highs = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
-    feed, back = letters ^ (ones * np.uint64(0x0A)), letters ^ (ones * np.uint64(0x0D))
-    return (((feed - ones) & ~feed) | ((back - ones) & ~back)) & highs != 0
+    feed, back = letters ^ (ONES * np.uint64(0x0A)), letters ^ (ONES * np.uint64(0x0D))
+    return (((feed - ONES) & ~feed) | ((back - ONES) & ~back)) & HIGHS != 0
 
 
 @kernel(

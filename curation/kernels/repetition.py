@@ -264,7 +264,7 @@ def walked(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any)
         if again[i] < 0 or place[i] < free:
             continue
         if known[again[i] >> 1]:
-            total += size_of(sizes, place[i], n)
+            total += size_of(sizes, np.int64(place[i]), n)
             free = place[i] + n
         known[again[i] >> 1] = True
     return total
@@ -285,7 +285,7 @@ def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, size
     best, best_size, earliest = -1, -1, -1
     for i in range(count):
         if again[i] >= 0 and not again[i] & 1 and times[again[i] >> 1] == most:
-            size = size_of(sizes, place[i], n)
+            size = size_of(sizes, np.int64(place[i]), n)
             if earliest < 0:
                 earliest = size
             if size > best_size:
@@ -318,7 +318,7 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: A
             data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, slots, keys, salt
         )
         ascii_only = characters(data, begin, bounds[row + 1]) == bounds[row + 1] - begin
-        count = 0
+        count = np.int64(0)
         for word in range(words):
             at = offsets[row] + word
             sizes[word] = ends[at] - starts[at]
@@ -332,7 +332,7 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: A
             if numbers == 0:
                 for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
                     if words >= longer_n:
-                        jumped[longer_n - 2, row] = size_of(sizes, 0, longer_n) + longer_n - 1
+                        jumped[longer_n - 2, row] = size_of(sizes, np.int64(0), longer_n) + longer_n - 1
                 break
             best = -1
             if n <= _LAST_TOP:

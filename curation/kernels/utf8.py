@@ -14,7 +14,16 @@ from curation.kernels.unicode import MARK, SIZE, VARIATION_SELECTORS
 
 #: 2^64 divided by the golden ratio: odd, and its multiples are spread evenly.
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+ONES, HIGHS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _FIRST_SELECTOR, _LAST_SELECTOR = VARIATION_SELECTORS
+
+
+def packed(letters: str) -> tuple[np.uint64, ...]:
+    """A phrase of at most sixteen lower-case letters of ASCII, for `phrase`: two numbers, two masks, its size."""
+    raw = letters.encode("ascii")
+    mask = 256 ** len(raw) - 1
+    value = int.from_bytes(raw, "little")
+    return tuple(map(np.uint64, (value % 2**64, value >> 64, mask % 2**64, mask >> 64, len(raw))))
 
 
 def _loader(bits: int) -> Any:
@@ -84,39 +93,6 @@ def characters(data: Any, start: int, end: int) -> int:
 
 
 @helper
-def phrase(data: Any, start: int, end: int, letters: Any) -> bool:
-    """Whether these characters (lower-case ASCII, a tuple of bytes) stand at `start`, in any case.
-
-    The sign for kelvin is a capital k as well; no other character outside ASCII has a lower case inside.
-    """
-    at = start
-    for letter in letters:
-        if at >= end:
-            return False
-        found = byte(data, at)
-        if found == letter or (0x41 <= found <= 0x5A and found + 0x20 == letter):
-            at += 1
-        elif found == 0xE2 and letter == 0x6B and at + 3 <= end and byte(data, at + 1) == 0x84:
-            if byte(data, at + 2) != 0xAA:
-                return False
-            at += 3
-        else:
-            return False
-    return True
-
-
-@helper
-def exactly(data: Any, start: int, end: int, letters: Any) -> bool:
-    """Whether these bytes stand at `start`."""
-    if start + len(letters) > end:
-        return False
-    for place in range(len(letters)):
-        if byte(data, start + place) != letters[place]:
-            return False
-    return True
-
-
-@helper
 def eight(data: Any, at: int, end: int) -> Any:
     """The bytes from `at` to `end`, at most eight of them, as a little-endian uint64 padded with zeros."""
     if at + 8 <= len(data):
@@ -127,6 +103,40 @@ def eight(data: Any, at: int, end: int) -> Any:
     for place in range(min(end - at, 8)):
         value |= np.uint64(data[at + place]) << np.uint64(8 * place)
     return value
+
+
+@helper
+def phrase(data: Any, start: int, end: int, letters: Any) -> bool:
+    """Whether a phrase of `packed` stands at `start`, in any case.
+
+    The sign for kelvin is a capital k as well; no other character outside ASCII has a lower case inside.
+    """
+    low, high, low_mask, high_mask, size = letters
+    if start + np.int64(size) > end:
+        return False
+    first, second = eight(data, start, end), eight(data, start + 8, end)
+    if ((first & low_mask) | (second & high_mask)) & HIGHS:  # with a kelvin the phrase is longer
+        first, second, at = np.uint64(0), np.uint64(0), start
+        for place in range(np.int64(size)):
+            letter = np.uint64(0)
+            if at < end:
+                letter = np.uint64(byte(data, at))
+                if letter == 0xE2 and at + 3 <= end and byte(data, at + 1) == 0x84 and byte(data, at + 2) == 0xAA:
+                    letter, at = np.uint64(0x6B), at + 2
+            at += 1
+            if place < 8:
+                first |= letter << np.uint64(8 * place)
+            else:
+                second |= letter << np.uint64(8 * place - 64)
+    return lower(first) & low_mask == low and lower(second) & high_mask == high
+
+
+@helper
+def lower(letters: Any) -> Any:
+    """Eight bytes with capitals of ASCII made small: what is added sets the highest bit from "A" on, or past "Z"."""
+    plain = letters & ~HIGHS
+    from_a, past_z = plain + (ONES * np.uint64(0x3F)), plain + (ONES * np.uint64(0x25))
+    return letters | ((from_a ^ past_z) & ~letters & HIGHS) >> np.uint64(2)
 
 
 @helper
@@ -169,7 +179,7 @@ def last(value: Any) -> Any:
 
 
 @helper
-def hashed(data: Any, start: int, end: int, salt: Any = np.uint64(0)) -> Any:  # noqa: B008  # numba knows no None here
+def hashed(data: Any, start: int, end: int, salt: Any) -> Any:
     """A 64-bit hash of these bytes: eight at a time, each mixed into what came before; never 0."""
     value = seed(end - start) ^ salt
     at = start

@@ -92,7 +92,7 @@ def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: 
         chars, alpha, stop_words = 0, 0, 0
         # Of the token that is being read: where its first character stands that a word may begin with (-1: none yet),
         # where the last one ends, how many characters there are from the first to it and to here, what was among them.
-        first, last, long, here, kinds = -1, -1, 0, 0, 0
+        first, last, long, here, kinds = np.int64(-1), np.int64(-1), 0, 0, 0
         alone = False  # it is a letter of a script written without spaces
         at = begin
         while at <= stop:
