@@ -292,7 +292,8 @@ def search(
 
     `seeds` is sorted, and `places` are the words where they begin. The numbers of bits in `bits` and of entries in
     `first` less one are powers of two: the low bits of a seed choose its bit, the high ones choose where it is looked
-    for. `counts` gets each text's words.
+    for. `need` has for each passage how many of its words must be found, how many of them evidence, and in how many
+    words of the text at most. `counts` gets each text's words.
     """
     mask = np.uint64(len(bits) * 64 - 1)
     shift = np.uint64(65)
@@ -373,7 +374,7 @@ def search(
                     if again and tried_at[passage] == here:
                         until = max(until, tried_until[passage])
                     tried_row[passage], tried_at[passage], tried_until[passage] = row, here, until
-                    if found < need[passage, 0] or told < need[passage, 1]:
+                    if found < need[passage, 0] or told < need[passage, 1] or right - left - 1 > need[passage, 2]:
                         continue
                     if number < len(matches):
                         matches[number, ROW], matches[number, PASSAGE] = row, passage

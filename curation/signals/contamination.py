@@ -43,7 +43,7 @@ COLUMNS = {
 #: A recipe that does not give this key does without the signal.
 NEEDS = "benchmarks"
 #: Words of evidence that make a passage long, and the share of them that must be found; of fewer, all.
-LONG, SHARE = 13, 0.75
+LONG, SHARE = 13, 0.85
 #: Fewer words of evidence are looked for nowhere; an answer alone needs more.
 LEAST, LEAST_OF_ANSWER = 5, 25
 #: A seed that more items have is what they are written with, and no evidence.
@@ -277,16 +277,17 @@ def index(items: Sequence[Item]) -> Index:
     said = _words(texts)
     common = _common(said, owners)
     told = _summed(_evidence(said, common), said.ends).tolist()
-    passages, item_of, row = [], [], 0
+    passages, item_of, spacious, row = [], [], [], 0
     for number, item in enumerate(items):
         alone = told[row] >= LEAST
         passages.append(item.question if alone else "\n".join([item.question, *item.answers]))
         long = [text for text, words in zip(item.answers, told[row + 1 :], strict=False) if words >= LEAST_OF_ANSWER]
         passages += long
         item_of += [number] * (1 + len(long))
+        spacious += [not alone] + [True] * len(long)
         row += 1 + len(item.answers)
     names = np.array([item.name for item in items], np.object_)
-    return _indexed(_words(passages), common, names, np.array(item_of, np.int64))
+    return _indexed(_words(passages), common, names, np.array(item_of, np.int64), np.array(spacious, np.bool_))
 
 
 def _common(said: _Words, owners: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -311,15 +312,18 @@ def _summed(values: NDArray[Any], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     return sums[ends] - sums[np.concatenate([[0], ends[:-1]])] if len(ends) else np.zeros(0, np.int64)
 
 
-def _indexed(said: _Words, common: NDArray[np.uint64], names: NDArray[np.object_], item_of: NDArray[np.int64]) -> Index:
+def _indexed(said: _Words, common: NDArray[np.uint64], names: NDArray[np.object_], item_of: NDArray[np.int64], spacious: NDArray[np.bool_]) -> Index:
     SEED = kernels.contamination.SEED
     evidence = _evidence(said, common)
     bounds = np.concatenate([[0], said.ends]).astype(np.int64)
     place_in = np.arange(len(said.words)) - bounds[said.texts]
     evidence[place_in >= LONGEST] = 0
     told = _summed(evidence, said.ends)
-    need = np.stack([np.minimum(said.counts, LONGEST), told], axis=1)
-    need[told >= LONG] = np.ceil(need[told >= LONG] * SHARE)
+    words = np.minimum(said.counts, LONGEST)
+    long = told >= LONG
+    share = np.where(long, SHARE, 1.0)
+    room = np.where(long | spacious, 2 * words, words + words // 8)
+    need = np.stack([np.ceil(words * share), np.ceil(told * share), room], axis=1)
     enough = (told >= LEAST)[said.texts]
     use = enough & (said.seeds != 0) & (place_in <= LONGEST - SEED) & ~np.isin(said.seeds, common)
     places = np.flatnonzero(use)
