@@ -8,29 +8,39 @@ What is planted depends on the recipe's seed, the items and the documents alone.
 from __future__ import annotations
 
 import html
+import json
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
+from curation.dataset import fingerprint
 from curation.signals import contamination
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from curation.signals.contamination import Index, Item
+    from curation.dataset import Part, Workspace
+    from curation.run import Run
+    from curation.signals.contamination import Contamination, Index, Item
 
+#: Raised when the same items are planted into the same documents otherwise.
+VERSION = 1
 #: Items that are planted in each way, look-alikes, and clean documents that are used in turn.
 PLANTED = 200
+#: From so many row groups documents are taken at most, so many from each, and so many characters of each.
+_GROUPS, _DOCUMENTS, _CHARACTERS = 32, 25, 20_000
 #: Questions of fewer words are planted as `short` alone.
 SHORT = 13
 #: One word in so many is changed.
 CHANGED = 25
 
+#: The file in WORK that keeps the figures.
+_RECORD = "decontamination.json"
 _WORD = re.compile(r"[^\W_]+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
@@ -138,13 +148,109 @@ def try_out(known: Index, items: Sequence[Item], documents: Sequence[str], seed:
         ]
         sown[way] = len(mine)
         found[way] = sum(item.name in names for item, names in zip(mine, _found(known, texts), strict=True))
-    unknown = chosen(items, min(most, len(items) // 2), seed, "unknown")
-    told = {item.name for item in unknown}
-    others = contamination.index([item for item in items if item.name not in told])
-    alarms = sum(map(bool, _found(others, [item.question for item in unknown])))
+    told, unknown = _apart(chosen(items, len(items), seed, "unknown"), most)
+    alarms = sum(map(bool, _found(contamination.index(told), [item.question for item in unknown])))
     return Findings(sown, found, len(unknown), alarms)
 
 
+def _apart(items: Sequence[Item], most: int) -> tuple[list[Item], list[Item]]:
+    """The second half of the items, and of the first so many of which no `SHORT` words stand in it.
+
+    Benchmarks have items twice, and several about one passage: such are no look-alikes.
+    """
+    half = len(items) // 2
+    told = list(items[half:])
+    there = set().union(*(_runs(item.question) for item in told))
+    return told, [item for item in items[:half] if there.isdisjoint(_runs(item.question))][:most]
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    """Every run of `SHORT` words; all the words of a shorter text."""
+    words = _WORD.findall(text.lower())
+    return {tuple(words[place : place + SHORT]) for place in range(max(1, len(words) - SHORT + 1))}
+
+
 def _found(known: Index, texts: Sequence[str]) -> list[list[str]]:
-    names: list[list[str]] = contamination.find(known, Batch(pa.array(texts, pa.string())))["contamination_items"].to_pylist()
+    batch = Batch(pa.array(texts, pa.string()))
+    names: list[list[str]] = contamination.find(known, batch)["contamination_items"].to_pylist()
     return names
+
+
+# In a run
+
+
+@dataclass(frozen=True, slots=True)
+class TryOut:
+    """What one worker needs to plant and look."""
+
+    work: Workspace
+    parts: list[Part]
+    signal: Contamination
+    seed: int
+
+    def __str__(self) -> str:
+        return "planted items"
+
+
+def decontamination(run: Run) -> dict[str, Any] | None:
+    """How well this run finds its benchmarks; None where it has none. Kept in WORK until what it follows from changes."""
+    signal = run.signals.get("contamination")
+    if not isinstance(signal, contamination.Contamination):
+        return None
+    sidecars = [made_from["contamination"] for made_from in run.signals_from.values()]
+    made_from = fingerprint("decontamination", VERSION, run.recipe.seed, signal.VERSION, sidecars)
+    record = _kept(run)
+    if record.get("made_from") != made_from:
+        task = TryOut(run.work, list(run.parts), signal, run.recipe.seed)
+        [figures] = run.engine.map(_try_out, [task], label="measure: planted items")
+        record = {"made_from": made_from, "figures": figures}
+        run.work.storage.write(_RECORD, json.dumps(record).encode())
+    figures: dict[str, Any] = record["figures"]
+    _warn(run, figures)
+    return figures
+
+
+def _kept(run: Run) -> dict[str, Any]:
+    try:
+        record = json.loads(run.work.storage.read(_RECORD) or b"{}")
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _warn(run: Run, figures: Mapping[str, Any]) -> None:
+    planted, found = figures["planted"]["verbatim"], figures["found"]["verbatim"]
+    if found < 0.95 * planted:
+        run.warn(
+            f"contamination: of {planted:,} items planted as they are only {found:,} are found: do the fields of the "
+            "benchmarks hold their questions? See signals.contamination.question_fields"
+        )
+
+
+def _try_out(task: TryOut) -> dict[str, Any]:
+    items = task.signal.items()
+    known = contamination.index(items)
+    documents = clean_documents(task.work, task.parts, task.seed)
+    findings = try_out(known, items, documents or [""], task.seed)
+    return {"items": len(items), "looked_for": known.looked_for, "documents": len(documents), **asdict(findings)}
+
+
+def clean_documents(work: Workspace, parts: Sequence[Part], seed: int) -> list[str]:
+    """The beginnings of at most `PLANTED` documents in which the signal found nothing, from a few row groups."""
+    found: list[str] = []
+    groups = 0
+    for part in sorted(parts, key=lambda part: (_pick(1 << 63, seed, part), part)):
+        measured = work.signal("contamination").read(part, ["is_contaminated"])["is_contaminated"].to_pylist()
+        sizes = [rows for rows, _ in work.documents.groups(part, "text")]
+        group = _pick(len(sizes), seed, part, "group") if sizes else -1
+        if group < 0:
+            continue
+        rows = work.documents.read_groups(part, [group], ["id", "text"]).to_pylist()
+        hit = measured[sum(sizes[:group]) :]
+        clean = [row for row, bad in zip(rows, hit, strict=False) if row["text"] and not bad]
+        clean.sort(key=lambda row: (_pick(1 << 63, seed, row["id"]), row["id"]))
+        found += [row["text"][:_CHARACTERS] for row in clean[:_DOCUMENTS]]
+        groups += 1
+        if len(found) >= PLANTED or groups == _GROUPS:
+            break
+    return found[:PLANTED]
