@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 #: Raised when the same items are planted into the same documents otherwise.
 VERSION = 1
-#: Items that are planted in each way, look-alikes, and clean documents that are used in turn.
+#: Items that are planted in each way, and clean documents that are used in turn.
 PLANTED = 200
+#: Look-alikes that are looked at.
+LOOKALIKES = 1000
 #: From so many row groups documents are taken at most, so many from each, and so many characters of each.
 _GROUPS, _DOCUMENTS, _CHARACTERS = 32, 25, 20_000
 #: Questions of fewer words are planted as `short` alone.
@@ -76,7 +78,9 @@ def _other_punctuation(text: str) -> str:
         return marks[_pick(len(marks), text, found.start())]
 
     changed = _PUNCTUATION.sub(other, text)
-    return re.sub(r" (?=\w)", lambda found: (" ", " — ", " “", ", ")[max(0, _pick(40, text, found.start()) - 36)], changed)
+    return re.sub(
+        r" (?=\w)", lambda found: (" ", " — ", " “", ", ")[max(0, _pick(40, text, found.start()) - 36)], changed
+    )
 
 
 def _escaped(text: str) -> str:
@@ -92,7 +96,10 @@ def _indented(text: str) -> str:
 def _changed(text: str) -> str:
     """One word in `CHANGED` changed for another, at least one."""
     words = list(_WORD.finditer(text))
-    places = [CHANGED * n + _pick(min(CHANGED, len(words) - CHANGED * n), text, n) for n in range(max(1, len(words) // CHANGED))]
+    places = [
+        CHANGED * n + _pick(min(CHANGED, len(words) - CHANGED * n), text, n)
+        for n in range(max(1, len(words) // CHANGED))
+    ]
     for place in reversed(places):
         word = words[place]
         text = f"{text[: word.start()]}{'some' if word[0].lower() != 'some' else 'other'}{text[word.end() :]}"
@@ -148,7 +155,7 @@ def try_out(known: Index, items: Sequence[Item], documents: Sequence[str], seed:
         ]
         sown[way] = len(mine)
         found[way] = sum(item.name in names for item, names in zip(mine, _found(known, texts), strict=True))
-    told, unknown = _apart(chosen(items, len(items), seed, "unknown"), most)
+    told, unknown = _apart(chosen(items, len(items), seed, "unknown"), LOOKALIKES)
     alarms = sum(map(bool, _found(contamination.index(told), [item.question for item in unknown])))
     return Findings(sown, found, len(unknown), alarms)
 

@@ -248,9 +248,7 @@ _TEXT, _U64, _I32, _I64 = array(types.uint8), array(types.uint64), array(types.i
         _TEXT, _I64, array(types.uint32), out(types.uint64), out(types.int32), out(types.uint64), out(types.int64)
     )
 )
-def words_of(
-    data: Any, bounds: Any, table: Any, words: Any, sizes: Any, seeds: Any, ends: Any
-) -> Any:
+def words_of(data: Any, bounds: Any, table: Any, words: Any, sizes: Any, seeds: Any, ends: Any) -> Any:
     """Fill in the words of texts: hash, letters, and the hash of the seed that begins there (0 where none does).
 
     `ends` gets how many words there are to the end of each text; returned is the same for all. There are no more words
@@ -305,7 +303,11 @@ def search(
     starts, stops = np.empty(_KEPT, np.int32), np.empty(_KEPT, np.int32)
     waiting, entries = np.empty(2 * _KEPT, np.int64), np.empty(2 * _KEPT, np.int64)
     keys = np.empty(2 * _KEPT, np.uint64)
-    tried_row, tried_at, tried_until = np.full(len(need), -1), np.zeros(len(need), np.int64), np.zeros(len(need), np.int64)
+    tried_row, tried_at, tried_until = (
+        np.full(len(need), -1),
+        np.zeros(len(need), np.int64),
+        np.zeros(len(need), np.int64),
+    )
     number = np.int64(0)
     for row in range(len(bounds) - 1):
         text = at = bounds[row]

@@ -364,7 +364,9 @@ def _contamination(run: Run, counts: Counts) -> dict[str, Any] | None:
     tried = run.figures.get("measure", {}).get("decontamination")
     if tried is None:
         return None
-    ways = [{"name": name, "planted": planted, "found": tried["found"][name]} for name, planted in tried["planted"].items()]
+    ways = [
+        {"name": name, "planted": planted, "found": tried["found"][name]} for name, planted in tried["planted"].items()
+    ]
     sources = [
         {"name": source.name, **{key: counts.contaminated[source.name, key] for key in ("documents", "kept")}}
         for source in run.recipe.source

@@ -128,7 +128,9 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     for index, name in enumerate(recipe.edit.remove):
         if name not in spans:
             why = absent_columns(frozenset(work.signals)).get(name)
-            faults.append(f"edit.remove[{index}]: {f'no edit {name!r}: {why}' if why else unknown(name, spans, 'edit')}")
+            faults.append(
+                f"edit.remove[{index}]: {f'no edit {name!r}: {why}' if why else unknown(name, spans, 'edit')}"
+            )
     for index, name in enumerate(recipe.release.columns):
         if name not in work.columns:
             faults.append(f"release.columns[{index}]: {unknown(name, work.columns, 'column')}")

@@ -111,7 +111,9 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
 
 def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
     """The faults of columns that two signals have, or that documents have already."""
-    owners = dict.fromkeys((*SHARD.names, *BLEND.names, *VERDICTS.names, *CORPUS.names, "key", "copy"), "those that every run makes")
+    owners = dict.fromkeys(
+        (*SHARD.names, *BLEND.names, *VERDICTS.names, *CORPUS.names, "key", "copy"), "those that every run makes"
+    )
     owners |= dict.fromkeys(DOCUMENTS.names, "documents")
     faults = []
     for name, signal in signals.items():

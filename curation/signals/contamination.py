@@ -148,9 +148,7 @@ def _stem(path: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _items_of(
-    files: tuple[tuple[str, str], ...], fields: tuple[tuple[str, ...], tuple[str, ...]]
-) -> tuple[Item, ...]:
+def _items_of(files: tuple[tuple[str, str], ...], fields: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[Item, ...]:
     return tuple(item for path, _ in files for item in _items_in(path, *fields))
 
 
@@ -312,7 +310,13 @@ def _summed(values: NDArray[Any], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     return sums[ends] - sums[np.concatenate([[0], ends[:-1]])] if len(ends) else np.zeros(0, np.int64)
 
 
-def _indexed(said: _Words, common: NDArray[np.uint64], names: NDArray[np.object_], item_of: NDArray[np.int64], spacious: NDArray[np.bool_]) -> Index:
+def _indexed(
+    said: _Words,
+    common: NDArray[np.uint64],
+    names: NDArray[np.object_],
+    item_of: NDArray[np.int64],
+    spacious: NDArray[np.bool_],
+) -> Index:
     SEED = kernels.contamination.SEED
     evidence = _evidence(said, common)
     bounds = np.concatenate([[0], said.ends]).astype(np.int64)
