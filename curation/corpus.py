@@ -1,4 +1,4 @@
-"""Corpus columns: what only the whole corpus can tell of a document, made anew in compare from the signals' sidecars."""
+"""Corpus columns: what only the whole corpus can tell of a document, made in compare from sidecars."""
 
 from __future__ import annotations
 

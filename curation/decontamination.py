@@ -43,7 +43,9 @@ CHANGED = 25
 
 #: The file in WORK that keeps the figures.
 _RECORD = "decontamination.json"
-_WORD = re.compile(r"[^\W_]+")
+#: A word, near enough to what the signal takes for one; a Thai, Han or Kana letter is one of its own.
+_ALONE = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
+_WORD = re.compile(rf"[{_ALONE}]|(?:(?![{_ALONE}])[^\W_])+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
 
@@ -67,14 +69,14 @@ def _other_case(text: str) -> str:
 def _other_punctuation(text: str) -> str:
     """Each mark left out or changed for another, or an apostrophe or hyphen inside a word; new ones between words.
 
-    >>> _other_punctuation("Don't e-mail me, Ann.")
-    'Don’t email — me Ann!'
+    >>> _other_punctuation("Call me, Ann.") not in ("Call me, Ann.", "Call me Ann")
+    True
     """
 
     def other(found: re.Match[str]) -> str:
         before, after = text[: found.start()][-1:], text[found.end() :][:1]
         inside = before.isalnum() and after.isalnum()
-        marks = ("’", "-", "") if inside else (",", ";", "!", "", "…")
+        marks = ("\u2019", "-", "") if inside else (",", ";", "!", "", "\u2026")
         return marks[_pick(len(marks), text, found.start())]
 
     changed = _PUNCTUATION.sub(other, text)
@@ -200,7 +202,7 @@ class TryOut:
 
 
 def decontamination(run: Run) -> dict[str, Any] | None:
-    """How well this run finds its benchmarks; None where it has none. Kept in WORK until what it follows from changes."""
+    """How well this run finds its benchmarks; None where it has none. WORK keeps it until what it follows from changes."""
     signal = run.signals.get("contamination")
     if not isinstance(signal, contamination.Contamination):
         return None
@@ -209,8 +211,8 @@ def decontamination(run: Run) -> dict[str, Any] | None:
     record = _kept(run)
     if record.get("made_from") != made_from:
         task = TryOut(run.work, list(run.parts), signal, run.recipe.seed)
-        [figures] = run.engine.map(_try_out, [task], label="measure: planted items")
-        record = {"made_from": made_from, "figures": figures}
+        [tried] = run.engine.map(_try_out, [task], label="measure: planted items")
+        record = {"made_from": made_from, "figures": tried}
         run.work.storage.write(_RECORD, json.dumps(record).encode())
     figures: dict[str, Any] = record["figures"]
     _warn(run, figures)

@@ -64,8 +64,8 @@ def stream() -> NDArray[np.uint32]:
 
 def _base(letter: str) -> str:
     """A letter without the marks of its canonical decomposition; the letter itself where that is more than marks."""
-    first, *rest = unicodedata.normalize("NFD", letter)
-    return first if all(unicodedata.category(mark)[0] == "M" for mark in rest) else letter
+    parts = unicodedata.normalize("NFD", letter)
+    return parts[0] if all(unicodedata.category(mark)[0] == "M" for mark in parts[1:]) else letter
 
 
 @helper
@@ -342,6 +342,8 @@ def search(
                         sure += 1
                         break
             hits = sure
+            # Of a long text some blocks are held at a time: a seed is followed once all that it may reach is there, and
+            # as much before it is kept. So blocks change no answer.
             ready = 0
             while ready < hits and (over or waiting[ready] <= base + filled - REACH):
                 here, entry = waiting[ready], entries[ready]
@@ -361,10 +363,11 @@ def search(
                     left = right = i
                     for step in (1, -1):
                         ahead = step > 0
+                        stop = min(filled, i + REACH) if ahead else max(-1, i - REACH)
+                        last = passages[passage + 1] if ahead else passages[passage] - 1
                         reached, words_more, evidence_more = _extended(
-                            words, sizes, i + SEED if ahead else i - 1, min(filled, i + REACH) if ahead else max(-1, i - REACH),
-                            known, known_sizes, evidence,
-                            j + SEED if ahead else j - 1, passages[passage + 1] if ahead else passages[passage] - 1, step,
+                            words, sizes, i + SEED if ahead else i - 1, stop,
+                            known, known_sizes, evidence, j + SEED if ahead else j - 1, last, step,
                         )  # fmt: skip
                         found += words_more
                         told += evidence_more

@@ -145,7 +145,7 @@ def _modules(recipe: Recipe, faults: list[str]) -> dict[str, ModuleType]:
 @cache
 def absent_columns(on: frozenset[str]) -> dict[str, str]:
     """The columns of the project's signals that are not among these, with why they are not there."""
-    found = {}
+    found: dict[str, str] = {}
     for module in SIGNALS:
         name = signal_name(module)
         if name not in on:

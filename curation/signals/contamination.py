@@ -154,7 +154,8 @@ def _items_of(files: tuple[tuple[str, str], ...], fields: tuple[tuple[str, ...],
 
 def _items_in(path: str, questions: Sequence[str], answers: Sequence[str]) -> Iterator[Item]:
     """The items of a file that have a question; `UsageError` if none has."""
-    number, keys = 0, set()
+    number = 0
+    keys: set[str] = set()
     for line, record in _records(path):
         keys |= record.keys()
         question = next((" ".join(_strings(record[field])) for field in questions if record.get(field)), "")
@@ -166,7 +167,7 @@ def _items_in(path: str, questions: Sequence[str], answers: Sequence[str]) -> It
         yield Item(f"{_stem(path)}:{name}", question, said)
     if not number:
         raise UsageError(
-            f"{path}: no item has a question in {', '.join(questions)}; the fields are {', '.join(sorted(keys)) or 'none'}",
+            f"{path}: no item has a question in {', '.join(questions)}; there are {', '.join(sorted(keys))}",
             remedy="name the field: question_fields in [signals.contamination]",
         )
 
@@ -261,7 +262,7 @@ def _words(texts: Sequence[str]) -> _Words:
     raw = [text.encode("utf-8", "replace") for text in texts]
     data = np.frombuffer(b"".join(raw), np.uint8)
     bounds = np.concatenate([[0], np.cumsum([len(text) for text in raw], dtype=np.int64)]).astype(np.int64)
-    words, sizes, seeds = (np.empty(len(data), kind) for kind in (np.uint64, np.int32, np.uint64))
+    words, sizes, seeds = np.empty(len(data), np.uint64), np.empty(len(data), np.int32), np.empty(len(data), np.uint64)
     ends = np.empty(len(raw), np.int64)
     table = kernels.contamination.stream()
     number = kernels.contamination.words_of(data, bounds, table, words, sizes, seeds, ends)
@@ -317,7 +318,7 @@ def _indexed(
     item_of: NDArray[np.int64],
     spacious: NDArray[np.bool_],
 ) -> Index:
-    SEED = kernels.contamination.SEED
+    seed = kernels.contamination.SEED
     evidence = _evidence(said, common)
     bounds = np.concatenate([[0], said.ends]).astype(np.int64)
     place_in = np.arange(len(said.words)) - bounds[said.texts]
@@ -329,9 +330,9 @@ def _indexed(
     room = np.where(long | spacious, 2 * words, words + words // 8)
     need = np.stack([np.ceil(words * share), np.ceil(told * share), room], axis=1)
     enough = (told >= LEAST)[said.texts]
-    use = enough & (said.seeds != 0) & (place_in <= LONGEST - SEED) & ~np.isin(said.seeds, common)
+    use = enough & (said.seeds != 0) & (place_in <= LONGEST - seed) & ~np.isin(said.seeds, common)
     places = np.flatnonzero(use)
-    windows = np.sort(said.words[places[:, None] + np.arange(SEED)], axis=1)
+    windows = np.sort(said.words[places[:, None] + np.arange(seed)], axis=1)
     places = places[(np.diff(windows, axis=1) != 0).sum(axis=1) >= 2]  # "0 0 0 0 0" is found in any table
     order = np.argsort(said.seeds[places], kind="stable")
     places = places[order]
