@@ -1,7 +1,8 @@
 """How well and how fast benchmark items are found: `python benchmarks/contamination.py`, with CURATE_DATA set.
 
-Looks for the items of every file in CURATE_DATA/benchmarks: planted in each way into clean chapters of textbooks (all items, not
-a sample), in look-alikes, and in bench/text-mixed.parquet, whose matches are printed to be looked at. In one process, in CPU time.
+Looks for the items of every file in CURATE_DATA/benchmarks: planted in each way into clean chapters of textbooks (all
+items, not a sample), in look-alikes, and in bench/text-mixed.parquet, whose matches are printed to be looked at. In one
+process, in CPU time.
 """
 
 from __future__ import annotations
@@ -80,9 +81,8 @@ def main() -> None:
             contamination.find(known, batch)
         seconds.append(time.process_time() - started)
     took = sorted(seconds)[REPEATS // 2]
-    print(
-        f"text-mixed: {len(text):,} documents, {megabytes:.0f} MB in {took:.2f} s: {megabytes / took:.0f} MB/s (median of {REPEATS})"
-    )
+    speed = f"{megabytes / took:.0f} MB/s (median of {REPEATS})"
+    print(f"text-mixed: {len(text):,} documents, {megabytes:.0f} MB in {took:.2f} s: {speed}")
     rows = flagged(known, text)
     print(f"in text-mixed: {len(rows)} of {len(text):,}")
     sources = table["source"].to_pylist()

@@ -1,4 +1,4 @@
-"""compare: verified pairs of exact and near-duplicates, and corpus columns. It knows no rule; judge decides who stays."""
+"""compare: verified pairs of exact and near-duplicates, and corpus columns. It knows no rule: that is judge's."""
 
 from __future__ import annotations
 

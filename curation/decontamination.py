@@ -202,7 +202,7 @@ class TryOut:
 
 
 def decontamination(run: Run) -> dict[str, Any] | None:
-    """How well this run finds its benchmarks; None where it has none. WORK keeps it until what it follows from changes."""
+    """How well this run finds its benchmarks, None where it has none; kept until what it is made from changes."""
     signal = run.signals.get("contamination")
     if not isinstance(signal, contamination.Contamination):
         return None

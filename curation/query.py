@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def open_views(recipe: Recipe, query: str = "*") -> duckdb.DuckDBPyConnection:
     """A connection with the views `documents`, one for each signal, `pairs`, `verdicts`, `blend` and `corpus`.
 
-    Corpus columns, where the recipe has any, are the view `corpus_columns`. Datasets that were not made yet have no view. Where WORK is in S3 the texts are fetched only for a `query` that has
-    the word `text` or a `*`; else `documents` is without. Raises `StorageError` when nothing was run yet.
+    Corpus columns, where the recipe has any, are in `corpus_columns`. Datasets that were not made yet have no view.
+    Where WORK is in S3 the texts are fetched only for a `query` that has the word `text` or a `*`; else `documents` is
+    without. Raises `StorageError` when nothing was run yet.
     """
     work, _ = workspace(recipe)
     parts = list(parts_there(recipe, work))

@@ -129,10 +129,12 @@ def test_the_page_has_every_column() -> None:
 # The kernel and its plain version
 
 #: Few words, so that seeds are shared; some that are one only without punctuation, and some that are none.
-WORDS = st.sampled_from(
-    ["one", "two", "three", "four", "five", "six", "seven", "foot", "ball", "foot-ball", "football", "don't", "dont", "É", "e",
-     "漢", "字", "漢字", "ไ", "&lt;", "&amp;quot;", "&#39;", "&", "—", "x\u0301", "\u0301", "7", "\n", "\U000e0100", "😀", "\0"]
-)  # fmt: skip
+WORDS = st.sampled_from([
+    "one", "two", "three", "four", "five", "six", "seven", "foot", "ball", "foot-ball", "football", "don't", "dont",
+    "É",
+    "\U000e0100", "e", "漢", "字", "漢字", "ไ", "&lt;", "&amp;quot;", "&#39;", "&", "—", "x\u0301", "\u0301", "7", "\n", "\U000e0100",
+    "😀", "\0",
+])  # fmt: skip
 TEXT = st.lists(WORDS, max_size=60).map(" ".join) | st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ITEM = st.tuples(TEXT, st.lists(TEXT, max_size=2).map(tuple))
 
@@ -160,10 +162,8 @@ def test_words_are_those_of_the_plain_version(texts: list[str]) -> None:
     wanted = [word.text for text in texts for word in plain.words(text)]
     assert said.counts.tolist() == [len(plain.words(text)) for text in texts]
     assert said.sizes.tolist() == [len(word) for word in wanted]
-    assert len(set(said.words.tolist())) == len(set(wanted))
-    assert dict(zip(said.words.tolist(), wanted, strict=True)) == {
-        value: word for value, word in zip(said.words.tolist(), wanted, strict=True)
-    }
+    pairs = set(zip(said.words.tolist(), wanted, strict=True))
+    assert len(pairs) == len(set(wanted)) == len(set(said.words.tolist()))
 
 
 def test_the_numbers_are_those_of_the_plain_version() -> None:
@@ -200,7 +200,7 @@ def test_a_passage_of_many_words_is_found_across_blocks() -> None:
 
 
 def test_an_item_in_many_places_and_many_items_in_one() -> None:
-    """Matches beyond the room that is made at first are found too; the list of items ends at 100, the count does not."""
+    """Matches beyond the room made at first are found too; the list of items ends at 100, the count does not."""
     many = [Item(f"b:{n}", f"the question number {n} asks about city{n} and river{n}", ()) for n in range(130)]
     text = "\n\n".join(item.question for item in many)
     answers = found(many, text, "\n~ ~ no ~ \n".join([text] * 20))
@@ -318,7 +318,10 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
 
 def test_every_way_changes_what_it_says() -> None:
     """Each way alters a question, and keeps the letters in their order unless it changes words."""
-    text = "She said: \u201cDon't e-mail me\u201d, twice a day,\nand a<b was x=1 in line 7 of the long list there, so the rest is words."
+    text = (
+        "She said: \u201cDon't e-mail me\u201d, twice a day,\nand a<b was x=1 in line 7 of the long list there, "
+        "so the rest is words."
+    )
     for way, alter in trying.WAYS.items():
         altered = alter(text)
         assert (altered == text) == (way in ("verbatim", "short")), way
@@ -378,10 +381,10 @@ PLAIN = "The garden lay quiet, and nobody came to see what the bees were doing i
 
 
 def test_a_run_drops_cuts_and_says_how_well_it_finds(tiny: Callable[..., Run], tmp_path: Path) -> None:
-    """Rules and edits use the columns; the run's figures hold what it found of what it planted; a second run tries nothing."""
-    rows = [
-        {"text": f"{PLAIN}{ROBE} {PLAIN}Bees {n} of them rest{n} here. "} for n in range(2)
-    ] + [{"text": f"{PLAIN * 2}And then {n} more{n}."} for n in range(6)] + [{"text": f"{ROBE} I do not know."}]  # fmt: skip
+    """Rules and edits use the columns; the figures say what was found; a second run tries nothing."""
+    rows = [{"text": f"{PLAIN}{ROBE} {PLAIN}Bees {n} of them rest{n} here. "} for n in range(2)]
+    rows += [{"text": f"{PLAIN * 2}And then {n} more{n}."} for n in range(6)]
+    rows += [{"text": f"{ROBE} I do not know."}]
     more = recipe(
         tmp_path, '[edit]\nremove = ["contamination"]',
         '[rules]\nleaked = "is_contaminated and contamination_ratio > 0.5"', "[dedup]\nenabled = false",
@@ -446,10 +449,9 @@ def test_the_rarest_item_counts() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ('[rules]\nleaked = "is_contaminated"', "rules.leaked: there is no column 'is_contaminated': the signal contamination is off, "
-         "see signals.contamination.benchmarks"),
+        ('[rules]\nleaked = "is_contaminated"', "no column 'is_contaminated': the signal contamination is off"),
         ('[rules]\nleaked = "contamination_document_count < 3"', "signals.contamination.benchmarks"),
-        ('[edit]\nremove = ["contamination"]', r"edit.remove\[0\]: no edit 'contamination': the signal contamination is off"),
+        ('[edit]\nremove = ["contamination"]', r"remove\[0\]: no edit 'contamination': the signal contam"),
         ("[signals.contamination]\nbenchmarks = []", "signals.contamination.benchmarks: missing"),
         ("[signals.contamination]\nenabled = true", "signals.contamination.benchmarks: missing"),
         ('[signals.contamination]\nquestion_fields = ["q"]', "signals.contamination.benchmarks: missing"),

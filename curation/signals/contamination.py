@@ -43,7 +43,7 @@ COLUMNS = {
 #: A recipe that does not give this key does without the signal.
 NEEDS = "benchmarks"
 #: Words of evidence that make a passage long, and the share of them that must be found; of fewer, all.
-LONG, SHARE = 13, 0.85
+LONG, SHARE = 13, 0.9
 #: Fewer words of evidence are looked for nowhere; an answer alone needs more.
 LEAST, LEAST_OF_ANSWER = 5, 25
 #: A seed that more items have is what they are written with, and no evidence.

@@ -84,7 +84,7 @@ def _seeds(stream: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(stream[at : at + SEED]) for at in range(len(stream) - SEED + 1)]
 
 
-def passages(items: Sequence[Item], share: float) -> list[Passage]:
+def passages(items: Sequence[Item], share: float) -> list[Passage]:  # noqa: C901  # the rule, step by step
     """The passages of items."""
     holders: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
     for number, item in enumerate(items):
