@@ -1,4 +1,4 @@
-"""compare: verified pairs of exact and near-duplicates. It knows no rule; judge decides who stays."""
+"""compare: verified pairs of exact and near-duplicates, and corpus columns. It knows no rule: that is judge's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import schema
+from curation.corpus import count_in_corpus
 from curation.dataset import Footer, Part, Workspace, connect, fingerprint
 from curation.dedup import candidates, verifying
 from curation.dedup.signatures import band_columns
@@ -78,7 +79,12 @@ class Verify:
 
 
 def compare(run: Run) -> dict[str, Any]:
-    """Make `pairs`, unless they are there already."""
+    """Make `pairs` and the corpus columns, unless they are there already."""
+    count_in_corpus(run)
+    return _compared(run)
+
+
+def _compared(run: Run) -> dict[str, Any]:
     dedup, work = run.recipe.dedup, run.work
     if not dedup.enabled:
         work.pairs.keep_only([])

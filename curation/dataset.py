@@ -325,11 +325,23 @@ class Workspace:
         return Dataset(self.storage, f"signals/{name}", schema.sidecar(dict(self.signals[name])))
 
     @cached_property
+    def corpus(self) -> Dataset:
+        """The sidecar of the columns that only the whole corpus can tell."""
+        return Dataset(self.storage, "corpus", schema.CORPUS)
+
+    @property
+    def has_corpus_columns(self) -> bool:
+        """Whether the signal is on whose items the corpus columns count."""
+        return "contamination_items" in self.signals.get("contamination", {})
+
+    @cached_property
     def columns(self) -> dict[str, Dataset]:
         """Every column that rules, `prefer` and `where` may use, with the dataset that holds it."""
         found = dict.fromkeys(schema.DOCUMENT_COLUMNS, self.documents)
         for name, columns in self.signals.items():
             found |= dict.fromkeys(columns, self.signal(name))
+        if self.has_corpus_columns:
+            found |= dict.fromkeys(schema.CORPUS.names[1:], self.corpus)
         return found
 
     @cached_property

@@ -14,7 +14,7 @@ from curation.dataset import connect
 from curation.engine import LocalEngine
 from curation.errors import RecipeError, StorageError, UsageError
 from curation.judge import fate_of, hits_from, verdicts_from
-from curation.measure import sidecar_fingerprint
+from curation.measure import signals_from
 from curation.progress import Silent
 from curation.pull import parts_there
 from curation.run import Run, release_place, workspace
@@ -100,8 +100,7 @@ def is_judged(recipe: Recipe) -> bool:
     except RecipeError:
         return False
     run = Run(recipe, work, signals, LocalEngine(1), Silent(), lambda: None, parts_there(recipe, work))
-    for part, footer in run.parts.items():
-        run.signals_from[part] = {name: sidecar_fingerprint(name, signal, footer) for name, signal in signals.items()}
+    run.signals_from = signals_from(run)
     hits = hits_from(run)
     return not work.hits.not_made(hits) and not work.verdicts.not_made(verdicts_from(run, hits))
 
@@ -123,8 +122,11 @@ def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, d
     text = columns.pop("text")
     columns["text"] = None if text is None else text[:PREVIEW] + ("…" if len(text) > PREVIEW else "")
     signals: dict[str, dict[str, Any]] = {}
-    for name in work.signals:
-        values = _row(work.signal(name), part, row, document)
+    sidecars = {name: work.signal(name) for name in work.signals}
+    if work.has_corpus_columns:
+        sidecars["corpus"] = work.corpus
+    for name, sidecar in sidecars.items():
+        values = _row(sidecar, part, row, document)
         if values is not None:
             signals[name] = {key: value for key, value in values.items() if key != "id"}
     flat = {**columns, **{key: value for values in signals.values() for key, value in values.items()}}

@@ -98,10 +98,11 @@ def checker(columns: pa.Schema) -> duckdb.DuckDBPyConnection:
 
 def fault(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], place: str, sql: str, *, order: bool = False,
-    hint: str = "",
+    hint: str = "", absent: Mapping[str, str] | None = None,
 ) -> list[str]:  # fmt: skip
     """What is wrong with a predicate, or an order, in at most one line; WHERE refuses what looks at more than one row.
 
+    `absent` says of columns that there might be why there are not.
     `documents` is but an alias here, so a subquery finds no table of that name.
     """
     rows = f"FROM {CHECKED} AS documents"
@@ -119,6 +120,8 @@ def fault(
         missing = re.search(r'[Cc]olumn "?(\w+)"? not found', str(error))
         if missing:
             name = missing.group(1)
+            if absent and name.lower() in absent:
+                return [f"{place}: there is no column {name!r}: {absent[name.lower()]}"]
             near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
             return [f"{place}: there is no column {name!r}; " + (f"nearest are {', '.join(near)}" if near else hint)]
         return [f"{place}: {_first_line(error)} (in {sql!r})"]

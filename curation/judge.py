@@ -114,8 +114,10 @@ def _preference(run: Run) -> list[Any]:
 
 
 def _signals_in(work: Workspace, sql: str) -> list[str]:
+    """The sidecars that an expression reads, as `Run.signals_from` names them."""
     datasets = {work.columns[name].name for name in ruling.columns_in(sql, work)} | {"signals/length"}
-    return [name for name in work.signals if f"signals/{name}" in datasets]
+    names = [name for name in work.signals if f"signals/{name}" in datasets]
+    return [*names, *(["corpus"] if "corpus" in datasets else [])]
 
 
 def _rule_all(task: Rulings) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.corpus import corpus_fingerprint
 from curation.dataset import Part, Workspace, fingerprint
+from curation.decontamination import decontamination
 from curation.engine import chunks
 from curation.errors import SignalError
 from curation.schema import SPANS
@@ -57,10 +59,7 @@ class Measures:
 def measure(run: Run) -> dict[str, Any]:
     """Make the sidecars that are missing."""
     tasks, sizes = [], []
-    run.signals_from = {
-        part: {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
-        for part, footer in run.parts.items()
-    }
+    run.signals_from = signals_from(run)
     missing: dict[Part, dict[str, str]] = {}
     for name in run.signals:
         wanted = {part: made_from[name] for part, made_from in run.signals_from.items()}
@@ -75,11 +74,25 @@ def measure(run: Run) -> dict[str, Any]:
     items = [Measures(run.recipe, run.work, group) for group in groups]
     run.engine.map(_measure_all, items, label="measure", sizes=weights, unit="B")
     return {
+        "decontamination": decontamination(run),
         "rows": sum(run.parts[task.part].rows for task in tasks),
         "parts": len(tasks),
         "text_bytes": sum(sizes),
         "signals": sorted({name for task in tasks for name in task.made_from}),
     }
+
+
+def signals_from(run: Run) -> dict[Part, dict[str, str]]:
+    """What each part's sidecars are made from, by signal; `corpus` is that of the corpus columns."""
+    found = {
+        part: {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
+        for part, footer in run.parts.items()
+    }
+    if run.work.has_corpus_columns:
+        counted = corpus_fingerprint(found)
+        for made_from in found.values():
+            made_from["corpus"] = counted
+    return found
 
 
 def sidecar_fingerprint(name: str, signal: Signal, documents: Footer) -> str:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def open_views(recipe: Recipe, query: str = "*") -> duckdb.DuckDBPyConnection:
     """A connection with the views `documents`, one for each signal, `pairs`, `verdicts`, `blend` and `corpus`.
 
-    Datasets that were not made yet have no view. Where WORK is in S3 the texts are fetched only for a `query` that has
-    the word `text` or a `*`; else `documents` is without. Raises `StorageError` when nothing was run yet.
+    Corpus columns, where the recipe has any, are in `corpus_columns`. Datasets that were not made yet have no view.
+    Where WORK is in S3 the texts are fetched only for a `query` that has the word `text` or a `*`; else `documents` is
+    without. Raises `StorageError` when nothing was run yet.
     """
     work, _ = workspace(recipe)
     parts = list(parts_there(recipe, work))
@@ -32,6 +33,8 @@ def open_views(recipe: Recipe, query: str = "*") -> duckdb.DuckDBPyConnection:
         )
     connection = connect(work, threads=2, memory="2GB")
     sidecars = {name: work.signal(name) for name in work.signals} | {"verdicts": work.verdicts, "blend": work.blend}
+    if work.has_corpus_columns:
+        sidecars["corpus_columns"] = work.corpus
     columns = None if re.search(r"\btext\b|\*", query) else [name for name in schema.DOCUMENTS.names if name != "text"]
     far = work.storage.local_path("") is None
     connection.register("documents", work.documents.scan(parts, columns if far else None))

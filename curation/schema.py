@@ -99,6 +99,15 @@ SHARD = pa.schema(
     ]
 )
 
+#: What only the whole corpus tells of each document (sidecar): in how many documents the rarest stands of the benchmark
+#: items in it; 0 for none.
+CORPUS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("contamination_document_count", pa.int32(), nullable=False),
+    ]
+)
+
 #: A span of a document's text that a signal found: bytes of UTF-8, `end` not included.
 SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
 

@@ -19,7 +19,7 @@ from curation.engine import LocalEngine
 from curation.errors import StorageError
 from curation.inputs import HashIndex, Input, sha256
 from curation.judge import Rulings, gone, hits_from, ruled, verdicts_from
-from curation.measure import sidecar_fingerprint
+from curation.measure import signals_from
 from curation.progress import Silent
 from curation.pull import Pull, inputs_of, parts_there, plan
 from curation.recipe import Recipe, Rules, parse
@@ -176,10 +176,7 @@ def _last_run(run: Run) -> Run:
             f"{undone[0]}: not read, or read with other settings",
             remedy=again,
         )
-    for part, footer in run.parts.items():
-        run.signals_from[part] = {
-            name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()
-        }
+    run.signals_from = signals_from(run)
     hits = hits_from(run)
     made_from = {work.hits: hits, work.verdicts: verdicts_from(run, hits)}
     for dataset, wanted in made_from.items():

@@ -12,7 +12,7 @@ from curation import recipe
 from curation.cli import cli
 from curation.dedup.signatures import Signatures, probability
 from curation.rules import presets
-from curation.signals import SIGNALS, signal_name, url
+from curation.signals import SIGNALS, contamination, signal_name, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[[source]]", recipe.Source, "source"),
     ("[extract]", recipe.Extract, "extract"),
     ("[signals.url]", url.Settings, "signals.url"),
+    ("[signals.contamination]", contamination.Settings, "signals.contamination"),
     ("[signals.education]", education.Settings, "signals.education"),
     ("[dedup]", recipe.Dedup, "dedup"),
     ("[rules]", recipe.Rules, "rules"),
@@ -57,6 +58,10 @@ ABOUT = {
     "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
     "signals.url.blocked_domains": "lists of domains; what a line may be: [blocklists.md](blocklists.md)",
     "signals.url.blocked_words": "lists of words and phrases: [blocklists.md](blocklists.md#lists-of-words)",
+    "signals.contamination.benchmarks": "files of benchmark items to look for; without any the signal is off: "
+    "[decontamination.md](decontamination.md)",
+    "signals.contamination.question_fields": "the first of these that an item has is its question",
+    "signals.contamination.answer_fields": "all of these are an item's answers",
     "signals.education.model": "the model behind `education_score`; your own: [classifier.md](classifier.md)",
     "dedup.enabled": "false: no signatures are measured and no copies looked for",
     "dedup.similarity": "from this verified similarity on, one of two documents goes",

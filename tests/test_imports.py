@@ -31,7 +31,8 @@ LAYERS = (
     },
     {"curation.run"},  # what the stages share
     {
-        "curation.pull", "curation.measure", "curation.compare", "curation.judge", "curation.blend", "curation.report",
+        "curation.pull", "curation.measure", "curation.corpus", "curation.decontamination", "curation.compare",
+        "curation.judge", "curation.blend", "curation.report",
         "curation.publish",
     },
     {  # the others ask the stages where things lie

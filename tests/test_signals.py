@@ -18,15 +18,20 @@ from hypothesis import strategies as st
 
 from curation.kernels import text as units
 from curation.schema import SPANS
-from curation.signals import SIGNALS, c4, gopher_repetition, length, signal_name, url
+from curation.signals import SIGNALS, c4, contamination, gopher_repetition, length, signal_name, url
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
     from curation.signals import Signal
 
 #: The signals of a text in curation/signals. Those of classifiers/ have cases of their own form in
-#: tests/test_classifiers.py, `url`, which reads no text, in tests/test_url.py.
-HEURISTIC = tuple(module for module in SIGNALS if module.__name__.startswith("curation.signals.") and module is not url)
+#: tests/test_classifiers.py, `url`, which reads no text, in tests/test_url.py, those of `contamination`, which needs
+#: benchmarks, in tests/test_contamination.py.
+HEURISTIC = tuple(
+    module
+    for module in SIGNALS
+    if module.__name__.startswith("curation.signals.") and module not in (url, contamination)
+)
 CASES = Path(__file__).parent / "cases"
 PRESETS = Path(__file__).parent.parent / "curation" / "rules" / "presets"
 PAGE = Path(__file__).parent.parent / "docs" / "signals.md"

@@ -136,6 +136,10 @@ def _summary(figures: dict[str, Any]) -> list[str]:
         lines += ["", *aligned([head, *rows])]
     for name, count in figures.get("pull", {}).get("not_wanted", {}).items():
         lines.append(f"{name}: {count:,} documents more were read and are not wanted, by its `where`")
+    if tried := figures.get("measure", {}).get("decontamination"):
+        recall = ", ".join(f"{way} {tried['found'][way] / most:.1%}" for way, most in tried["planted"].items() if most)
+        alarms = f"{tried['false_alarms']:,} of {tried['lookalikes']:,} look-alikes"
+        lines += ["", f"contamination: planted items found: {recall}; false alarms: {alarms}"]
     if "blend" in figures:
         rows = [
             (

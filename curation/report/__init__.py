@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same documents and verdicts give another page.
-VERSION = 2
+VERSION = 3
 #: The page is at most so many bytes: with shorter texts of samples, or with none, where it would be more.
 LIMIT = 1_900_000
 
@@ -62,6 +62,7 @@ def _fingerprint(run: Run) -> str:
     ]
     figures = [
         [run.figures.get("pull", {}).get(key) for key in ("records", "not_wanted")],
+        run.figures.get("measure", {}).get("decontamination"),
         *(run.figures[name] for name in ("compare", "judge", "blend")),
     ]
     return fingerprint(

@@ -56,6 +56,8 @@ class Counts:
     languages: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: (source, column): `documents` and `occurrences`, of kept documents; the columns of the signal `pii`.
     pii: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    #: (source, what): `documents` in which benchmark items were found, and those of them that are `kept`.
+    contaminated: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Column: fate: cell of the grid: documents with text.
     cells: dict[str, dict[str, Counter[int]]] = field(default_factory=dict)
     #: Registered domain, documents, kept, kept_tokens.
@@ -67,7 +69,7 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Add what others were counted."""
-        for name in ("fates", "released", "copies", "alone", "together", "languages", "pii"):
+        for name in ("fates", "released", "copies", "alone", "together", "languages", "pii", "contaminated"):
             getattr(self, name).update(getattr(other, name))
         for column, by_fate in other.cells.items():
             mine = self.cells.setdefault(column, {})
@@ -162,6 +164,7 @@ def _count(task: Count) -> Counts:
     side = [name for name in ("language", "registered_domain") if name in available and name in _own(task.work, name)]
     personal = _personal(task.work)
     columns = dict.fromkeys(["source", "error", "byte_count", *task.drawn, *task.used, *side, *personal])
+    columns |= {"is_contaminated": None} if task.work.has_corpus_columns else {}
     documents, verdicts, blended, places = [], [], [], []
     for index, part in enumerate(task.parts):
         documents.append(task.work.read(part, columns))
@@ -195,6 +198,8 @@ def _count(task: Count) -> Counts:
         _languages(connection, counts)
     if "registered_domain" in side:
         _domains(connection, counts)
+    if task.work.has_corpus_columns:
+        _contaminated(connection, counts)
     for column in personal:
         _occurrences(connection, counts, column)
     _cells(connection, counts, task.drawn)
@@ -272,6 +277,14 @@ def _occurrences(connection: duckdb.DuckDBPyConnection, counts: Counts, column: 
     """).fetchall():
         counts.pii[source, column, "documents"] += documents
         counts.pii[source, column, "occurrences"] += found
+
+
+def _contaminated(connection: duckdb.DuckDBPyConnection, counts: Counts) -> None:
+    for source, documents, kept in connection.execute("""
+        SELECT source, count(*), count(*) FILTER ("its fate" = 'kept') FROM rows WHERE is_contaminated GROUP BY source
+    """).fetchall():
+        counts.contaminated[source, "documents"] += documents
+        counts.contaminated[source, "kept"] += kept
 
 
 def _cells(connection: duckdb.DuckDBPyConnection, counts: Counts, drawn: tuple[str, ...]) -> None:

@@ -68,6 +68,7 @@ def page(run: Run) -> dict[str, Any]:
         "languages": _languages(counts),
         "domains": _domains(counts),
         "pii": _pii(run, counts),
+        "contamination": _contamination(run, counts),
         "samples": _samples(run, counts, copies, rules),
         "fates": FATES,
         "signals": list(run.work.signals),
@@ -356,6 +357,22 @@ def _domains(counts: Counts) -> dict[str, Any]:
             for name, documents, stayed, tokens in rows
         ],
     }
+
+
+def _contamination(run: Run, counts: Counts) -> dict[str, Any] | None:
+    """How well benchmark items are found, and how many documents hold some; None where none are looked for."""
+    tried = run.figures.get("measure", {}).get("decontamination")
+    if tried is None:
+        return None
+    ways = [
+        {"name": name, "planted": planted, "found": tried["found"][name]} for name, planted in tried["planted"].items()
+    ]
+    sources = [
+        {"name": source.name, **{key: counts.contaminated[source.name, key] for key in ("documents", "kept")}}
+        for source in run.recipe.source
+        if counts.contaminated[source.name, "documents"]
+    ]
+    return {**tried, "ways": ways, "sources": sources}
 
 
 def _pii(run: Run, counts: Counts) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from curation import expressions
 from curation.errors import RecipeError
 from curation.recipe import faults_text, unknown
 from curation.schema import SPANS
+from curation.signals import absent_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -126,7 +127,10 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     faults += _fault(connection, work, "edit.where", recipe.edit.where)
     for index, name in enumerate(recipe.edit.remove):
         if name not in spans:
-            faults.append(f"edit.remove[{index}]: {unknown(name, spans, 'edit')}")
+            why = absent_columns(frozenset(work.signals)).get(name)
+            faults.append(
+                f"edit.remove[{index}]: {f'no edit {name!r}: {why}' if why else unknown(name, spans, 'edit')}"
+            )
     for index, name in enumerate(recipe.release.columns):
         if name not in work.columns:
             faults.append(f"release.columns[{index}]: {unknown(name, work.columns, 'column')}")
@@ -200,8 +204,9 @@ def _fault(
 ) -> list[str]:
     """What is wrong with an expression over the columns of documents, in at most one line."""
     return expressions.fault(
-        connection, list(work.columns), place, sql, order=order, hint="`curate signals` lists them"
-    )
+        connection, list(work.columns), place, sql, order=order, hint="`curate signals` lists them",
+        absent=absent_columns(frozenset(work.signals)),
+    )  # fmt: skip
 
 
 def _source_faults(recipe: Recipe) -> list[str]:

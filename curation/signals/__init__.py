@@ -7,6 +7,8 @@ A signal is a module, or an object where a model or settings must be held, with
 - `measure(batch) -> dict`: for each column one value a row (a list, a numpy or an Arrow array), never null;
 - `READS_TEXT = False`, if it looks at the URI alone: then measuring it anew does not read the text.
 
+- `NEEDS = "key"`, if it is off until the recipe sets this key of it.
+
 A module whose signal has settings defines `Settings` (a frozen pydantic model: the keys of `[signals.NAME]`) and
 `load(settings)`, which returns the object and must be cheap: models are loaded at the first `measure`.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -22,8 +25,19 @@ from pydantic import ValidationError
 
 from classifiers import education, language
 from curation.errors import RecipeError
-from curation.schema import BLEND, DOCUMENTS, SHARD, VERDICTS
-from curation.signals import c4, datatrove, fineweb, gopher_quality, gopher_repetition, length, pii, symbols, url
+from curation.schema import BLEND, CORPUS, DOCUMENTS, SHARD, VERDICTS
+from curation.signals import (
+    c4,
+    contamination,
+    datatrove,
+    fineweb,
+    gopher_quality,
+    gopher_repetition,
+    length,
+    pii,
+    symbols,
+    url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +50,8 @@ if TYPE_CHECKING:
 
 #: Every signal of the project, in the order of measuring.
 SIGNALS: tuple[ModuleType, ...] = (
-    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, url, language, education,
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, contamination, url, language,
+    education,
 )  # fmt: skip
 
 
@@ -73,9 +88,12 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
     signals: dict[str, Signal] = {}
     for name, module in _modules(recipe, faults).items():
         table = {key: value for key, value in recipe.signals.get(name, {}).items() if key != "module"}
-        enabled = table.pop("enabled", True)
+        needs = getattr(module, "NEEDS", None)
+        enabled = table.pop("enabled", needs is None or bool(table))
         if not isinstance(enabled, bool):
             faults.append(f"signals.{name}.enabled: expected true or false, got {enabled!r}")
+        elif enabled and needs is not None and not table.get(needs):
+            faults.append(f"signals.{name}.{needs}: missing, and without it there is nothing to measure")
         elif enabled:
             try:
                 signals[name] = _loaded(name, module, table, recipe.base)
@@ -93,7 +111,9 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
 
 def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
     """The faults of columns that two signals have, or that documents have already."""
-    owners = dict.fromkeys((*SHARD.names, *BLEND.names, *VERDICTS.names, "key", "copy"), "those that every run makes")
+    owners = dict.fromkeys(
+        (*SHARD.names, *BLEND.names, *VERDICTS.names, *CORPUS.names, "key", "copy"), "those that every run makes"
+    )
     owners |= dict.fromkeys(DOCUMENTS.names, "documents")
     faults = []
     for name, signal in signals.items():
@@ -120,6 +140,21 @@ def _modules(recipe: Recipe, faults: list[str]) -> dict[str, ModuleType]:
         elif name not in modules:
             faults.append(f"signals: {unknown(name, modules, 'signal')}")
     return modules
+
+
+@cache
+def absent_columns(on: frozenset[str]) -> dict[str, str]:
+    """The columns of the project's signals that are not among these, with why they are not there."""
+    found: dict[str, str] = {}
+    for module in SIGNALS:
+        name = signal_name(module)
+        if name not in on:
+            needs = getattr(module, "NEEDS", "enabled")
+            why = f"the signal {name} is off, see signals.{name}.{needs}"
+            found |= dict.fromkeys(bare(module).COLUMNS, why)
+            if module is contamination:
+                found |= dict.fromkeys(CORPUS.names[1:], why)
+    return found
 
 
 def bare(module: ModuleType) -> Signal:
