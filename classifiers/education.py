@@ -48,7 +48,7 @@ class Education:
 
     def measure(self, batch: Batch) -> dict[str, Any]:
         """For each text its score from 0 to 5, rounded to 1e-4; 0 without a word that the model knows."""
-        return {"education_score": models.scores(self.path, batch.texts)}
+        return {"education_score": models.score(self.path, batch.data, batch.bounds)}
 
 
 def load(settings: Settings) -> Education:
@@ -57,4 +57,4 @@ def load(settings: Settings) -> Education:
     Its version holds the first 16 digits of the file's SHA-256: another model is another signal.
     """
     path = models.DEFAULT if settings.model == "default" else Path(settings.model).expanduser().absolute()
-    return Education(path, f"1.{text.VERSION}+{models.digest(path)[:16]}")
+    return Education(path, f"2.{text.VERSION}+{models.digest(path)[:16]}")

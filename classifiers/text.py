@@ -1,6 +1,7 @@
 """What a classifier sees of a document: its words, and nothing of its formatting.
 
-Training and scoring share `words`. Classifiers of educational value are known to reward the looks of a textbook
+`words` is the definition, and what training uses; scoring finds the same words in the bytes of a text
+(curation/kernels/education.py). Classifiers of educational value are known to reward the looks of a textbook
 (headings, bullets, numbered steps) whatever they say. Here layout, punctuation, letter case and numerals are gone
 before the model looks, so that the same words score the same as prose, as a list or as Markdown.
 """
@@ -45,5 +46,10 @@ def words(text: str) -> list[str]:
     >>> words("光合成 3.5")
     ['光', '合', '成']
     """
-    text = unicodedata.normalize("NFKC", excerpt(text)).casefold()
+    text = folded(excerpt(text))
     return _WORD.findall(_APOSTROPHE.sub("", _ADDRESS.sub(" ", text)))
+
+
+def folded(text: str) -> str:
+    """A text in Unicode form NFKC, case-folded."""
+    return unicodedata.normalize("NFKC", text).casefold()

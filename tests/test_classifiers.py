@@ -74,7 +74,7 @@ def test_language_cases_are_enough():
 def test_language_measures_columns_without_null():
     """A null text is measured like an empty one, and the columns have the types that are promised."""
     columns = language.measure(batch("The cat sat on the mat because it was warm.", None, ""))
-    assert columns["language"] == ["en", "und", "und"]
+    assert columns["language"].to_pylist() == ["en", "und", "und"]
     table = pa.table({name: pa.array(columns[name], kind) for name, kind in language.COLUMNS.items()})
     assert not any(column.null_count for column in table.columns)
     assert 0.9 < table["language_score"][0].as_py() <= 1
@@ -94,13 +94,6 @@ def test_language_answers_for_every_text(text):
     found, score = language.identify(text)
     assert found
     assert 0 <= score <= 1
-
-
-def test_language_of_a_long_text_is_that_of_its_windows():
-    """Of a long text its start, middle and end are read, at positions that depend on its length alone."""
-    text = "".join(chr(97 + position % 26) for position in range(10_000))
-    assert language.sample(text) == f"{text[:300]}\n{text[4850:5150]}\n{text[-300:]}"
-    assert language.sample(f"\n\n{text}  ") == language.sample(text)
 
 
 @pytest.mark.data

@@ -9,6 +9,7 @@ another, so that each function is compiled by one of them and loaded by the othe
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import sys
 import tempfile
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
+import numpy as np
 from numba import types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -62,6 +66,34 @@ def helper(function: Function) -> Function:
     return numba.njit(function, **_OPTIONS)
 
 
+def kept(
+    name: str, make: Callable[[], tuple[NDArray[Any], ...]], version: str | None = None
+) -> tuple[NDArray[Any], ...]:
+    """The arrays that `make` gives, made once for an installation, then read from beside the compiled kernels.
+
+    They are mapped into memory, so that many processes hold them once. They may depend on nothing but `name` and
+    `version`, which without one is the state of the kernels' sources and Python's version; then `make` must not ask for
+    a kernel that was not imported before, since both hold the same lock.
+    """
+    place = folder() if version is None else folder().parent
+    stem = name if version is None else f"{name}-{version}"
+    first = place / f"{stem}.0.npy"
+    if not first.exists():
+        with _alone(place):
+            if not first.exists():
+                arrays = make()
+                try:
+                    for number in reversed(range(len(arrays))):  # where the first one is, all are
+                        part = place / f"{stem}.part"
+                        with part.open("wb") as file:
+                            np.save(file, arrays[number])
+                        part.replace(place / f"{stem}.{number}.npy")
+                except OSError:  # no room: then each process makes its own
+                    return arrays
+    files = sorted(place.glob(f"{glob.escape(stem)}.[0-9].npy"))
+    return tuple(np.load(file, mmap_mode="r").view(np.ndarray) for file in files)
+
+
 def is_compiled() -> bool:
     """Whether some process has compiled kernels of just this state before."""
     return any(folder().rglob("*.nbi"))
@@ -85,9 +117,9 @@ def folder() -> Path:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _alone(place: Path | None = None) -> Iterator[None]:
     """Hold the folder, so that a process that comes meanwhile finds what this one compiles."""
-    with (folder() / "lock").open("wb") as lock:
+    with ((place or folder()) / "lock").open("wb") as lock:
         with suppress(OSError):  # a file system without locks: then each compiles
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -43,7 +43,8 @@ def _loader(bits: int) -> Any:
 
 #: The byte at a place that is known to be inside: plain indexing asks first whether the place is negative.
 byte = _loader(8)
-_load = _loader(64)
+#: The eight bytes from a place on, all of which are known to be inside.
+load = _loader(64)
 
 
 @helper
@@ -96,7 +97,7 @@ def characters(data: Any, start: int, end: int) -> int:
 def eight(data: Any, at: int, end: int) -> Any:
     """The bytes from `at` to `end`, at most eight of them, as a little-endian uint64 padded with zeros."""
     if at + 8 <= len(data):
-        loaded = _load(data, at)
+        loaded = load(data, at)
         left = end - at
         return loaded if left >= 8 else loaded & ((np.uint64(1) << np.uint64(8 * left)) - np.uint64(1))
     value: Any = np.uint64(0)
