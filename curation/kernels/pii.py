@@ -12,7 +12,7 @@ from numba import types
 
 from curation.kernels.compiled import array, helper, kernel, out
 
-EMAIL, PHONE, IPV4, IPV6, IBAN, CARD, KEY = range(7)
+EMAIL, PHONE, NATIONAL, IPV4, IPV6, IBAN, CARD, KEY = range(8)
 
 _UPPER = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _LOWER = frozenset(b"abcdefghijklmnopqrstuvwxyz")
@@ -33,6 +33,12 @@ _SETS = {
     _TRIGGERS: _DIGITS | frozenset(b"@+:(_-zJKS"),  # where to look closer: the rarest byte of each form
 }
 _CLASS = np.array([sum(int(bit) for bit, members in _SETS.items() if value in members) for value in range(256)], np.uint8)
+#: What may stand between a word and the number that it announces: ASCII, and the full-width colon.
+_BETWEEN = np.array([value in b" \t\n\r.:#(\xef\xbc\x9a" for value in range(256)])
+#: The last two letters of the words that announce a telephone number, case set aside.
+_ENDINGS = np.zeros(32 * 32, np.bool_)
+for _ending in "ne ax at ll el il le ob ce ph on dy sm no re ar nr er ro om n\xb0 l\xe9".encode().split():
+    _ENDINGS[(_ending[0] & 31) * 32 + (_ending[1] & 31)] = True
 _MAY_NOT_BEGIN = np.array([chr(value) in "%'-." for value in range(256)])  # a local part
 
 #: What keys begin with, and which of these bytes is the rarest. `signals.pii` knows how they go on.
@@ -94,6 +100,30 @@ def _is_phone(data: Any, at: int, start: int, end: int) -> bool:
         if count == 8:
             return True
     return False
+
+
+@helper
+def _is_national(data: Any, at: int, start: int, end: int) -> bool:
+    """Whether digits are grouped as in North America, or seven follow each other behind a word that may say telephone."""
+    if at + 12 <= end and _digits(data, at, at + 4) == at + 3:
+        second = at + 4 + (data[at + 3] == 41 and data[at + 4] == 32)  # ") "
+        if _digits(data, second, min(end, second + 4)) == second + 3:
+            third = second + 4
+            dashed = data[at + 3] != 32 and (data[third - 1] != 32 or data[at + 3] == 41)
+            if third + 4 <= end and dashed and data[third - 1] < 48:
+                return _digits(data, third, min(end, third + 5)) == third + 4
+    count, place = 0, at
+    while count < 7:
+        if place >= end or place >= at + 24 or not _CLASS[data[place]] & _IS_PHONE:
+            return False
+        count += _CLASS[data[place]] & _IS_DIGIT
+        place += 1
+    before = at - 1
+    while before >= start and before >= at - 6 and _BETWEEN[data[before]]:
+        before -= 1
+    if before <= start or before == at - 1:
+        return False
+    return data[before] >= 128 or _ENDINGS[(data[before - 1] & 31) * 32 + (data[before] & 31)]
 
 
 @helper
@@ -196,11 +226,12 @@ def candidates(data: Any, bounds: Any, lengths: Any, state: Any, places: Any, ki
                 following = _digits(data, at, end)
                 size = following - at
                 if not _is(data, at - 1, start, end, _IS_ALNUM):
-                    if size <= 3:
-                        if following < end and data[following] == 46 and _is_ipv4(data, at, start, end):
-                            place, kind = at, IPV4
-                    elif 50 <= byte <= 54 and size <= 16 and _is_card(data, at, size, start, end):
+                    if size <= 3 and following < end and data[following] == 46 and _is_ipv4(data, at, start, end):
+                        place, kind = at, IPV4
+                    elif 50 <= byte <= 54 and 4 <= size <= 16 and _is_card(data, at, size, start, end):
                         place, kind = at, CARD
+                    elif 2 <= size <= 14 and _is_national(data, at, start, end):
+                        place, kind = at, NATIONAL
                 elif (
                     size >= 2
                     and _is(data, at - 1, start, end, _IS_UPPER)

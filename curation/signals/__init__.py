@@ -23,7 +23,18 @@ from pydantic import ValidationError
 from classifiers import education, language
 from curation.errors import RecipeError
 from curation.schema import BLEND, DOCUMENTS, SHARD, VERDICTS
-from curation.signals import c4, datatrove, fineweb, gopher_quality, gopher_repetition, length, pii, symbols, url
+from curation.signals import (
+    c4,
+    datatrove,
+    fineweb,
+    gopher_quality,
+    gopher_repetition,
+    length,
+    mojibake,
+    pii,
+    symbols,
+    url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +47,7 @@ if TYPE_CHECKING:
 
 #: Every signal of the project, in the order of measuring.
 SIGNALS: tuple[ModuleType, ...] = (
-    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, url, language, education,
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, mojibake, url, language, education,
 )  # fmt: skip
 
 

@@ -99,8 +99,24 @@ _NATIONAL = {
     "353": (7, 9), "358": (6, 11), "380": (9, 9), "420": (9, 9), "421": (9, 9), "852": (8, 8), "971": (8, 9),
     "972": (8, 9),
 }  # fmt: skip
-#: North America: neither area nor exchange begins with 0 or 1.
-_NORTH_AMERICAN = re.compile(r"[2-9]\d\d[2-9]\d{6}")
+#: North America: neither area nor exchange begins with 0 or 1, and 555-0100 to 555-0199 are kept for fiction.
+_NORTH_AMERICAN = re.compile(r"[2-9]\d\d(?!55501)[2-9]\d{6}")
+_FICTION = re.compile(r"[2-9]\d\d55501\d\d\Z")
+#: A number behind one of these is a piece of something longer.
+_GOES_ON = (b".", b"/", b"+", b"-", b"\\", b"=", b"#", b"&", b"%")
+#: As it is written there.
+_AMERICAN_FORM = re.compile(
+    rb"(?:\([2-9][0-9]{2}\) ?[2-9][0-9]{2}[ .-]|[2-9][0-9]{2}([.-])[2-9][0-9]{2}\1)[0-9]{4}(?![0-9A-Za-z_]|[.-][0-9])"
+)
+#: What says that a telephone number follows.
+_CALLED = re.compile(
+    r"(?:\b(?:tele)?(?:phone|fax)(?: at)?|\b(?:cell|cellular|mobile|mob|voice|voice ?mail|call|tel|ph|fon|handy|mobil|gsm)|"
+    r"t[eé]l[eé]phone|t[eé]l|tel[eé]fono?|telefax|telefoon|telefone|celular|m[oó]vil|portable|cellulare|тел|телефон|факс|"
+    r"電話|电话|電話番号|전화)(?: ?(?:no|nr|n°|number|#))?[\s.:#：]{0,5}\Z",
+    re.IGNORECASE,
+)
+_CALLED_NUMBER = re.compile(rb"(?:\([0-9]{2,5}\)|[0-9]{2,5})(?:(?: ?- ?|[ ./]| / )[0-9]{2,8}){1,4}(?![0-9A-Za-z_])|[0-9]{7,14}")
+_DATE = re.compile(rb"(?:19|20)[0-9]{2}([./-])[0-9]{2}\1[0-9]{2}|[0-9]{2}([./-])[0-9]{2}\2(?:19|20)?[0-9]{2}")
 
 _IBAN = re.compile(rb"[A-Z][A-Z][0-9][0-9](?: ?[0-9A-Z]{1,4}+){3,30}")
 #: The SWIFT registry: how long an IBAN is in each country.
@@ -260,9 +276,9 @@ def _suffixes() -> PublicSuffixList:
 def _phone(raw: bytes, at: int) -> Span | None:
     """The telephone number in international form at a plus: a country's code, as many digits as numbers have there.
 
-    >>> text = b"+44 (0)20 7946 0958, tel:+12025550143, GMT+1000 2002, C++11, +0200, +1234567890"
+    >>> text = b"+44 (0)20 7946 0958, tel:+12024567041, GMT+1000 2002, C++11, +0200, +1234567890"
     >>> [text[slice(*_phone(text, plus.start()) or (0, 0))] for plus in re.finditer(rb"[+]", text)]
-    [b'+44 (0)20 7946 0958', b'+12025550143', b'', b'', b'', b'', b'']
+    [b'+44 (0)20 7946 0958', b'+12024567041', b'', b'', b'', b'', b'']
     """
     found = _PHONE.match(raw, at)
     if not found or not _stands_alone(raw, at, found.end()) or raw[at - 1 : at] == b"+":
@@ -275,6 +291,40 @@ def _phone(raw: bytes, at: int) -> Span | None:
         if _is_phone([raw[slice(*group)].decode("ascii") for group in groups[:last]]):
             return at, ends
     return None
+
+
+def _national(raw: bytes, at: int) -> Span | None:
+    """The telephone number without a plus that begins here: as North America writes it, or behind a word that says so.
+
+    >>> text = b"(713) 853-6388 or 1-281-444-5140, fax 030 23125000, 1990-1993 2000, tel. 0044 20 7946 0958"
+    >>> [text[slice(*_national(text, text.index(part)) or (0, 0))] for part in (b"713", b"281", b"030", b"1990", b"0044")]
+    [b'(713) 853-6388', b'1-281-444-5140', b'030 23125000', b'', b'0044 20 7946 0958']
+    """
+    opened = at - (raw[at - 1 : at] == b"(")
+    found = _AMERICAN_FORM.match(raw, opened) or _AMERICAN_FORM.match(raw, at)
+    if found:
+        start = found.start()
+        if re.search(rb"(?<![0-9A-Za-z_./+-])1[ .-]\Z", raw[max(0, start - 3) : start]):  # dialled before it
+            start -= 2
+        number = b"".join(_DIGITS.findall(found[0])).decode("ascii")
+        in_more = raw[start] != 40 and raw[max(0, start - 1) : start] in _GOES_ON  # "("
+        if in_more or not _NORTH_AMERICAN.fullmatch(number) or not _stands_alone(raw, start, found.end()):
+            return None
+        return start, found.end()
+    start = opened
+    found = _CALLED_NUMBER.match(raw, start)
+    if not found or not _stands_alone(raw, *found.span()) or _DATE.match(found[0]):
+        return None
+    groups = [group.decode("ascii") for group in _DIGITS.findall(found[0])]
+    size = sum(map(len, groups))
+    if groups[0].startswith("00"):
+        if not _is_phone([groups[0][2:], *groups[1:]] if len(groups[0]) > 2 else groups[1:]):
+            return None
+    elif not 7 <= size <= 12 or (groups[0][0] != "0" and len(groups) == 1 and size > 10):
+        return None
+    if _FICTION.search("".join(groups)):
+        return None
+    return found.span() if _CALLED.search(raw[max(0, start - 32) : start].decode("utf-8", "ignore")) else None
 
 
 def _is_phone(groups: list[str]) -> bool:
@@ -413,5 +463,5 @@ def _stands_alone(raw: bytes, start: int, end: int) -> bool:
 _KINDS = ("email_count", "phone_count", "ip_count", "iban_count", "card_count", "key_count")
 #: For each form that the kernel knows, in its order: the column, and what decides.
 _VERDICTS: tuple[tuple[int, Callable[[bytes, int], Span | None]], ...] = (
-    (0, _email), (1, _phone), (2, _ipv4), (2, _ipv6), (3, _iban), (4, _card), (5, _key),
+    (0, _email), (1, _phone), (1, _national), (2, _ipv4), (2, _ipv6), (3, _iban), (4, _card), (5, _key),
 )  # fmt: skip

@@ -1,8 +1,7 @@
-"""Personal data and secrets that have a form of their own: addresses, numbers and keys; where they stand, how many.
+"""The signal `pii` as it was written first: every text is searched with every pattern, in Python.
 
-What can be checked is checked: domains end in a suffix that registries delegate, IBANs and cards have their check
-digits, numbers of telephones the lengths of their countries. Domains and addresses that are kept for documentation are
-nobody's and do not count. Names, postal addresses and dates of birth have no form, and are not found.
+Since then it learned telephone numbers without a plus, that numbers are kept for fiction, and the names of messages;
+and it does not lose what stands right behind another number.
 """
 
 from __future__ import annotations
@@ -20,22 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from curation.schema import SPANS
+from curation.signals import pii
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
     from curation.signals.batch import Batch
-
-VERSION = f"1+publicsuffixlist-{version('publicsuffixlist')}"
-COLUMNS = {
-    "email_count": pa.int32(),
-    "phone_count": pa.int32(),  # international form, beginning with "+"
-    "ip_count": pa.int32(),  # IPv4 and IPv6 that are routed on the internet
-    "iban_count": pa.int32(),
-    "card_count": pa.int32(),
-    "key_count": pa.int32(),  # private keys, and tokens that services issue
-    "pii": SPANS,  # all of these; an edit
-}
 
 # All patterns read bytes of UTF-8, so that their places are the spans. None takes more than linear time: each repeats
 # without ambiguity or within bounds, and what stands around a match is looked at afterwards. A pattern that begins with
@@ -45,7 +34,7 @@ _DOMAIN = re.compile(rb"@([A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,8}+)")
 _LOCAL_BACKWARDS = re.compile(rb"[A-Za-z0-9._%+'-]{1,65}")
 #: What comes before the name of a message, or before user and password of a URL.
 _NO_MAILBOX = re.compile(
-    rb"(?:(?:message-id|in-reply-to|references|article):? ?<|://[^\s/@<>\"']{0,64})\Z", re.IGNORECASE
+    rb"(?:(?:message-id|in-reply-to|references|articles?|message)\s{0,9}:?\s{0,9}<|://[^\s/@<>\"']{0,64})\Z", re.IGNORECASE
 )
 #: RFC 2606 and 6761: nobody has these.
 _RESERVED = ("example", "example.com", "example.net", "example.org", "test", "invalid", "localhost")
@@ -58,8 +47,6 @@ _NO_ADDRESS = re.compile(
     rb"figure|fig|table|appendix|equation|eq|oid)|versions?)|\xc2\xa7)(?: is)?[ .:=#\"'(>]{0,3}\Z",
     re.IGNORECASE,
 )
-_COLONS = re.compile(rb":[0-9A-Fa-f]{0,4}:")
-_HEX_AND_COLONS = re.compile(rb"[0-9A-Fa-f:]{1,48}")
 #: Not routed on the internet, or kept for documentation: from IANA's registries of special-purpose addresses, which
 #: `ipaddress.is_global` follows too, but in each version of Python another state of them.
 _NOBODYS_NETWORKS = {
@@ -102,7 +89,7 @@ _NATIONAL = {
     "972": (8, 9),
 }  # fmt: skip
 #: North America: neither area nor exchange begins with 0 or 1.
-_NORTH_AMERICAN = re.compile(r"[2-9]\d\d[2-9]\d{6}")
+_NORTH_AMERICAN = re.compile(r"[2-9]\d\d(?!55501)[2-9]\d{6}")
 
 #: Turns capitals into "A" and digits into "0".
 _SHAPE = bytes(
@@ -111,7 +98,7 @@ _SHAPE = bytes(
 _IBAN_SHAPE = re.compile(rb"AA00")
 _CARD_SHAPE = re.compile(rb"0000[ -]?00000?[ -]?00")
 
-_IBAN = re.compile(rb"[A-Z][A-Z][0-9][0-9](?: ?[0-9A-Z]{1,4}+){3,30}")
+_IBAN = re.compile(rb"(?<![0-9A-Za-z_])(?=([A-Z][A-Z][0-9][0-9](?: ?[0-9A-Z]{1,4}+){3,30}))")
 #: The SWIFT registry: how long an IBAN is in each country.
 _IBAN_LENGTHS = {
     country: length
@@ -126,7 +113,9 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 
 #: All digits together, or in the groups that are embossed.
-_CARD = re.compile(rb"[2-6][0-9]{3}(?:([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{4}|([ -]?)[0-9]{6}\2[0-9]{4,5})")
+_CARD = re.compile(
+    rb"(?<![0-9A-Za-z_])(?=([2-6][0-9]{3}(?:([ -]?)[0-9]{4}\2[0-9]{4}\2[0-9]{4}|([ -]?)[0-9]{6}\3[0-9]{4,5})))"
+)
 _IN_A_LONGER_NUMBER = re.compile(rb"[./+-]\Z|(?<![0-9])[0-9]{4} \Z")
 _AND_LONGER = re.compile(rb"[.-][0-9]| [0-9]{4}(?![0-9])")
 #: American Express, Diners Club, Visa, Mastercard, Discover, UnionPay, JCB, each with its length.
@@ -147,7 +136,12 @@ _KEYS = (
     re.compile(rb"glpat-[A-Za-z0-9_-]{20,255}"),  # GitLab
     re.compile(rb"xox[abeoprs]-[0-9A-Za-z-]{10,255}"),  # Slack
     re.compile(rb"AIza[0-9A-Za-z_-]{35}"),  # Google
-    re.compile(rb"sk_live_[0-9A-Za-z]{24,255}"),  # Stripe
+    re.compile(rb"[rs]k_live_[0-9A-Za-z]{24,255}"),  # Stripe
+    re.compile(rb"sk-(?:ant|proj|svcacct)-[A-Za-z0-9_-]{32,255}"),  # Anthropic, OpenAI
+    re.compile(rb"sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}"),
+    re.compile(rb"hf_[A-Za-z]{34}"),  # Hugging Face
+    re.compile(rb"npm_[A-Za-z0-9]{36}"),
+    re.compile(rb"pypi-AgE[A-Za-z0-9_-]{50,255}"),
     re.compile(  # JSON Web Token
         rb"eyJ(?<![A-Za-z0-9_-]eyJ)[A-Za-z0-9_-]{10,}+\.eyJ[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{10,}+"
     ),
@@ -196,6 +190,7 @@ def _emails(raw: bytes) -> Spans:
     """
     if b"@" not in raw:
         return
+    message = 0
     for found in _DOMAIN.finditer(raw):
         at = found.start()
         backwards = _LOCAL_BACKWARDS.match(raw[max(0, at - 65) : at][::-1])
@@ -208,8 +203,15 @@ def _emails(raw: bytes) -> Spans:
         ):
             continue
         domain, start = found[1].rstrip(b"-"), at - len(local)
-        if _can_be_had(domain.decode("ascii").lower()) and not _NO_MAILBOX.search(raw[max(0, start - 80) : start]):
-            yield start, found.start(1) + len(domain)
+        if not _can_be_had(domain.decode("ascii").lower()):
+            continue
+        before, end = raw[max(0, start - 80) : start], found.start(1) + len(domain)
+        if message and raw[start - 1 : start] == b"<" and start - 1 <= message + 16 and not raw[message + 1 : start - 1].strip():
+            message = end
+        elif not _NO_MAILBOX.search(before):
+            yield start, end
+        elif before.endswith(b"<"):
+            message = end
 
 
 @lru_cache(maxsize=1 << 16)
@@ -237,8 +239,9 @@ def _phones(raw: bytes) -> Spans:
     >>> [text[start:end] for start, end in _phones(text)]
     [b'+44 (0)20 7946 0958', b'+12025550143']
     """
-    if b"+" not in raw:
-        return
+    for found in _DIGITS.finditer(raw):
+        if not raw[max(0, found.start() - 1) : found.start()].isalnum() and (span := pii._national(raw, found.start())):
+            yield span
     for found in _PHONE.finditer(raw):
         start, end = found.span()
         if not _stands_alone(raw, start, end) or raw[start - 1 : start] == b"+":
@@ -283,19 +286,13 @@ def _ips(raw: bytes) -> Spans:
         for found in _IPV4.finditer(raw):
             if _is_ipv4(raw, *found.span()):
                 yield found.span()
-    at = 0
-    while colons := _COLONS.search(raw, at):
-        before = _HEX_AND_COLONS.match(raw[max(at, colons.start() - 48) : colons.start()][::-1])
-        start = colons.start() - (before.end() if before else 0)
-        run = _HEX_AND_COLONS.match(raw, start)
-        assert run is not None  # noqa: S101  # it has the two colons at least
-        at = run.end()
+    for run in re.finditer(rb"[0-9A-Fa-f:]+", raw):
         text = run[0].removesuffix(b":") if not run[0].endswith(b"::") else run[0]
-        if b"::" not in text and text.count(b":") != 7:
+        if len(text) > 48 or (b"::" not in text and text.count(b":") != 7):
             continue
-        end = start + len(text)
-        if _stands_alone(raw, start, end) and _is_somebodys(IPv6Address, text):
-            yield start, end
+        end = run.start() + len(text)
+        if _stands_alone(raw, run.start(), end) and _is_somebodys(IPv6Address, text):
+            yield run.start(), end
 
 
 def _is_ipv4(raw: bytes, start: int, end: int) -> bool:
@@ -332,10 +329,10 @@ def _ibans(raw: bytes) -> Spans:
     if not _IBAN_SHAPE.search(raw.translate(_SHAPE)):
         return
     for found in _IBAN.finditer(raw):
-        length = _IBAN_LENGTHS.get(found[0][:2].decode("ascii"), 0)
-        spaced = found[0][4:5] == b" "
+        length = _IBAN_LENGTHS.get(found[1][:2].decode("ascii"), 0)
+        spaced = found[1][4:5] == b" "
         size = length + (length - 1) // 4 if spaced else length
-        text = found[0][:size]
+        text = found[1][:size]
         compact = text.replace(b" ", b"")
         if length and len(compact) == length and _stands_alone(raw, found.start(), found.start() + size):
             if spaced and text != b" ".join(compact[place : place + 4] for place in range(0, length, 4)):
@@ -354,12 +351,12 @@ def _cards(raw: bytes) -> Spans:
     if not _CARD_SHAPE.search(raw.translate(_SHAPE)):
         return
     for found in _CARD.finditer(raw):
-        start, end = found.span()
+        start, end = found.span(1)
         if not _stands_alone(raw, start, end) or _IN_A_LONGER_NUMBER.search(raw[max(0, start - 6) : start]):
             continue
         if _AND_LONGER.match(raw, end):
             continue
-        digits = b"".join(_DIGITS.findall(found[0])).decode("ascii")
+        digits = b"".join(_DIGITS.findall(found[1])).decode("ascii")
         if _ISSUER.fullmatch(digits) and _luhn(digits):
             yield start, end
 
