@@ -13,7 +13,7 @@ from curation.blend import blend as stage
 from curation.blend import groups_of
 from curation.dataset import Part
 from curation.errors import CurationError, RecipeError
-from curation.publish import cut
+from curation.publish import edited
 
 if TYPE_CHECKING:
     from collections.abc import Callable

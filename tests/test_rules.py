@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curation import rules as ruling
 from curation.dataset import connect
 from curation.errors import RecipeError, RuleError
-from curation.publish import cut
+from curation.publish import edited
 from curation.recipe import Recipe, parse
 from curation.rules import Edits, Rule
 from curation.run import workspace

@@ -71,7 +71,10 @@ def _digits(data: Any, at: int, end: int) -> int:
 
 @helper
 def _email(data: Any, at: int, start: int, end: int) -> int:
-    """Where the local part before an at sign begins, at most 64 bytes, if two labels of a domain follow; else -1."""
+    """Where the local part before an at sign begins, at most 64 bytes of ASCII, if two labels of a domain follow; or -1.
+
+    It may end in letters beyond ASCII: then that is the at sign.
+    """
     dot = at + 1
     while dot < min(end, at + 65) and _CLASS[data[dot]] & _IS_LABEL:
         dot += 1
@@ -82,7 +85,9 @@ def _email(data: Any, at: int, start: int, end: int) -> int:
         first -= 1
     while first < at and _MAY_NOT_BEGIN[data[first]]:
         first += 1
-    return -1 if first == at or at - first > 64 or data[at - 1] == 46 else first
+    if first == at:
+        return at if at > start and data[at - 1] >= 128 else -1
+    return -1 if at - first > 64 or data[at - 1] == 46 else first
 
 
 @helper
@@ -111,7 +116,8 @@ def _is_national(data: Any, at: int, start: int, end: int) -> bool:
             third = second + 4
             dashed = data[at + 3] != 32 and (data[third - 1] != 32 or data[at + 3] == 41)
             if third + 4 <= end and dashed and data[third - 1] < 48:
-                return _digits(data, third, min(end, third + 5)) == third + 4
+                if _digits(data, third, min(end, third + 5)) == third + 4:
+                    return True
     count, place = 0, at
     while count < 7:
         if place >= end or place >= at + 24 or not _CLASS[data[place]] & _IS_PHONE:

@@ -43,7 +43,7 @@ _TWO_DOTS = re.compile(rb"\.[0-9]{1,3}\.[0-9]")
 _IPV4 = re.compile(rb"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
 #: What comes before a number that is a version, or a place in a book.
 _NO_ADDRESS = re.compile(
-    rb"(?:(?:\b(?:v|ver|releases?|build|rev|revision|firmware|driver|kernel|section|sect?|chapter|clause|"
+    rb"(?:(?:\b(?:v|ver|releases?|build|rev|revision|firmware|fw|fassung|driver|kernel|section|sect?|chapter|clause|"
     rb"figure|fig|table|appendix|equation|eq|oid)|versions?)|\xc2\xa7)(?: is)?[ .:=#\"'(>]{0,3}\Z",
     re.IGNORECASE,
 )
@@ -195,9 +195,11 @@ def _emails(raw: bytes) -> Spans:
         at = found.start()
         backwards = _LOCAL_BACKWARDS.match(raw[max(0, at - 65) : at][::-1])
         local = backwards[0][::-1].lstrip(b"'.%-") if backwards else b""
+        if len(local) <= 64 and raw[max(0, at - len(local) - 1) : at - len(local)] >= b"\x80" and local[-1:] != b".":
+            local = re.search(rb"((?:[\xc3-\xc5][\x80-\xbf]|[A-Za-z0-9._%+'-])*)\Z", raw[max(0, at - len(local) - 64) : at - len(local)])[1] + local
         if (
             not local
-            or len(local) > 64
+            or (len(local) > 64 and local.isascii())
             or local.endswith(b".")
             or (local == b"git" and raw[found.end() :][:1] in b":/")
         ):
@@ -250,6 +252,8 @@ def _phones(raw: bytes) -> Spans:
         for last in range(len(groups), 0, -1):  # another number may follow
             begins, ends = groups[last - 1]
             if ends - begins == 1 and raw[begins - 1 : begins] != b"-":  # "-0" is a German switchboard
+                continue
+            if re.match(rb"\.[0-9]", raw[ends : ends + 2]):
                 continue
             if _is_phone([raw[slice(*group)].decode("ascii") for group in groups[:last]]):
                 yield start, ends
