@@ -79,6 +79,7 @@ def candidates(data: Any, bounds: Any, state: Any, starts: Any, ends: Any, repla
             if at == start:  # a character that is none of these
                 replaced[row] += point == 0xFFFD
                 at += size
+        at = end  # eight bytes at a time may have gone beyond it
         row += 1
     state[0], state[1] = row, at
     return count
