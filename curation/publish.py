@@ -328,8 +328,8 @@ def stand_in_key(seed: int, document: str) -> bytes:
 def edited(data: bytes, removed: list[tuple[int, int]], replaced: list[tuple[int, int, bytes]]) -> bytes:
     """A text without the spans to remove, which may overlap, and with others replaced, which may not.
 
-    Removing goes first. Of a span to be replaced of which only a part is removed nothing stays: its stand-in stands where
-    the rest began. One that is removed whole has none.
+    Removing goes first. Of a span to be replaced of which only a part is removed nothing stays: its stand-in stands
+    where the rest began. One that is removed whole has none.
 
     >>> edited(b"one two three", [(0, 4), (2, 4)], [(8, 13, b"3")])
     b'two 3'

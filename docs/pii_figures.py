@@ -38,7 +38,8 @@ def table() -> str:
     cases = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
     lookalikes = sum(len(case["lookalikes"]) for case in cases)
     rows = [
-        f"| {kind} | {right + missed} | {right} | {wrong} | {right / (right + wrong):.3f} | {right / (right + missed):.3f} |"
+        f"| {kind} | {right + missed} | {right} | {wrong} "
+        f"| {right / (right + wrong):.3f} | {right / (right + missed):.3f} |"
         for kind, (right, wrong, missed) in figures().items()
     ]
     head = ["| kind | labelled | found | found wrongly | precision | recall |", "|---|--:|--:|--:|--:|--:|"]

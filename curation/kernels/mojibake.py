@@ -32,7 +32,7 @@ _LONG = 1024
 @helper
 def _is_ascii(data: Any, at: int, end: int) -> bool:
     """Whether the eight bytes from `at` are all ASCII; there may be fewer."""
-    return (eight(data, at, end) & np.uint64(0x8080808080808080)) == 0
+    return bool((eight(data, at, end) & np.uint64(0x8080808080808080)) == 0)
 
 
 _SIGNATURE = types.int64(

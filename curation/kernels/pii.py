@@ -32,7 +32,9 @@ _SETS = {
     _IS_PHONE: _DIGITS | frozenset(b" ./-()\xc2\xa0\xe2\x80\x90\x91\x92\x93"),
     _TRIGGERS: _DIGITS | frozenset(b"@+:(_-zJKS"),  # where to look closer: the rarest byte of each form
 }
-_CLASS = np.array([sum(int(bit) for bit, members in _SETS.items() if value in members) for value in range(256)], np.uint8)
+_CLASS = np.array(
+    [sum(int(bit) for bit, members in _SETS.items() if value in members) for value in range(256)], np.uint8
+)
 #: What may stand between a word and the number that it announces: ASCII, and the full-width colon.
 _BETWEEN = np.array([value in b" \t\n\r.:#(\xef\xbc\x9a" for value in range(256)])
 #: The last two letters of the words that announce a telephone number, case set aside.
@@ -71,7 +73,7 @@ def _digits(data: Any, at: int, end: int) -> int:
 
 @helper
 def _email(data: Any, at: int, start: int, end: int) -> int:
-    """Where the local part before an at sign begins, at most 64 bytes of ASCII, if two labels of a domain follow; or -1.
+    """Where the local part before an at sign begins, up to 64 bytes of ASCII, if two labels of a domain follow; or -1.
 
     It may end in letters beyond ASCII: then that is the at sign.
     """
@@ -109,15 +111,15 @@ def _is_phone(data: Any, at: int, start: int, end: int) -> bool:
 
 @helper
 def _is_national(data: Any, at: int, start: int, end: int) -> bool:
-    """Whether digits are grouped as in North America, or seven follow each other behind a word that may say telephone."""
+    """Whether digits are grouped as in North America, or seven follow behind a word that may say telephone."""
     if at + 12 <= end and _digits(data, at, at + 4) == at + 3:
         second = at + 4 + (data[at + 3] == 41 and data[at + 4] == 32)  # ") "
         if _digits(data, second, min(end, second + 4)) == second + 3:
             third = second + 4
             dashed = data[at + 3] != 32 and (data[third - 1] != 32 or data[at + 3] == 41)
-            if third + 4 <= end and dashed and data[third - 1] < 48:
-                if _digits(data, third, min(end, third + 5)) == third + 4:
-                    return True
+            grouped = third + 4 <= end and dashed and data[third - 1] < 48
+            if grouped and _digits(data, third, min(end, third + 5)) == third + 4:
+                return True
     count, place = 0, at
     while count < 7:
         if place >= end or place >= at + 24 or not _CLASS[data[place]] & _IS_PHONE:
@@ -129,7 +131,7 @@ def _is_national(data: Any, at: int, start: int, end: int) -> bool:
         before -= 1
     if before <= start or before == at - 1:
         return False
-    return data[before] >= 128 or _ENDINGS[(data[before - 1] & 31) * 32 + (data[before] & 31)]
+    return bool(data[before] >= 128 or _ENDINGS[(data[before - 1] & 31) * 32 + (data[before] & 31)])
 
 
 @helper

@@ -1,8 +1,10 @@
-"""Text that was decoded with the wrong encoding: UTF-8 read as Latin-1 or Windows-1252, once or twice, and lost characters.
+"""Text that was decoded with the wrong encoding, UTF-8 read as Latin-1 or Windows-1252, and characters that are lost.
 
 The kernel looks for characters that are, as bytes, a character of UTF-8, and for control characters of Latin-1; ftfy
 decides, and gives the repair. Only runs of such characters are looked at: what became a plain space is not noticed.
 """
+
+# ruff: noqa: RUF002, RUF003 — quotation marks and dashes are meant where they stand
 
 from __future__ import annotations
 
@@ -33,8 +35,8 @@ COLUMNS = {
     "mojibake": SPANS,  # those runs; an edit
 }
 
-#: What a run may be. Where only pieces of it could be repaired, and letters are left, it is right, or of an encoding that
-#: ftfy does not know: Thai and Chinese read as Latin-1 hold many such pieces.
+#: What a run may be. Where only pieces of it could be repaired, and letters are left, it is right, or of an encoding
+#: that ftfy does not know: Thai and Chinese read as Latin-1 hold many such pieces.
 RIGHT, DECODED, CONTROLS, OTHER_CONTROLS = range(4)
 
 _CONTROLS = re.compile("[\x80-\x9f]")
@@ -65,7 +67,7 @@ def measure(batch: Batch) -> dict[str, Any]:
 
 
 def _verdicts(batch: Batch, runs: list[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
-    """Start and end of those runs of one document that are to be repaired.
+    r"""Start and end of those runs of one document that are to be repaired.
 
     Control characters are taken for Windows-1252 only where all of the document may be: in a text of another code page
     (br\x94der is "bröder" in that of MS-DOS) some are not.
@@ -86,7 +88,7 @@ def _verdicts(batch: Batch, runs: list[tuple[int, int, int]]) -> Iterator[tuple[
 
 
 def stand_ins(spans: list[str], key: bytes) -> list[str]:  # noqa: ARG001  # a repair needs no key
-    """What ftfy makes of each span: what publish puts in its place.
+    r"""What ftfy makes of each span: what publish puts in its place.
 
     >>> stand_ins(["Ã©", "â€™", "Ãƒ\\u00a9"], b"")
     ['é', '’', 'é']
@@ -128,11 +130,28 @@ def _as_windows(text: str) -> str:
 
 
 def _repaired(text: str) -> str:
-    """A text as it was before it was decoded wrongly, or as it is.
+    r"""A text as it was before it was decoded wrongly, or as it is.
 
-    >>> _repaired("â€œ"), _repaired("\x93"), _repaired("É»"), _repaired("ÃO")
-    ('“', '“', 'É»', 'ÃO')
+    ftfy says whether something is wrong. Where the whole run decodes, that is the answer, as often as something still
+    is wrong: ftfy would also try other encodings on what comes out, and take ”é for two bytes of Mac OS Roman.
+
+    >>> _repaired("â€œ"), _repaired("\x93"), _repaired("É»"), _repaired("ÃO"), _repaired("â\x80\x9dÃ©")
+    ('“', '“', 'É»', 'ÃO', '”é')
     """
     import ftfy  # noqa: PLC0415
 
-    return _as_windows(ftfy.fix_encoding(text))
+    whole = text
+    while ftfy.fix_encoding(whole) != whole:
+        try:
+            whole = b"".join(map(_byte, whole)).decode()
+        except UnicodeError:
+            break
+    return _as_windows(ftfy.fix_encoding(text) if whole == text else whole)
+
+
+def _byte(sign: str) -> bytes:
+    """The byte of a character in Windows-1252, or where that has none in Latin-1; raises `UnicodeEncodeError`."""
+    try:
+        return sign.encode("windows-1252")
+    except UnicodeEncodeError:
+        return sign.encode("latin-1")

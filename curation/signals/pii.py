@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
@@ -24,6 +23,8 @@ from curation import kernels
 from curation.schema import SPANS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
     from publicsuffixlist import PublicSuffixList
 
@@ -41,12 +42,12 @@ COLUMNS = {
 }
 
 # All patterns read bytes of UTF-8, so that their places are the spans, and each is asked only where the kernel saw the
-# outward form. None takes more than linear time: each repeats without ambiguity or within bounds, and what stands around
-# a match is looked at afterwards.
+# outward form. None takes more than linear time: each repeats without ambiguity or within bounds, and what stands
+# around a match is looked at afterwards.
 
 _EMAIL = re.compile(rb"[A-Za-z0-9._%+'-]{0,64}@([A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,8}+)")
-#: Letters of Latin script beyond ASCII, from À to ſ, may be in a local part (RFC 6531); others stand before it without a
-#: space, as in Chinese.
+#: Letters of Latin script beyond ASCII (U+00C0 to U+017F) may be in a local part (RFC 6531); others stand before it
+#: without a space, as in Chinese.
 _LATIN = re.compile(rb"(?:[\xc3-\xc5][\x80-\xbf]|[A-Za-z0-9._%+'-])+\Z")
 #: What comes before the name of a message.
 _MESSAGE = (b"message-id", b"in-reply-to", b"references", b"article", b"articles", b"message")
@@ -56,6 +57,7 @@ _IN_URL = re.compile(rb"://[^\s/@<>\"']{0,64}\Z")
 _RESERVED = ("example", "example.com", "example.net", "example.org", "test", "invalid", "localhost")
 
 _IPV4 = re.compile(rb"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
+_MORE = re.compile(rb"\.[0-9]|-[A-Za-z]")
 #: What comes before a number that is a version, or a place in a book.
 _NO_ADDRESS = re.compile(
     rb"(?:(?:\b(?:v|ver|releases?|build|rev|revision|firmware|fw|fassung|driver|kernel|section|sect?|chapter|clause|"
@@ -115,13 +117,18 @@ _AMERICAN_FORM = re.compile(
 )
 #: What says that a telephone number follows.
 _CALLED = re.compile(
-    r"(?:\b(?:tele)?(?:phone|fax)(?: at)?|\b(?:cell|cellular|mobile|mob|voice|voice ?mail|call|tel|ph|fon|handy|mobil|gsm)|"
-    r"t[eé]l[eé]phone|t[eé]l|tel[eé]fono?|telefax|telefoon|telefone|celular|m[oó]vil|portable|cellulare|тел|телефон|факс|звоните|"
-    r"電話|电话|電話番号|传真|전화)(?: ?(?:no|nr|n°|number|#))?[\s.:#：]{0,5}\Z",
+    r"(?:\b(?:(?:tele)?(?:phone|fax)(?: at)?|cell|cellular|mobile|mob|voice|voice ?mail|call|ph|fon|handy|mobil|gsm|"
+    r"tel|telefono?|telefoon|telefone|tel[eé]fono|t[eé]l[eé]phone|t[eé]l|celular|m[oó]vil|portable|cellulare)|"
+    r"тел|телефон|факс|звоните|電話|电话|電話番号|传真|전화)(?: ?(?:no|nr|n°|number|#))?[\s.:#\uff1a]{0,5}\Z",
     re.IGNORECASE,
 )
-_CALLED_NUMBER = re.compile(rb"(?:\([0-9]{2,5}\)|[0-9]{2,5})(?:(?: ?- ?|[ ./]| / )[0-9]{2,8}){1,4}(?![0-9A-Za-z_])|[0-9]{7,14}")
-_DATE = re.compile(rb"(?:19|20)[0-9]{2}-(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([./-])[0-9]{2}\1[0-9]{2}|[0-9]{2}([./-])[0-9]{2}\2(?:19|20)?[0-9]{2}")
+_CALLED_NUMBER = re.compile(
+    rb"(?:\([0-9]{2,5}\)|[0-9]{2,5})(?:(?: ?- ?|[ ./]| / )[0-9]{2,8}){1,4}(?![0-9A-Za-z_])|[0-9]{7,14}"
+)
+_DATE = re.compile(
+    rb"(?:19|20)[0-9]{2}-(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([./-])[0-9]{2}\1[0-9]{2}"
+    rb"|[0-9]{2}([./-])[0-9]{2}\2(?:19|20)?[0-9]{2}"
+)
 
 _IBAN = re.compile(rb"[A-Z][A-Z][0-9][0-9](?: ?[0-9A-Z]{1,4}+){3,30}")
 #: The SWIFT registry: how long an IBAN is in each country.
@@ -250,8 +257,9 @@ def _email(raw: bytes, at: int) -> Span | None:
         end -= len(found[1]) - len(found[1].rstrip(b"-"))
     if raw.startswith(b"git@", at) and raw[found.end() : found.end() + 1] in b":/":
         return None
-    before = raw[max(0, at - 80) : at]
-    return None if b"://" in before and _IN_URL.search(before) else (at, end)
+    if raw.find(b"://", max(0, at - 80), at) >= 0 and _IN_URL.search(raw[max(0, at - 80) : at]):
+        return None
+    return at, end
 
 
 def _is_message(raw: bytes, at: int, message: int) -> bool:
@@ -308,7 +316,8 @@ def _national(raw: bytes, at: int) -> Span | None:
     """The telephone number without a plus that begins here: as North America writes it, or behind a word that says so.
 
     >>> text = b"(713) 853-6388 or 1-281-444-5140, fax 030 23125000, 1990-1993 2000, tel. 0044 20 7946 0958"
-    >>> [text[slice(*_national(text, text.index(part)) or (0, 0))] for part in (b"713", b"281", b"030", b"1990", b"0044")]
+    >>> places = map(text.index, (b"713", b"281", b"030", b"1990", b"0044"))
+    >>> [text[slice(*_national(text, place) or (0, 0))] for place in places]
     [b'(713) 853-6388', b'1-281-444-5140', b'030 23125000', b'', b'0044 20 7946 0958']
     """
     opened = at - (raw[at - 1 : at] == b"(")
@@ -368,12 +377,17 @@ def _ipv4(raw: bytes, at: int) -> Span | None:
     [b'81.2.69.142', b'', b'', b'', b'', b'']
     """
     found = _IPV4.match(raw, at)
-    if not found or raw[at + 1 : at + 4 : 2] == b".." or found[0].endswith(b".0") or not _stands_alone(raw, *found.span()):
+    if (
+        not found
+        or raw[at + 1 : at + 4 : 2] == b".."
+        or found[0].endswith(b".0")
+        or not _stands_alone(raw, *found.span())
+    ):
         return None
     before = raw[max(0, at - 24) : at]
     if before.endswith((b".", b"-")) or (before.endswith(b"/") and not before.endswith(b"//")):
         return None
-    if re.match(rb"\.[0-9]|-[A-Za-z]", raw[found.end() : found.end() + 2]) or _NO_ADDRESS.search(before):
+    if _MORE.match(raw, found.end()) or _NO_ADDRESS.search(before):
         return None
     return found.span() if _is_somebodys(IPv4Address, found[0]) else None
 
@@ -386,7 +400,10 @@ def _ipv6(raw: bytes, at: int) -> Span | None:
     [b'2a02:6b8::2:242', b'', b'2a02:6b8::2:242', b'']
     """
     found = _IPV6.match(raw, at)
-    if not found or raw[found.end() : found.end() + 1].strip(b"0123456789ABCDEFabcdef:") != raw[found.end() : found.end() + 1]:
+    if (
+        not found
+        or raw[found.end() : found.end() + 1].strip(b"0123456789ABCDEFabcdef:") != raw[found.end() : found.end() + 1]
+    ):
         return None
     text = found[0].removesuffix(b":") if not found[0].endswith(b"::") else found[0]
     end = at + len(text)
@@ -395,6 +412,7 @@ def _ipv6(raw: bytes, at: int) -> Span | None:
     return (at, end) if _stands_alone(raw, at, end) and _is_somebodys(IPv6Address, text) else None
 
 
+@lru_cache(maxsize=1 << 12)
 def _is_somebodys(kind: type[IPv4Address | IPv6Address], text: bytes) -> bool:
     try:
         address = int(kind(text.decode("ascii")))
@@ -453,10 +471,10 @@ def _luhn(digits: str) -> bool:
 
 
 def _key(raw: bytes, at: int) -> Span | None:
-    """The private key, or the token of a service that marks its own; not those that documentation prints.
+    r"""The private key, or the token of a service that marks its own; not those that documentation prints.
 
     >>> text = b"AKIAIOSFODNN7EXAMPLE AKIAFICTIONALKEY1234 xoxb-000-made-up-token ghp_tooshort"
-    >>> [text[slice(*_key(text, found.start()) or (0, 0))] for found in re.finditer(rb"\\S+", text)]
+    >>> [text[slice(*_key(text, found.start()) or (0, 0))] for found in re.finditer(rb"\S+", text)]
     [b'', b'AKIAFICTIONALKEY1234', b'xoxb-000-made-up-token', b'']
     """
     found = _KEY.match(raw, at)
@@ -470,24 +488,27 @@ def _stands_alone(raw: bytes, start: int, end: int) -> bool:
     return not any(side.isalnum() or side == b"_" for side in (raw[start - 1 : start], raw[end : end + 1]))
 
 
-# What publish puts in the place of what was found. All of it is kept for documentation or fiction, or given out to nobody,
-# so that measuring the published text finds none of it.
+# What publish puts in the place of what was found. All of it is kept for documentation or fiction, or given out to
+# nobody, so that measuring the published text finds none of it.
 
 #: Area codes; behind each 555-0100 to 555-0199 are kept for fiction (North American Numbering Plan).
 _AREAS = ("201", "212", "303", "312", "404", "415", "512", "617", "702", "808")
 _DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 _BLOCKS = ("192.0.2", "198.51.100", "203.0.113")  # RFC 5737
-_TOKEN = re.compile(r"-----BEGIN [A-Z ]+-----|[A-Za-z]+_(?:pat_|live_)?|[a-z]+-(?:ant-|proj-|svcacct-)?|A[KS]IA|AIza|eyJ")
+_TOKEN = re.compile(
+    r"-----BEGIN [A-Z ]+-----|[A-Za-z]+_(?:pat_|live_)?|[a-z]+-(?:ant-|proj-|svcacct-)?|A[KS]IA|AIza|eyJ"
+)
 
 
 def stand_ins(spans: list[str], key: bytes) -> list[str]:
     """What publish puts in the place of each span of one document: of the same kind, and nobody's.
 
-    The same value has the same stand-in, two values have two until the range of their kind is used up: 30,000 addresses of
-    e-mail, 1,000 telephone numbers, 762 IPv4 addresses, 65,535 of IPv6, a million accounts and cards. Which one it
+    The same value has the same stand-in, two values have two until the range of their kind is used up: 30,000 addresses
+    of e-mail, 1,000 telephone numbers, 762 IPv4 addresses, 65,535 of IPv6, a million accounts and cards. Which one it
     is depends on `key` and on the order in which values first appear, never on the value: nothing can be looked up.
 
-    >>> stand_ins(["jo@no-such-company.com", "81.2.69.142", "JO@no-such-company.com", "GB29 NWBK 6016 1331 9268 19"], b"")
+    >>> spans = ["jo@no-such-company.com", "81.2.69.142", "JO@no-such-company.com", "GB29 NWBK 6016 1331 9268 19"]
+    >>> stand_ins(spans, b"")
     ['user2703@example.com', '203.0.113.78', 'user2703@example.com', 'XX00 0000 0000 0000 0062 36']
     """
     numbers: dict[tuple[str, str], int] = {}

@@ -11,7 +11,6 @@ import string
 from array import array
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from importlib.metadata import version
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,7 +33,8 @@ _DOMAIN = re.compile(rb"@([A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){1,8}+)")
 _LOCAL_BACKWARDS = re.compile(rb"[A-Za-z0-9._%+'-]{1,65}")
 #: What comes before the name of a message, or before user and password of a URL.
 _NO_MAILBOX = re.compile(
-    rb"(?:(?:message-id|in-reply-to|references|articles?|message)\s{0,9}:?\s{0,9}<|://[^\s/@<>\"']{0,64})\Z", re.IGNORECASE
+    rb"(?:(?:message-id|in-reply-to|references|articles?|message)\s{0,9}:?\s{0,9}<|://[^\s/@<>\"']{0,64})\Z",
+    re.IGNORECASE,
 )
 #: RFC 2606 and 6761: nobody has these.
 _RESERVED = ("example", "example.com", "example.net", "example.org", "test", "invalid", "localhost")
@@ -196,7 +196,13 @@ def _emails(raw: bytes) -> Spans:
         backwards = _LOCAL_BACKWARDS.match(raw[max(0, at - 65) : at][::-1])
         local = backwards[0][::-1].lstrip(b"'.%-") if backwards else b""
         if len(local) <= 64 and raw[max(0, at - len(local) - 1) : at - len(local)] >= b"\x80" and local[-1:] != b".":
-            local = re.search(rb"((?:[\xc3-\xc5][\x80-\xbf]|[A-Za-z0-9._%+'-])*)\Z", raw[max(0, at - len(local) - 64) : at - len(local)])[1] + local
+            local = (
+                re.search(
+                    rb"((?:[\xc3-\xc5][\x80-\xbf]|[A-Za-z0-9._%+'-])*)\Z",
+                    raw[max(0, at - len(local) - 64) : at - len(local)],
+                )[1]
+                + local
+            )
         if (
             not local
             or (len(local) > 64 and local.isascii())
@@ -208,7 +214,12 @@ def _emails(raw: bytes) -> Spans:
         if not _can_be_had(domain.decode("ascii").lower()):
             continue
         before, end = raw[max(0, start - 80) : start], found.start(1) + len(domain)
-        if message and raw[start - 1 : start] == b"<" and start - 1 <= message + 16 and not raw[message + 1 : start - 1].strip():
+        if (
+            message
+            and raw[start - 1 : start] == b"<"
+            and start - 1 <= message + 16
+            and not raw[message + 1 : start - 1].strip()
+        ):
             message = end
         elif not _NO_MAILBOX.search(before):
             yield start, end
