@@ -1,7 +1,8 @@
-"""What `pii` costs beside the other signals: `python benchmarks/pii.py`, with CURATE_DATA set.
+"""What `pii` and `mojibake` cost beside the other signals: `python benchmarks/pii.py`, with CURATE_DATA set.
 
 Measures every tenth document of bench/text-mixed.parquet, in batches of 500, with all other signals and the signature
-together, then with `pii` alone; in one process, in CPU time.
+together, then with each of the two alone; then the two on the textbooks, which hold almost none. In one process, in
+CPU time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from curation.dedup import signatures
 from curation.recipe import Dedup
-from curation.signals import SIGNALS, bare, pii
+from curation.signals import SIGNALS, bare, mojibake, pii, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
@@ -45,16 +46,26 @@ def main() -> None:
     sample = rows.take(pa.array(range(0, len(rows), 10)))
     texts = [pa.concat_arrays([sample.slice(start, 500)]) for start in range(0, len(sample), 500)]
     megabytes = pc.sum(pc.binary_length(sample)).as_py() / 1e6
-    others = [bare(module) for module in SIGNALS if module is not pii] + [signatures.load(Dedup())]
-    for signals in (others, [pii]):
+    measured = (pii, mojibake)
+    others = [bare(module) for module in SIGNALS if module not in measured] + [signatures.load(Dedup())]
+    for signals in (others, list(measured)):
         seconds(signals, texts[:1])  # models are loaded, kernels compiled
     all_others = seconds(others, texts)
-    alone = sorted(seconds([pii], texts) for _ in range(REPEATS))[REPEATS // 2]
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}")
     print(f"{len(sample):,} documents, {megabytes:.1f} MB")
     print(f"all other signals and the signature: {all_others:.1f} s, {megabytes / all_others:.2f} MB/s")
-    print(f"pii: {alone:.2f} s, {megabytes / alone:.0f} MB/s (median of {REPEATS}): {alone / all_others:.1%} of that")
+    for signal in measured:
+        alone = sorted(seconds([signal], texts) for _ in range(REPEATS))[REPEATS // 2]
+        name = signal_name(signal)
+        print(f"{name}: {alone:.3f} s, {megabytes / alone:.0f} MB/s (median of {REPEATS}): {alone / all_others:.1%}")
+    file = file.parent.parent / "textbooks" / "openstax.parquet"
+    books = pq.read_table(file, columns=["text"])["text"].combine_chunks()
+    megabytes = pc.sum(pc.binary_length(books)).as_py() / 1e6
+    print(f"textbooks, {len(books):,} documents, {megabytes:.1f} MB")
+    for signal in measured:
+        alone = sorted(seconds([signal], [books]) for _ in range(REPEATS))[REPEATS // 2]
+        print(f"{signal_name(signal)}: {alone:.3f} s, {megabytes / alone:.0f} MB/s (median of {REPEATS})")
 
 
 if __name__ == "__main__":

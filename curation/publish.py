@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from curation.errors import ReleaseError, StorageError
 from curation.releases import Release, latest, order, releases
 from curation.report.card import card
 from curation.run import FORMAT, release_fingerprint, release_place, workspace_id
+from curation.signals import load_signals, with_stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,8 +253,9 @@ def _chosen_rows(task: Slice) -> pa.Table:
     blend = work.blend.read(task.part)
     edits = ruling.edits_of(recipe)
     asked = [name for name in recipe.release.columns if name not in schema.SHARD.names]
-    side = work.read(task.part, [*edits.columns, *asked, *ruling.columns_in(edits.where, work)])
-    edited = _where(side, edits.where)
+    spans = [*recipe.edit.remove, *recipe.edit.replace]
+    side = work.read(task.part, [*spans, *asked, *ruling.columns_in(edits.where, work)])
+    to_edit = _where(side, edits.where)
     chosen = pc.greater(blend["copies"], 0)
     tables = []
     start = 0
@@ -262,9 +265,10 @@ def _chosen_rows(task: Slice) -> pa.Table:
         if pc.any(here).as_py():
             kept = documents.filter(here)
             beside = side.slice(start, documents.num_rows).filter(here)
-            texts = _edited(
-                kept["text"], [beside[name] for name in edits.columns], edited.slice(start, len(here)).filter(here)
-            )
+            rows = kept.select(["id", "text"])
+            for name in spans:
+                rows = rows.append_column(name, beside[name])
+            texts = _edited(rows, recipe, to_edit.slice(start, len(here)).filter(here))
             kept = kept.set_column(kept.schema.get_field_index("text"), "text", texts)
             for name in asked:
                 kept = kept.append_column(side.schema.field(name), beside[name])
@@ -283,29 +287,84 @@ def _where(rows: pa.Table, predicate: str) -> pa.ChunkedArray:
     ]
 
 
-def _edited(texts: pa.ChunkedArray, spans: list[pa.ChunkedArray], chosen: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The texts without their spans, where chosen."""
-    if not spans:
-        return texts
-    each = zip(*(column.to_pylist() for column in spans), strict=True)
-    rows = zip(texts.to_pylist(), each, chosen.to_pylist(), strict=True)
-    return pa.chunked_array([pa.array([
-        cut(text, [span for found in mine for span in found]) if edit else text for text, mine, edit in rows
-    ], pa.string())])  # fmt: skip
+def _edited(rows: pa.Table, recipe: Recipe, chosen: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The texts as published: where chosen, without the spans to remove, and with stand-ins for those to replace.
 
-
-def cut(text: str, spans: list[dict[str, int]]) -> str:
-    """The text without the spans, which are in bytes of UTF-8 and may overlap.
-
-    >>> cut("añb c", [{"start": 3, "end": 5}, {"start": 4, "end": 5}])
-    'añc'
+    `rows` has `id`, `text` and the columns of spans.
     """
-    data = text.encode()
-    pieces, done = [], 0
-    for span in sorted(spans, key=lambda span: span["start"]):
-        pieces.append(data[done : span["start"]])
-        done = max(done, span["end"])
-    return b"".join([*pieces, data[done:]]).decode()
+    edit = recipe.edit
+    if not edit.remove and not edit.replace:
+        return rows["text"]
+    known = with_stand_ins(load_signals(recipe)) if edit.replace else {}
+    removed = zip(*(rows[name].to_pylist() for name in edit.remove), strict=True) if edit.remove else repeat(())
+    replaced = zip(*(rows[name].to_pylist() for name in edit.replace), strict=True) if edit.replace else repeat(())
+    texts = []
+    for document, text, is_chosen, cuts, finds in zip(
+        rows["id"].to_pylist(), rows["text"].to_pylist(), chosen.to_pylist(), removed, replaced, strict=False
+    ):
+        if not is_chosen or not any((*cuts, *finds)):
+            texts.append(text)
+            continue
+        data, key = text.encode(), stand_in_key(recipe.seed, document)
+        pieces: list[tuple[int, int, bytes]] = []
+        for name, spans in zip(edit.replace, finds, strict=True):
+            places = [(span["start"], span["end"]) for span in spans]
+            names = known[name]([data[start:end].decode() for start, end in places], key)
+            mine = [(*place, name.encode()) for place, name in zip(places, names, strict=True)]
+            pieces += [one for one in mine if not any(one[0] < end and start < one[1] for start, end, _ in pieces)]
+        texts.append(edited(data, [(s["start"], s["end"]) for spans in cuts for s in spans], pieces).decode())
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def stand_in_key(seed: int, document: str) -> bytes:
+    """What the stand-ins of a document depend on: 32 bytes, of the seed and the document's id.
+
+    >>> stand_in_key(0, "a") == stand_in_key(0, "a") != stand_in_key(0, "b")
+    True
+    """
+    return hashlib.blake2b(f"stand-ins:{seed}:{document}".encode(), digest_size=32).digest()
+
+
+def edited(data: bytes, removed: list[tuple[int, int]], replaced: list[tuple[int, int, bytes]]) -> bytes:
+    """A text without the spans to remove, which may overlap, and with others replaced, which may not.
+
+    Removing goes first. Of a span to be replaced of which only a part is removed nothing stays: its stand-in stands
+    where the rest began. One that is removed whole has none.
+
+    >>> edited(b"one two three", [(0, 4), (2, 4)], [(8, 13, b"3")])
+    b'two 3'
+    >>> edited(b"one two three", [(0, 5)], [(4, 7, b"2")]), edited(b"one two three", [(3, 8)], [(4, 7, b"2")])
+    (b'2 three', b'onethree')
+    """
+    pieces: list[bytes] = []
+    done = 0
+    ahead = sorted(replaced)
+    place = 0
+    for start, end in [*_union(removed), (len(data), len(data))]:
+        while place < len(ahead) and ahead[place][0] < start:
+            first, last, new = ahead[place]
+            if last > done:
+                pieces += [data[done : max(first, done)], new]
+                done = max(done, last)
+            place += 1
+        pieces.append(data[done : max(start, done)])
+        done = max(done, end)
+    return b"".join(pieces)
+
+
+def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same places as spans that are in order and apart.
+
+    >>> _union([(4, 6), (0, 2), (1, 3)])
+    [(0, 3), (4, 6)]
+    """
+    union: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(end, union[-1][1]))
+        else:
+            union.append((start, end))
+    return union
 
 
 def _gather(task: Gather) -> dict[str, Any]:

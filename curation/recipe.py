@@ -137,9 +137,10 @@ class Rules(_Table):
 
 
 class Edit(_Table):
-    """What is cut out of the documents that are published."""
+    """What is cut out of the documents that are published, and what is replaced in them."""
 
     remove: list[Text] = _field("a list of edits, like c4_lines", default_factory=list)
+    replace: list[Text] = _field("a list of edits that have stand-ins, like pii", default_factory=list)
     where: Text = _field("an SQL predicate as text: the documents to edit", "true")
 
 

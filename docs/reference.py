@@ -75,6 +75,11 @@ ABOUT = {
     "rules.alarm_share": "a rule that hits, or a source with errors in, more than this share is warned about",
     "rules.NAME": "a rule of your own; true = drop. `false` switches off the preset's rule of that name",
     "edit.remove": "columns of spans that are cut out of what is published; see [signals.md](signals.md#c4)",
+    "edit.replace": "columns of spans that are replaced in what is published: `pii` by stand-ins, `mojibake` by its "
+    "repair; see [signals.md](signals.md#replacing-it). Removing goes first: of a span of which a part is removed, the "
+    "stand-in takes the rest. Where spans of two columns overlap, the column listed first is replaced and the other's "
+    "span stays. What is "
+    "replaced counts towards `tokens` as long as it was",
     "edit.where": "only in documents for which this is true",
     "blend.tokens": "the budget; left out, every kept document stands in the release once",
     "blend.tokenizer": "bytes of UTF-8 that count as one token: an estimate, and named as one in the manifest",

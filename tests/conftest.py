@@ -52,7 +52,17 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 #: Measures no more than lengths and signatures, so that a run over a few documents takes a second.
 _BARE = "".join(
     f"[signals.{name}]\nenabled = false\n"
-    for name in ("symbols", "gopher_quality", "gopher_repetition", "c4", "fineweb", "pii", "language", "education")
+    for name in (
+        "symbols",
+        "gopher_quality",
+        "gopher_repetition",
+        "c4",
+        "fineweb",
+        "pii",
+        "mojibake",
+        "language",
+        "education",
+    )
 )
 
 

@@ -13,7 +13,7 @@ from curation.blend import blend as stage
 from curation.blend import groups_of
 from curation.dataset import Part
 from curation.errors import CurationError, RecipeError
-from curation.publish import cut
+from curation.publish import edited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -332,6 +332,6 @@ def test_cut_leaves_what_is_in_no_span(text: str, places: list[tuple[int, int]])
     """Characters outside the union of the spans, in order, whatever the order and overlap of spans."""
     starts = [len(text[:place].encode()) for place in range(len(text) + 1)]
     inside = [sorted((min(a, len(text)), min(b, len(text)))) for a, b in places]
-    spans = [{"start": starts[a], "end": starts[b]} for a, b in inside]
+    spans = [(starts[a], starts[b]) for a, b in inside]
     expected = "".join(c for place, c in enumerate(text) if not any(a <= place < b for a, b in inside))
-    assert cut(text, spans) == expected
+    assert edited(text.encode(), spans, []).decode() == expected

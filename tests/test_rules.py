@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curation import rules as ruling
 from curation.dataset import connect
 from curation.errors import RecipeError, RuleError
-from curation.publish import cut
+from curation.publish import edited
 from curation.recipe import Recipe, parse
 from curation.rules import Edits, Rule
 from curation.run import workspace
@@ -297,7 +297,7 @@ def test_edited_bytes_is_what_is_left_of_the_text(data: st.DataObject) -> None:
         ]
         assert answers == [len(text) - union for text, union in zip(texts, unions, strict=True)]
         assert answers == [
-            len(cut(text, [one for name in names for one in row[name]]).encode())
+            len(edited(text.encode(), [(one["start"], one["end"]) for name in names for one in row[name]], []))
             for text, row in zip(texts, rows, strict=True)
         ]
 

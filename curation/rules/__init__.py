@@ -131,6 +131,7 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
             faults.append(
                 f"edit.remove[{index}]: {f'no edit {name!r}: {why}' if why else unknown(name, spans, 'edit')}"
             )
+    faults += _replace_faults(recipe, spans)
     for index, name in enumerate(recipe.release.columns):
         if name not in work.columns:
             faults.append(f"release.columns[{index}]: {unknown(name, work.columns, 'column')}")
@@ -139,6 +140,27 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     if faults:
         raise RecipeError(faults_text(recipe.path, faults))
     return rules
+
+
+def _replace_faults(recipe: Recipe, spans: list[str]) -> list[str]:
+    """What is wrong with what is to be replaced: an edit that does not exist, has no stand-ins, or is removed."""
+    if not recipe.edit.replace:
+        return []
+    from curation.signals import load_signals, with_stand_ins  # noqa: PLC0415  # signals import rules' neighbours
+
+    known = with_stand_ins(load_signals(recipe))
+    faults = []
+    for index, name in enumerate(recipe.edit.replace):
+        place = f"edit.replace[{index}]"
+        if name in recipe.edit.remove:
+            faults.append(f"{place}: {name!r} is removed: expected it in one of the two lists")
+        elif name in recipe.edit.replace[:index]:
+            faults.append(f"{place}: {name!r} is there twice")
+        elif name not in spans:
+            faults.append(f"{place}: {unknown(name, known, 'edit')}")
+        elif name not in known:
+            faults.append(f"{place}: {name!r} has no stand-ins; those that have are {', '.join(sorted(known))}")
+    return faults
 
 
 def query(rules: tuple[Rule, ...], edits: Edits) -> str:

@@ -5,6 +5,8 @@ A signal is a module, or an object where a model or settings must be held, with
 - `VERSION`: raised when the same text gives another answer (an object with a model puts the model's hash in it);
 - `COLUMNS`: column name to Arrow type; every name is unique over all signals;
 - `measure(batch) -> dict`: for each column one value a row (a list, a numpy or an Arrow array), never null;
+- `stand_ins(spans, key) -> list[str]`, if what its one column of spans finds can be replaced at publish: what to put in
+  the place of each of a document's spans, given their texts in order, and 32 bytes that seed and document decide;
 - `READS_TEXT = False`, if it looks at the URI alone: then measuring it anew does not read the text.
 
 - `NEEDS = "key"`, if it is off until the recipe sets this key of it.
@@ -25,7 +27,7 @@ from pydantic import ValidationError
 
 from classifiers import education, language
 from curation.errors import RecipeError
-from curation.schema import BLEND, CORPUS, DOCUMENTS, SHARD, VERDICTS
+from curation.schema import BLEND, CORPUS, DOCUMENTS, SHARD, SPANS, VERDICTS
 from curation.signals import (
     c4,
     contamination,
@@ -34,13 +36,14 @@ from curation.signals import (
     gopher_quality,
     gopher_repetition,
     length,
+    mojibake,
     pii,
     symbols,
     url,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
     import pyarrow as pa
@@ -50,8 +53,8 @@ if TYPE_CHECKING:
 
 #: Every signal of the project, in the order of measuring.
 SIGNALS: tuple[ModuleType, ...] = (
-    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, contamination, url, language,
-    education,
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, mojibake, contamination, url,
+    language, education,
 )  # fmt: skip
 
 
@@ -107,6 +110,17 @@ def load_signals(recipe: Recipe) -> dict[str, Signal]:
     if faults:
         raise RecipeError(faults_text(recipe.path, faults))
     return signals
+
+
+def with_stand_ins(signals: Mapping[str, Signal]) -> dict[str, Callable[[list[str], bytes], list[str]]]:
+    """What gives the stand-ins for the spans of a column, by column: for those that a recipe may replace."""
+    return {
+        column: stand_ins
+        for signal in signals.values()
+        if (stand_ins := getattr(signal, "stand_ins", None)) is not None
+        for column, kind in signal.COLUMNS.items()
+        if kind == SPANS
+    }
 
 
 def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
