@@ -2,11 +2,11 @@
 
     python datatrove_verdicts.py FILE OUT WORKERS [UNITS]
 
-OUT gets a column of booleans for each rule of each preset, true = dropped, made by the filter with that rule alone switched
-on, and one for each preset, by the filter with all of its rules; null where the filter raised an exception.
+OUT gets a column of booleans for each rule of each preset, true = dropped, made by the filter with that rule alone
+switched on, and one for each preset, by the filter with all of its rules; null where the filter raised an exception.
 
-UNITS is a file of Python with `words(text)` and `sentences(text)`. With it the filters get these for their tokenizer's; nothing
-else about them is changed. Without it they ask spaCy, as they do for English.
+UNITS is a file of Python with `words(text)` and `sentences(text)`: the filters get these for their tokenizer's, and
+nothing else about them is changed. Without it they ask spaCy, as they do for English.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import peer
-from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS
+from benchmarks.signals.measuring import HEURISTIC, OF_PRESETS, SHARED, batches, measure, share_of, signals, texts_of
+from curation.dataset import ROW_GROUP_ROWS
 from curation.signals import SIGNALS, bare, signal_name
 from curation.signals.batch import Batch
 
@@ -46,12 +46,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-#: The signals that the four filters of datatrove correspond to.
-OF_PRESETS = ("length", "symbols", "gopher_quality", "gopher_repetition", "c4", "fineweb")
-#: Every signal that no model is asked for.
-HEURISTIC = tuple(signal_name(module) for module in SIGNALS if module.__name__.startswith("curation.signals."))
-#: What signals share, made when it is first asked for.
-SHARED = tuple(name for name in ("characters", "word_spans", "line_spans") if hasattr(Batch, name))
 
 
 def main() -> None:
@@ -77,42 +71,9 @@ def mixed() -> Path:
     return Path(os.environ["CURATE_DATA"]).expanduser().resolve() / "bench" / "text-mixed.parquet"
 
 
-def batches(text: pa.Array) -> list[pa.Array]:
-    """The texts in batches as large as the product's."""
-    ends = np.cumsum(pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.int64))
-    found, first = [], 0
-    while first < len(text):
-        before = ends[first - 1] if first else 0
-        last = min(int(np.searchsorted(ends, before + ROW_GROUP_BYTES)) + 1, first + ROW_GROUP_ROWS, len(text))
-        found.append(pa.concat_arrays([text.slice(first, last - first)]))
-        first = last
-    return found
-
-
-def texts_of(path: Path) -> list[pa.Array]:
-    """The texts of a Parquet file in batches."""
-    return batches(pq.read_table(path, columns=["text"])["text"].combine_chunks())
-
-
 def megabytes(texts: Iterable[pa.Array]) -> float:
     """Bytes of UTF-8 in millions."""
     return sum(pc.sum(pc.binary_length(text)).as_py() or 0 for text in texts) / 1e6
-
-
-def signals(names: Iterable[str]) -> list[Any]:
-    """Signals as they are without settings, their kernels loaded."""
-    found = [bare(module) for module in SIGNALS if signal_name(module) in names]
-    for signal in found:
-        signal.measure(Batch(pa.array(["One sentence. Another one."]), pa.nulls(1, pa.string())))
-    return found
-
-
-def measure(chosen: list[Any], texts: list[pa.Array]) -> None:
-    """Measure all of it."""
-    for text in texts:
-        batch = Batch(text, pa.nulls(len(text), pa.string()))
-        for signal in chosen:
-            signal.measure(batch)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
@@ -127,22 +88,6 @@ def median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(cpu for cpu, _ in pairs), statistics.median(wall for _, wall in pairs)
 
 
-def share_of(path: Path, share: int, of: int, until: float) -> tuple[float, float, float]:
-    """CPU seconds, start and end of one worker that measures its share of a sample, over and over for a while.
-
-    The sample is read again and again, since once is over in a fraction of a second; the answer is for one reading.
-    """
-    chosen, texts = signals(OF_PRESETS), texts_of(path)
-    mine = batches(pa.concat_arrays(texts).take(pa.array(range(share, sum(map(len, texts)), of))))
-    time.sleep(max(0.0, until - time.time()))  # all workers begin together
-    cpu, wall = time.process_time(), time.monotonic()
-    rounds = 0
-    while rounds < 3 or time.monotonic() - wall < 2:
-        measure(chosen, mine)
-        rounds += 1
-    return (time.process_time() - cpu) / rounds, (time.monotonic() - wall) / rounds, 0.0
-
-
 def against_peer(options: argparse.Namespace, scratch: Path) -> None:
     """Our signals and datatrove's filters on the same documents, in turns."""
     sample = scratch / "sample.parquet"
@@ -150,8 +95,9 @@ def against_peer(options: argparse.Namespace, scratch: Path) -> None:
     duckdb.execute(f"""
         COPY (
             SELECT text FROM (
-                SELECT text, source, row_number() OVER of_source AS place, count(*) OVER (PARTITION BY source) AS documents
-                FROM '{mixed()}' WINDOW of_source AS (PARTITION BY source ORDER BY md5(id))
+                SELECT text, row_number() OVER (PARTITION BY source ORDER BY md5(id)) AS place,
+                    count(*) OVER (PARTITION BY source) AS documents
+                FROM '{mixed()}'
             ) WHERE place <= greatest(1, round(documents * {share}))
         ) TO '{sample}' (FORMAT parquet)
     """)
@@ -167,22 +113,16 @@ def against_peer(options: argparse.Namespace, scratch: Path) -> None:
                 begin = time.time() + 4
                 found = [pool.submit(share_of, sample, place, workers, begin) for place in range(workers)]
                 answers = [future.result() for future in found]
-            ours.append((sum(cpu for cpu, _, _ in answers), max(wall for _, wall, _ in answers)))
+            ours.append((sum(cpu for cpu, _ in answers), max(wall for _, wall in answers)))
             command = [executable, str(HERE / "datatrove_filters.py"), str(sample), str(workers)]
             told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             theirs.append((told["cpu"], told["wall"]))
-        (our_cpu, our_wall), (their_cpu, their_wall) = median(ours), median(theirs)
+        print(f"\n{workers} worker{'s' if workers > 1 else ''}         CPU s  MB/s a core  clock s    MB/s")
+        for name, (cpu, wall) in (("curate", median(ours)), (f"datatrove {told['version']}", median(theirs))):
+            print(f"{name:16} {cpu:7.3f} {size / cpu:10.3f} {wall:10.3f} {size / wall:7.2f}")
         ratios = [their[0] / our[0] for our, their in zip(ours, theirs, strict=True)]
-        print(
-            f"{workers} worker{'s' if workers > 1 else ''}".ljust(12) + "      CPU s   MB/s a core    clock s    MB/s"
-        )
-        print(f"curate        {our_cpu:9.3f}  {size / our_cpu:12.2f}  {our_wall:9.3f}  {size / our_wall:6.1f}")
-        print(
-            f"datatrove {told['version']:5}{their_cpu:8.3f}  {size / their_cpu:12.3f}  {their_wall:9.3f}  {size / their_wall:6.2f}"
-        )
-        print(
-            f"ratio of CPU time {statistics.median(ratios):.0f} (from {min(ratios):.0f} to {max(ratios):.0f}), of clock time {their_wall / our_wall:.0f}"
-        )
+        spread = f"{statistics.median(ratios):.0f} times (from {min(ratios):.0f} to {max(ratios):.0f})"
+        print(f"CPU time: {spread}; on the clock: {median(theirs)[1] / median(ours)[1]:.0f} times")
 
 
 def limit(options: argparse.Namespace, scratch: Path) -> None:
@@ -283,9 +223,8 @@ def stage(options: argparse.Namespace, scratch: Path) -> None:
             print(
                 f"\ncurate run --until measure, {title}, {workers} workers: {wall:.1f} s on the clock, {cpu:.1f} s CPU"
             )
-            print(
-                f"  the stage itself {seconds:.1f} s: {size / seconds:.1f} MB/s, {size / seconds / workers:.1f} a worker"
-            )
+            rates = f"{size / seconds:.1f} MB/s, {size / seconds / workers:.1f} a worker"
+            print(f"  the stage itself {seconds:.1f} s: {rates}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"  largest process so far {peak:.0f} MB")
 
@@ -337,21 +276,27 @@ def start(options: argparse.Namespace, scratch: Path) -> None:
         shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PYTHONPATH": str(place), "XDG_CACHE_HOME": str(scratch / "cache")}
 
-    def seconds(code: str) -> tuple[float, float]:
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
-        return time.monotonic() - began, float(done.stdout or 0)
+    def seconds(code: str) -> tuple[float, float, float]:
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=place, check=True,
+                              capture_output=True, text=True)  # fmt: skip
+        wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime, wall, float(done.stdout or 0)
 
-    first, _ = seconds(_ALL_KERNELS)
-    warm = [seconds(_MEASURE) for _ in range(options.repeats)]
-    kernels = [seconds("import numba; import time; began = time.perf_counter()" + _ALL_KERNELS
-                       + "print(time.perf_counter() - began)") for _ in range(options.repeats)]  # fmt: skip
-    numba = [seconds("import numba")[0] for _ in range(options.repeats)]
-    print("\nstart of a process, seconds on the clock")
-    print(f"  the first: all kernels compiled      {first:6.2f}")
-    print(f"  python -c 'import numba'             {statistics.median(numba):6.2f}")
-    print(f"  later: all kernels, beyond numba     {statistics.median(added for _, added in kernels):6.2f}")
-    print(f"  later: the signals' first batch      {statistics.median(added for _, added in warm):6.2f}")
+    seconds("import numba, pyarrow")  # from here on they are in the disk's cache
+    first = seconds(_ALL_KERNELS)
+    kinds = {
+        "python -c 'import numba'": "import numba",
+        "with all kernels, compiled before": "import numba" + _ALL_KERNELS,
+        "the signals' first batch, compiled before": _MEASURE,
+    }
+    found = {name: [seconds(code) for _ in range(options.repeats)] for name, code in kinds.items()}
+    print(f"\n{'start of a process':44}    CPU s  clock s")
+    print(f"{'the first: all kernels are compiled':44} {first[0]:8.2f} {first[1]:8.2f}")
+    for name, times in found.items():
+        print(f"{name:44} {statistics.median(t[0] for t in times):8.2f} {statistics.median(t[1] for t in times):8.2f}")
+    added = statistics.median(t[2] for t in found["the signals' first batch, compiled before"])
+    print(f"{'  of that, after the imports':44} {'':8} {added:8.2f}")
 
 
 if __name__ == "__main__":
