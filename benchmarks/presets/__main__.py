@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ import pyarrow.parquet as pq
 from benchmarks import peer
 from curation import rules as ruling
 from curation.schema import SPANS
-from curation.signals import c4, fineweb, gopher_quality, gopher_repetition, length, symbols
+from curation.signals import c4, datatrove, fineweb, gopher_quality, gopher_repetition, length, symbols
 from curation.signals.batch import Batch
 
 HERE = Path(__file__).parent
@@ -39,9 +38,9 @@ ROOT = HERE.parent.parent
 PLAIN = ROOT / "tests" / "plain"
 sys.path.insert(0, str(PLAIN.parent))
 
-from plain import datatrove, variants  # noqa: E402  # the plain definitions, which the tests hold the signals against
+from plain import variants  # noqa: E402  # the plain definitions, which the tests hold the signals against
 
-SIGNALS = (length, symbols, gopher_quality, gopher_repetition, c4, fineweb)
+SIGNALS = (length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove)
 
 
 def main() -> None:
@@ -102,25 +101,14 @@ def sample_of(documents: int, scratch: Path) -> Path:
 
 
 def measured(texts: pa.Array) -> pa.Table:
-    """All columns that presets ask for; those that no signal has yet from their plain definitions."""
+    """All columns that presets ask for."""
     batch = Batch(texts)
     columns: dict[str, pa.Array] = {}
     for signal in SIGNALS:
         kinds = {name: kind for name, kind in signal.COLUMNS.items() if kind != SPANS}
         answers = signal.measure(batch)
         columns |= {name: pa.array(answers[name]).cast(kind) for name, kind in kinds.items()}
-    rows = [datatrove.figures(text) for text in texts.to_pylist()]
-    columns |= {name: pa.array([row[name] for row in rows]) for name in rows[0]}
     return pa.table(columns)
-
-
-def preset(name: str, version: str) -> dict[str, str]:
-    """The rules of a preset, as it ships or as it is drafted beside the plain definitions."""
-    draft = PLAIN / "presets" / f"{name}@{version}.toml"
-    if draft.exists():
-        rules: dict[str, str] = tomllib.loads(draft.read_text(encoding="utf-8"))["rules"]
-        return rules
-    return ruling.presets()[f"{name}@{version}"].rules
 
 
 def compare(title: str, version: str, columns: pa.Table, theirs: pa.Table) -> None:
@@ -130,7 +118,7 @@ def compare(title: str, version: str, columns: pa.Table, theirs: pa.Table) -> No
     connection.register("rows", pa.table({**dict(zip(columns.column_names, columns.columns, strict=True)), **names}))
     print(f"\n{'@' + version + ', ' + title:58} datatrove   equal  only ours  only datatrove")
     for name in ("gopher-quality", "gopher-repetition", "c4", "fineweb"):
-        rules = preset(name, version)
+        rules = ruling.presets()[f"{name}@{version}"].rules
         oracle = f"{name}@{version}" if f"{name}@{version}/" in theirs.column_names else name
         for asked in theirs.column_names:
             label, rule = asked.split("/")
@@ -168,7 +156,7 @@ def others(texts: list[str], columns: pa.Table) -> None:
         rules = {
             key: sql
             for name in ("gopher-quality", "gopher-repetition", "c4")
-            for key, sql in preset(name, "paper").items()
+            for key, sql in ruling.presets()[f"{name}@paper"].rules.items()
         }
         print(f"{what:58} {counted(connection, rules[rule], what)}")
 
