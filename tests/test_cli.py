@@ -228,7 +228,7 @@ def test_the_commands_on_a_finished_run(recipe: Path, call: Callable[..., tuple[
     status, _, error = call("report", recipe, "--out", recipe / "copy.html")
     assert (status, "cannot be written" in error) == (2, True)
     status, out, _ = call("rules", recipe)
-    assert re.search(r"gopher_too_short +\d+ +gopher-quality@paper +word_count < 50", out)
+    assert re.search(r"gopher_too_short +\d+ +[0-9.]+% +\d+  gopher-quality@paper +word_count < 50", out)
     status, out, _ = call("rules", recipe, "--sql")
     assert "list_filter" in out
     status, out, _ = call("signals", recipe, "--json")

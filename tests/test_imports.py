@@ -36,8 +36,8 @@ LAYERS = (
         "curation.publish",
     },
     {  # the others ask the stages where things lie
-        "curation.pipeline", "curation.explain", "curation.query", "curation.whatif", "curation.doctor",
-        "curation.plan",
+        "curation.pipeline", "curation.explain", "curation.hits", "curation.query", "curation.whatif",
+        "curation.doctor", "curation.plan",
     },
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip

@@ -72,3 +72,37 @@ def test_verdicts_of_another_recipe_are_said_to_be(tiny: Callable[..., Run]) -> 
             assert error.startswith("warning: the last run was not of this recipe as it is now")
             assert "curate run " in error
     assert not is_judged(load(path, ("rules.short=no_such_column < 3",)))
+
+
+def test_rules_are_counted_alone_and_together(tiny: Callable[..., Run]) -> None:
+    """Hits are of the readable documents; built-in reasons are listed; the busiest pairs are first; no run, no hits."""
+    texts = ["one two", "one three", "two one", "one", "", "three one two six"]
+    documents = [{"text": text, "uri": str(place)} for place, text in enumerate(texts)] + [{"error": "torn"}]
+    rules = """[rules]
+short = "word_count < 3"
+single = "word_count < 2"
+even = "uri in ('0', '2', '3')"
+none = "word_count > 9"
+"""
+    path = tiny({"s": documents}, rules, until="pull").recipe.path
+    found = json.loads(call(inspecting.rules, path, "--json")[1])
+    assert (found["readable"], found["together"]) == (None, [])
+    assert {row["hits"] for row in found["rules"]} == {None}
+    path = tiny({"s": documents}, rules, until="judge").recipe.path
+    found = json.loads(call(inspecting.rules, path, "--json")[1])
+    assert found["readable"] == 6
+    assert [(row["rule"], row["hits"], row["alone"], row["share"], row["drops"]) for row in found["rules"]] == [
+        ("short", 4, 1, 0.6667, "word_count < 3"),
+        ("single", 1, 0, 0.1667, "word_count < 2"),
+        ("even", 3, 0, 0.5, "uri in ('0', '2', '3')"),
+        ("none", 0, 0, 0.0, "word_count > 9"),
+        ("empty", 1, 1, 0.1667, ""),
+    ]
+    assert found["together"] == [
+        {"rules": ["even", "short"], "hits": 3},
+        {"rules": ["even", "single"], "hits": 1},
+        {"rules": ["short", "single"], "hits": 1},
+    ]
+    lines = call(inspecting.rules, path)[1].splitlines()
+    assert lines[1].split() == ["short", "4", "66.7%", "1", "recipe", "word_count", "<", "3"]
+    assert lines[-3].split() == ["even", "+", "short", "3"]

@@ -245,6 +245,18 @@ BOUNDS: dict[str, dict[str, tuple[str, Any, Any]]] = {
         "gopher_too_few_alpha_words": ("alpha_word_ratio", 0.8, 0.799),
         "gopher_too_few_stop_words": ("stop_word_count", 2, 1),
     },
+    "gopher-quality@datatrove": {
+        "gopher_too_short": ("word_count", 50, 49),
+        "gopher_too_long": ("word_count", 100_000, 100_001),
+        "gopher_words_too_short": ("mean_word_length", 3.0, 2.99),
+        "gopher_words_too_long": ("mean_word_length", 10.0, 10.01),
+        "gopher_too_many_hashes": ("hash_per_word", 0.1, 0.101),
+        "gopher_too_many_ellipses": ("ellipsis_per_word", 0.1, 0.101),
+        "gopher_bullet_lines": ("datatrove_bullet_line_ratio", 0.9, 0.901),
+        "gopher_ellipsis_lines": ("datatrove_ellipsis_line_ratio", 0.3, 0.301),
+        "gopher_too_few_alpha_words": ("alpha_word_ratio", 0.8, 0.799),
+        "gopher_too_few_stop_words": ("datatrove_stop_word_count", 2, 1),
+    },
     "gopher-repetition@paper": {
         "gopher_duplicate_lines": ("duplicate_line_ratio", 0.3, 0.301),
         "gopher_duplicate_paragraphs": ("duplicate_paragraph_ratio", 0.3, 0.301),
@@ -260,15 +272,30 @@ BOUNDS: dict[str, dict[str, tuple[str, Any, Any]]] = {
         "gopher_duplicate_9grams": ("duplicate_9gram_char_ratio", 0.11, 0.111),
         "gopher_duplicate_10grams": ("duplicate_10gram_char_ratio", 0.1, 0.101),
     },
+    "gopher-repetition@datatrove": {
+        "gopher_duplicate_lines": ("datatrove_duplicate_line_ratio", 0.3, 0.301),
+        "gopher_duplicate_paragraphs": ("datatrove_duplicate_paragraph_ratio", 0.3, 0.301),
+        "gopher_duplicate_line_chars": ("datatrove_duplicate_line_char_ratio", 0.2, 0.201),
+        "gopher_duplicate_paragraph_chars": ("datatrove_duplicate_paragraph_char_ratio", 0.2, 0.201),
+        "gopher_top_2gram": ("datatrove_top_2gram_per_char", 0.2, 0.201),
+        "gopher_top_3gram": ("datatrove_top_3gram_per_char", 0.18, 0.181),
+        "gopher_top_4gram": ("datatrove_top_4gram_per_char", 0.16, 0.161),
+        "gopher_duplicate_5grams": ("datatrove_duplicate_5gram_char_ratio", 0.15, 0.151),
+        "gopher_duplicate_6grams": ("datatrove_duplicate_6gram_char_ratio", 0.14, 0.141),
+        "gopher_duplicate_7grams": ("datatrove_duplicate_7gram_char_ratio", 0.13, 0.131),
+        "gopher_duplicate_8grams": ("datatrove_duplicate_8gram_char_ratio", 0.12, 0.121),
+        "gopher_duplicate_9grams": ("datatrove_duplicate_9gram_char_ratio", 0.11, 0.111),
+        "gopher_duplicate_10grams": ("datatrove_duplicate_10gram_char_ratio", 0.1, 0.101),
+    },
     "c4@paper": {
         "c4_too_few_sentences": ("c4_sentence_count", 3, 2),
         "c4_lorem_ipsum": ("has_lorem_ipsum", False, True),
         "c4_curly_bracket": ("has_curly_bracket", False, True),
     },
     "c4@datatrove": {
-        "c4_too_few_sentences": ("c4_datatrove_sentence_count", 5, 4),
-        "c4_lorem_ipsum": ("has_lorem_ipsum", False, True),
-        "c4_curly_bracket": ("has_curly_bracket", False, True),
+        "c4_too_few_sentences": ("datatrove_c4_sentence_count", 5, 4),
+        "c4_lorem_ipsum": ("has_datatrove_lorem_ipsum", False, True),
+        "c4_curly_bracket": ("has_datatrove_curly_bracket", False, True),
     },
     "fineweb@paper": {
         "fineweb_too_few_terminal_lines": ("terminal_punctuation_line_ratio", 0.121, 0.12),
@@ -276,9 +303,9 @@ BOUNDS: dict[str, dict[str, tuple[str, Any, Any]]] = {
         "fineweb_short_lines": ("short_line_ratio", 0.669, 0.67),
     },
     "fineweb@datatrove": {
-        "fineweb_too_few_terminal_lines": ("terminal_punctuation_line_ratio", 0.12, 0.119),
-        "fineweb_duplicate_line_chars": ("duplicate_line_char_ratio", 0.01, 0.011),
-        "fineweb_short_lines": ("short_line_ratio", 0.67, 0.671),
+        "fineweb_too_few_terminal_lines": ("datatrove_terminal_punctuation_line_ratio", 0.12, 0.119),
+        "fineweb_duplicate_line_chars": ("datatrove_filled_duplicate_char_ratio", 0.01, 0.011),
+        "fineweb_short_lines": ("datatrove_short_line_ratio", 0.67, 0.671),
         "fineweb_too_many_newlines": ("newline_per_word", 0.3, 0.301),
     },
 }
@@ -290,8 +317,10 @@ GOOD = {
     "alpha_word_ratio": 1.0,
     "stop_word_count": 8,
     "c4_sentence_count": 20,
-    "c4_datatrove_sentence_count": 20,
     "terminal_punctuation_line_ratio": 1.0,
+    "datatrove_stop_word_count": 8,
+    "datatrove_c4_sentence_count": 20,
+    "datatrove_terminal_punctuation_line_ratio": 1.0,
 }
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from curation.explain import Explanation
+    from curation.hits import Hits
     from curation.recipe import Recipe
+    from curation.rules import Rule
 
 
 @click.command(short_help="Tell all that is known of a document.")
@@ -216,7 +218,10 @@ def signals(recipe: Path | None, as_json: bool) -> None:
 @JSON
 @click.option("--sql", "as_sql", is_flag=True, help="Print the query that judges.")
 def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_json: bool, as_sql: bool) -> None:
-    """List the presets with their rules, or the rules of RECIPE and how often each hit on its last run.
+    """List the presets with their rules, or the rules of RECIPE and how often each hit, alone and with others.
+
+    Counted in the verdicts of the last run: of the documents that could be read, how many a rule hit (hits, share), how
+    many no other rule hit (alone), and which rules hit the same documents.
 
     Example: curate rules my-textbook/recipe.toml
     """
@@ -234,32 +239,65 @@ def rules(recipe: Path | None, overrides: tuple[str, ...], work: str | None, as_
             for name, predicate in preset.rules.items():
                 click.echo(f"    {name:36} {predicate}")
         return
+    from curation.hits import hits_of
     from curation.judge import rules_text
     from curation.recipe import load
-    from curation.run import last_run, workspace
+    from curation.run import workspace
 
     loaded = load(recipe, overrides, work=work)
-    space, _ = workspace(loaded)
     if as_sql:
         click.echo(rules_text(loaded))
         return
-    record = last_run(space.storage) or {}
-    hits = record.get("figures", {}).get("judge", {}).get("rules")
-    checked = ruling.check(loaded, space)
+    checked = ruling.check(loaded, workspace(loaded)[0])
+    hits = hits_of(loaded)
     if hits is not None:
         warn_of_another(loaded)
-    rows = [
-        {
-            "rule": rule.name,
-            "hits": None if hits is None else hits.get(rule.name, 0),
-            "from": rule.origin,
-            "drops": rule.predicate,
-        }
-        for rule in checked
-    ]
+    counted = _counted(checked, hits)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps(counted, indent=1))
     else:
-        for row in rows:
-            count = "-" if row["hits"] is None else f"{row['hits']:,}"
-            click.echo(f"{row['rule']:36} {count:>9}  {row['from']:28} {row['drops']}")
+        click.echo("\n".join(_counted_lines(counted)))
+
+
+def _counted(rules: Iterable[Rule], hits: Hits | None) -> dict[str, Any]:
+    """What `curate rules RECIPE --json` prints: numbers are null before the first run."""
+    rows = [{"rule": rule.name, "from": rule.origin, "drops": rule.predicate} for rule in rules]
+    if hits is None:
+        empty = {"hits": None, "share": None, "alone": None}
+        return {"readable": None, "rules": [row | empty for row in rows], "together": []}
+    ruled = {row["rule"] for row in rows}
+    rows += [{"rule": name, "from": "every run", "drops": ""} for name in sorted(hits.hits) if name not in ruled]
+    numbers = [
+        {
+            "hits": hits.hits[row["rule"]],
+            "share": round(hits.hits[row["rule"]] / hits.readable, 4) if hits.readable else 0.0,
+            "alone": hits.alone[row["rule"]],
+        }
+        for row in rows
+    ]
+    pairs = sorted(hits.together.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "readable": hits.readable,
+        "rules": [row | number for row, number in zip(rows, numbers, strict=True)],
+        "together": [{"rules": list(pair), "hits": number} for pair, number in pairs],
+    }
+
+
+#: Pairs of rules that are printed; JSON has them all.
+_PAIRS = 10
+
+
+def _counted_lines(counted: dict[str, Any]) -> list[str]:
+    lines = [f"{'rule':34} {'hits':>9} {'share':>7} {'alone':>9}  {'from':28} drops where"]
+    for row in counted["rules"]:
+        numbers = ("-", "-", "-") if row["hits"] is None else (
+            f"{row['hits']:,}", f"{row['share']:.1%}", f"{row['alone']:,}")  # fmt: skip
+        drops = " ".join(row["drops"].split())
+        lines.append("{:34} {:>9} {:>7} {:>9}  {:28} {}".format(row["rule"], *numbers, row["from"], drops).rstrip())
+    pairs = counted["together"]
+    if pairs:
+        lines += ["", f"{'hit together':70} {'hits':>9}"]
+        lines += [f"{' + '.join(pair['rules']):70} {pair['hits']:>9,}" for pair in pairs[:_PAIRS]]
+        if len(pairs) > _PAIRS:
+            lines.append(f"{len(pairs) - _PAIRS:,} more pairs: --json has them all")
+    return lines
