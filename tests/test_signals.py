@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import text as units
 
-from curation.kernels import text as units
 from curation.schema import SPANS
 from curation.signals import SIGNALS, c4, contamination, gopher_repetition, length, signal_name, url
 from curation.signals.batch import Batch

@@ -10,7 +10,6 @@ import unicodedata
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from plain import text as units
 
 #: Arbitrary Unicode, with what the definitions turn on far more often than chance would have it.
