@@ -11,6 +11,7 @@ nothing else about them is changed. Without it they ask spaCy, as they do for En
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import sys
 from importlib.machinery import SourceFileLoader
@@ -23,6 +24,8 @@ from datatrove.pipeline.filters.fineweb_quality_filter import FineWebQualityFilt
 from datatrove.pipeline.filters.gopher_quality_filter import GopherQualityFilter
 from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetitionFilter
 from datatrove.utils import word_tokenizers
+from datatrove.utils.typeshelper import Languages
+from datatrove.utils.word_tokenizers import load_word_tokenizer  # itself, whatever stands in its place later
 
 _QUALITY = dict.fromkeys(
     ("min_doc_words", "max_doc_words", "min_avg_word_length", "max_avg_word_length", "max_symbol_word_ratio",
@@ -94,6 +97,19 @@ PRESETS = {
 }
 
 
+class Remembering:
+    """A tokenizer that answers each question about a text once, since many filters ask it the same."""
+
+    def __init__(self, tokenizer) -> None:  # noqa: ANN001
+        self.word_tokenize = functools.lru_cache(10_000)(tokenizer.word_tokenize)
+        self.span_tokenize = functools.lru_cache(10_000)(tokenizer.span_tokenize)
+
+    def forget(self) -> None:
+        """Make room for the next text."""
+        self.word_tokenize.cache_clear()
+        self.span_tokenize.cache_clear()
+
+
 class Given:
     """A tokenizer of datatrove's that has our words, and as many sentences as we see."""
 
@@ -111,9 +127,8 @@ class Given:
 
 def verdicts(texts: list[str], units: str | None) -> dict[str, list[bool | None]]:
     """For each rule and preset whether it drops each text."""
-    if units:
-        given = Given(units)
-        word_tokenizers.load_word_tokenizer = lambda language: given  # noqa: ARG005
+    tokenizer = Remembering(Given(units) if units else load_word_tokenizer(Languages.english))
+    word_tokenizers.load_word_tokenizer = lambda language: tokenizer  # noqa: ARG005
     filters = {
         f"{preset}/{rule}": kind(**(whole if rule == "" else off | on))
         for preset, (kind, off, rules, whole) in PRESETS.items()
@@ -121,6 +136,7 @@ def verdicts(texts: list[str], units: str | None) -> dict[str, list[bool | None]
     }
     found: dict[str, list[bool | None]] = {name: [] for name in filters}
     for text in texts:
+        tokenizer.forget()
         for name, one in filters.items():
             try:
                 found[name].append(one.filter(Document(text=text, id="")) is not True)
