@@ -182,7 +182,7 @@ def test_invariants(module: Any, text: str) -> None:
 @given(text=TEXT)
 @settings(max_examples=50, deadline=None)
 def test_length_agrees_with_the_units(text: str) -> None:
-    """Counts are those of the units that kernels.text defines."""
+    """Counts are those of the units that plain.text defines."""
     answers = {name: values[0].as_py() for name, values in measured(length, [text]).items()}
     assert answers["byte_count"] == len(text.encode())
     assert answers["char_count"] == len(text)
