@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from plain import text as units
 
 from curation.schema import SPANS
-from curation.signals import SIGNALS, c4, contamination, gopher_repetition, length, signal_name, url
+from curation.signals import SIGNALS, c4, contamination, datatrove, gopher_repetition, length, signal_name, url
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
@@ -223,12 +223,12 @@ def test_ngrams_are_those_of_the_slow_definition(text: str) -> None:
 def test_what_c4_leaves_is_what_it_keeps() -> None:
     """Cutting the spans leaves the lines that stay, and measuring those again removes nothing."""
     text = "Menu\r\n\r\nBirds sing in the morning.\r\n\tLogin\nThey rest at night, mostly. [3]\nFoot"
-    for column in ("c4_lines", "c4_datatrove_lines"):
+    for signal, column in ((c4, "c4_lines"), (datatrove, "datatrove_c4_lines")):
         raw = text.encode()
-        for span in reversed(measured(c4, [text])[column][0].as_py()):
+        for span in reversed(measured(signal, [text])[column][0].as_py()):
             raw = raw[: span["start"]] + raw[span["end"] :]
         assert raw == b"\r\nBirds sing in the morning.\r\nThey rest at night, mostly. [3]\n"
-        assert measured(c4, [raw.decode()])[column][0].as_py() == []
+        assert measured(signal, [raw.decode()])[column][0].as_py() == []
 
 
 # The presets: for each rule the column, the last value that is kept and the first that is dropped.
