@@ -222,12 +222,12 @@ def test_ngrams_are_those_of_the_slow_definition(text: str) -> None:
 
 def test_what_c4_leaves_is_what_it_keeps() -> None:
     """Cutting the spans leaves the lines that stay, and measuring those again removes nothing."""
-    text = "Menu\r\n\r\nBirds sing in the morning.\r\n\tLogin\nThey rest at night, mostly. [3]\nFoot"
+    text = "Menu\r\n\r\nBirds sing in the morning.\r\n\tLogin\nThey rest at night, mostly.[3]\nFoot"
     for signal, column in ((c4, "c4_lines"), (datatrove, "datatrove_c4_lines")):
         raw = text.encode()
         for span in reversed(measured(signal, [text])[column][0].as_py()):
             raw = raw[: span["start"]] + raw[span["end"] :]
-        assert raw == b"\r\nBirds sing in the morning.\r\nThey rest at night, mostly. [3]\n"
+        assert raw == b"\r\nBirds sing in the morning.\r\nThey rest at night, mostly.[3]\n"
         assert measured(signal, [raw.decode()])[column][0].as_py() == []
 
 
