@@ -88,9 +88,9 @@ def _verdicts(batch: Batch, runs: list[tuple[int, int, int]]) -> Iterator[tuple[
 
 
 def stand_ins(spans: list[str], key: bytes) -> list[str]:  # noqa: ARG001  # a repair needs no key
-    r"""What ftfy makes of each span: what publish puts in its place.
+    """What ftfy makes of each span: what publish puts in its place.
 
-    >>> stand_ins(["Ã©", "â€™", "Ãƒ\\u00a9"], b"")
+    >>> stand_ins(["Ã©", "â€™", "ÃƒÂ©"], b"")
     ['é', '’', 'é']
     """
     return [_repaired(span) for span in spans]
