@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation import kernels
 from curation.corpus import corpus_fingerprint
 from curation.dataset import Part, Workspace, fingerprint
 from curation.decontamination import decontamination
@@ -72,6 +74,8 @@ def measure(run: Run) -> dict[str, Any]:
     groups = chunks(tasks, sizes, 16 * 1024 * 1024)
     weights = [sum(run.parts[task.part].notes["text_bytes"] for task in group) for group in groups]
     items = [Measures(run.recipe, run.work, group) for group in groups]
+    if tasks:
+        _compile_kernels(run)
     run.engine.map(_measure_all, items, label="measure", sizes=weights, unit="B")
     return {
         "decontamination": decontamination(run),
@@ -80,6 +84,19 @@ def measure(run: Run) -> dict[str, Any]:
         "text_bytes": sum(sizes),
         "signals": sorted({name for task in tasks for name in task.made_from}),
     }
+
+
+def _compile_kernels(run: Run) -> None:
+    """Compile what this installation has not compiled yet, by all workers together."""
+    if kernels.place.are_compiled():
+        return
+    run.progress.line("  compiling the kernels, once for this installation")
+    run.engine.map(_compile, kernels.__all__, label="compile", unit="modules")
+    kernels.place.note_compiled()
+
+
+def _compile(module: str) -> None:
+    import_module(f"{kernels.__name__}.{module}")
 
 
 def signals_from(run: Run) -> dict[Part, dict[str, str]]:

@@ -1,6 +1,12 @@
-"""Arrays that are made once for an installation."""
+"""What is made once for an installation: machine code, and arrays."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +45,7 @@ def test_arrays_are_made_once(place, version):
     assert len(calls) == 1
     with pytest.raises(ValueError, match="read-only"):
         numbers[0] = 1
-    assert {file.suffix for file in place.parent.rglob("*") if file.is_file()} <= {".npy", ""}
+    assert {file.suffix for file in place.parent.rglob("*") if file.is_file()} <= {".npy", ".lock"}
 
 
 def test_another_version_is_made_anew(place):
@@ -63,3 +69,25 @@ def test_without_room_the_arrays_are_given_all_the_same(place, monkeypatch):
         assert compiled.kept("things", made(calls))[0].tolist() == [0, 1, 2, 3, 4]
     assert len(calls) == 2
     assert not list(place.glob("*.npy"))
+
+
+def test_processes_that_start_together_compile_each_kernel_once(tmp_path):
+    """Also where the package cannot be written: then what is compiled lies in the user's cache."""
+    package = tmp_path / "curation"
+    shutil.copytree(Path(compiled.__file__).parent, package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__init__.py").touch()
+    (package / "kernels" / "__pycache__").touch()  # a file: no folder can be made here
+    code = """
+from curation.kernels import minhash
+stats = [function.stats for function in (minhash._shingle, minhash._sign)]
+print(sum(sum(one.cache_hits.values()) for one in stats), sum(sum(one.cache_misses.values()) for one in stats))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-B", "-c", code]
+    running = [
+        subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    answers = [tuple(map(int, process.communicate(timeout=120)[0].split())) for process in running]
+    assert sum(hits for hits, _ in answers) == 4
+    assert sum(misses for _, misses in answers) == 2
+    assert list((tmp_path / "cache" / "curate").glob("kernels-*/**/*.nbi"))

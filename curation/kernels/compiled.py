@@ -1,30 +1,26 @@
 """`kernel` and `helper`: how a function of this package becomes machine code, compiled once for an installation.
 
-What was compiled lies in `__pycache__` beside the kernels, or in the user's cache where that cannot be written, in a
-folder named after everything that it was compiled from: the sources of all kernels (numba by itself does not notice
-that a helper in another module changed), numba's and Python's version. Processes that start together compile one after
-another, so that each function is compiled by one of them and loaded by the others.
+What was compiled lies in a folder named after everything that it was compiled from (`curation.kernels.place`), since
+numba by itself does not notice that a helper in another module changed. Of processes that start together one compiles
+a function while the others wait for it, and load it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import glob
-import os
-import sys
-import tempfile
 from contextlib import contextmanager, suppress
-from functools import cache
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 import numpy as np
 from numba import types
 
+from curation.kernels.place import folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -51,7 +47,7 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        with _alone():
+        with _alone(folder(), f"{function.__module__}.{function.__qualname__}"):
             numba.config.CACHE_DIR, before = str(folder()), numba.config.CACHE_DIR
             try:
                 return numba.njit(signature, cache=True, **_OPTIONS)(function)
@@ -72,14 +68,13 @@ def kept(
     """The arrays that `make` gives, made once for an installation, then read from beside the compiled kernels.
 
     They are mapped into memory, so that many processes hold them once. They may depend on nothing but `name` and
-    `version`, which without one is the state of the kernels' sources and Python's version; then `make` must not ask for
-    a kernel that was not imported before, since both hold the same lock.
+    `version`, which without one is the state of the kernels' sources and Python's version.
     """
     place = folder() if version is None else folder().parent
     stem = name if version is None else f"{name}-{version}"
     first = place / f"{stem}.0.npy"
     if not first.exists():
-        with _alone(place):
+        with _alone(place, stem):
             if not first.exists():
                 arrays = make()
                 try:
@@ -94,32 +89,10 @@ def kept(
     return tuple(np.load(file, mmap_mode="r").view(np.ndarray) for file in files)
 
 
-def is_compiled() -> bool:
-    """Whether some process has compiled kernels of just this state before."""
-    return any(folder().rglob("*.nbi"))
-
-
-@cache
-def folder() -> Path:
-    """Where the compiled kernels of this state of the sources lie."""
-    here = Path(__file__).parent
-    state = blake2b(f"{sys.version} {numba.__version__}".encode(), digest_size=8)
-    for source in sorted(here.glob("*.py")):
-        state.update(source.name.encode() + b"\0" + source.read_bytes())
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    for place in (here / "__pycache__", home / "curate"):
-        mine = place / f"kernels-{state.hexdigest()}"
-        with suppress(OSError):
-            mine.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=mine):
-                return mine
-    return Path(tempfile.mkdtemp(prefix="curate-kernels-"))
-
-
 @contextmanager
-def _alone(place: Path | None = None) -> Iterator[None]:
-    """Hold the folder, so that a process that comes meanwhile finds what this one compiles."""
-    with ((place or folder()) / "lock").open("wb") as lock:
+def _alone(place: Path, name: str) -> Iterator[None]:
+    """Hold what has this name, so that a process that comes meanwhile finds what this one makes."""
+    with (place / f"{name}.lock").open("wb") as lock:
         with suppress(OSError):  # a file system without locks: then each compiles
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

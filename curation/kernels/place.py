@@ -1,0 +1,40 @@
+"""Where compiled kernels lie: beside the kernels, or in the user's cache where that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+
+
+@cache
+def folder() -> Path:
+    """The folder of this state of the kernels' sources, of numba's and of Python's version."""
+    here = Path(__file__).parent
+    state = blake2b(f"{sys.version} {version('numba')}".encode(), digest_size=8)
+    for source in sorted(here.glob("*.py")):
+        state.update(source.name.encode() + b"\0" + source.read_bytes())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    for place in (here / "__pycache__", home / "curate"):
+        mine = place / f"kernels-{state.hexdigest()}"
+        with suppress(OSError):
+            mine.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=mine):
+                return mine
+    return Path(tempfile.mkdtemp(prefix="curate-kernels-"))
+
+
+def are_compiled() -> bool:
+    """Whether a run has compiled all kernels of this state before."""
+    return (folder() / "compiled").exists()
+
+
+def note_compiled() -> None:
+    """Let later runs know that all kernels are compiled."""
+    with suppress(OSError):  # then the next run asks for each once more
+        (folder() / "compiled").touch()
