@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import unicodedata
 from pathlib import Path
@@ -154,11 +153,9 @@ def test_cases() -> None:
 
 
 @pytest.mark.data
-def test_real_documents() -> None:
+def test_real_documents(data: Path) -> None:
     """On real documents of every source of the mixed file."""
-    if "CURATE_DATA" not in os.environ:
-        pytest.skip("CURATE_DATA is not set: no real input here")
-    table = pq.read_table(Path(os.environ["CURATE_DATA"]) / "bench" / "text-mixed.parquet", columns=["text"])
+    table = pq.read_table(data / "bench" / "text-mixed.parquet", columns=["text"])
     chosen = np.random.default_rng(4).choice(table.num_rows, 2_000, replace=False)
     check(table["text"].take(pa.array(np.sort(chosen))).to_pylist())
 
