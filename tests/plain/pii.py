@@ -248,9 +248,9 @@ def _suffixes() -> PublicSuffixList:
 def _phones(raw: bytes) -> Spans:
     """Telephone numbers in international form: "+", a country's code, as many digits as numbers have there.
 
-    >>> text = b"+44 (0)20 7946 0958, tel:+12025550143, GMT+1000 2002, C++11, +0200, +1234567890"
+    >>> text = b"+44 (0)20 7946 0958, tel:+12025560143, GMT+1000 2002, C++11, +0200, +1234567890"
     >>> [text[start:end] for start, end in _phones(text)]
-    [b'+44 (0)20 7946 0958', b'+12025550143']
+    [b'+44 (0)20 7946 0958', b'+12025560143']
     """
     for found in _DIGITS.finditer(raw):
         if not raw[max(0, found.start() - 1) : found.start()].isalnum() and (span := pii._national(raw, found.start())):
@@ -394,9 +394,12 @@ def _keys(raw: bytes) -> Spans:
     [b'AKIAFICTIONALKEY1234', b'xoxb-000-made-up-token']
     """
     for pattern in _KEYS:
-        for found in pattern.finditer(raw):
+        at = 0
+        while found := pattern.search(raw, at):
+            at = found.start() + 1  # where this is none, one may begin inside it
             if _stands_alone(raw, *found.span()) and not found[0].endswith(b"EXAMPLE"):
                 yield found.span()
+                at = found.end()
 
 
 def _stands_alone(raw: bytes, start: int, end: int) -> bool:
