@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from curation import pipeline
+from curation import kernels, pipeline
 from curation.engine import LocalEngine
 from curation.recipe import load
 from curation.sample import copy_to
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from curation.run import Run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """The kernels are compiled before the first test, so that none waits for them and no run says so."""
+    if not kernels.place.are_compiled():
+        for module in kernels.__all__:
+            import_module(f"{kernels.__name__}.{module}")
+        kernels.place.note_compiled()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from curation.kernels import compiled
+from curation.kernels import place as place_of_kernels
 
 
 @pytest.fixture
@@ -69,6 +70,19 @@ def test_without_room_the_arrays_are_given_all_the_same(place, monkeypatch):
         assert compiled.kept("things", made(calls))[0].tolist() == [0, 1, 2, 3, 4]
     assert len(calls) == 2
     assert not list(place.glob("*.npy"))
+
+
+def test_a_run_compiles_what_is_missing_and_says_so_once(tiny, monkeypatch):
+    """All modules of kernels are imported by the workers before a part is measured; the next run finds it noted."""
+    noted = []
+    monkeypatch.setattr(place_of_kernels, "are_compiled", lambda: bool(noted))
+    monkeypatch.setattr(place_of_kernels, "note_compiled", lambda: noted.append(1))
+    said = []
+    monkeypatch.setattr("curation.progress.Silent.line", lambda _, text: said.append(text))
+    tiny({"s": [{"text": "One two three."}]}, until="measure")
+    tiny({"s": [{"text": "One two three. Four."}]}, until="measure")
+    assert noted == [1]
+    assert sum("compiling the kernels" in text for text in said) == 1
 
 
 def test_processes_that_start_together_compile_each_kernel_once(tmp_path):
