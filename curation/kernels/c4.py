@@ -8,8 +8,9 @@ import numpy as np
 from numba import types
 
 from curation.kernels import lines as units
+from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.lines import Lines, line_ends, line_notes, read_line, trimmed, without_citations
+from curation.kernels.lines import Lines, line_ends, read_line, trimmed, without_citations
 from curation.kernels.unicode import ALNUM, MARK, SPACELESS, WHITE, properties
 from curation.kernels.utf8 import decode, property_of
 
@@ -24,11 +25,11 @@ def removed(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
     that stay, line by line.
     """
     rows, most = len(bounds) - 1, len(lines.start)
-    copy = np.empty(int((lines.end - lines.start).max(initial=0)), np.uint8)
+    copy = np.empty(int((lines.end - lines.start).max(initial=masks.SIZE)), np.uint8)
     offsets, sentences = np.zeros(rows + 1, np.int64), np.zeros(rows, np.int64)
     starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
     found = (lines.bounds, lines.start, lines.end, lines.kind, lines.sentences)
-    _remove(data, bounds, properties(), line_notes(), *found, copy, copy, offsets, starts, ends, sentences)
+    _remove(data, bounds, properties(), *found, copy, copy, offsets, starts, ends, sentences)
     return offsets, starts[: offsets[-1]], ends[: offsets[-1]], sentences
 
 
@@ -60,14 +61,14 @@ def stays(data: Any, start: int, end: int, kind: int, table: Any) -> bool:
 
 @kernel(
     types.void(
-        array(types.uint8), array(types.int64), array(types.uint32), array(types.uint8), array(types.int64),
+        array(types.uint8), array(types.int64), array(types.uint32), array(types.int64),
         array(types.int32), array(types.int32), array(types.int32), array(types.int32), out(types.uint8),
         array(types.uint8),
         out(types.int64), out(types.int32), out(types.int32), out(types.int64),
     )
 )  # fmt: skip
 def _remove(
-    data: Any, bounds: Any, table: Any, notes: Any, offsets: Any, starts: Any, ends: Any, kinds: Any, sentences: Any,
+    data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: Any, kinds: Any, sentences: Any,
     copy: Any, copied: Any, spans: Any, span_starts: Any, span_ends: Any, left: Any,
 ) -> None:  # fmt: skip
     count = 0
@@ -83,7 +84,7 @@ def _remove(
                 first, last = trimmed(copied, np.int64(0), filled, table)
                 keep, pieces = False, 0
                 if first < last:
-                    kind, pieces, _, tail = read_line(copied, first, last, table, notes)
+                    kind, pieces, _, tail, _ = read_line(copied, first, last, table)
                     pieces += tail
                     keep = stays(copied, first, last, kind | line_ends(copied, first, last, table), table)
             if keep:

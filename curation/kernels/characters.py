@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from curation.kernels import unicode
+from curation.kernels import masks, unicode
 from curation.kernels.compiled import array, kernel, out
 from curation.kernels.unicode import properties
 from curation.kernels.utf8 import byte, decode, packed, phrase, property_of
@@ -18,10 +17,6 @@ Counts = np.ndarray[Any, np.dtype[np.int64]]
 (_WHITE, _LETTER, _UPPER, _DIGIT, _PUNCTUATION, _SYMBOL, _HASHES, _CURLY, _ALL, _ELLIPSES, _URLS, _LOREM, _BREAKS) = (
     range(13)
 )
-#: The property that makes a character one of the first six kinds.
-_BITS = (unicode.WHITE, unicode.LETTER, unicode.UPPER, unicode.DIGIT, unicode.PUNCTUATION, unicode.SYMBOL)
-#: Bytes that are counted in one number, of which each of the first eight kinds has eight bits.
-_BLOCK = 255
 _LOREM_IPSUM, _HTTP = packed("lorem ipsum"), packed("http")
 
 
@@ -51,70 +46,78 @@ class Characters(NamedTuple):
 def characters(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Characters:
     """The characters of the texts that lie in `data` (uint8) between `bounds` (int64, one more than texts)."""
     figures = np.zeros((13, len(bounds) - 1), np.int64)
-    _count(data, bounds, properties(), *_ascii(), figures)
+    _count(data, bounds, properties(), figures)
     return Characters(*figures)
 
 
-@cache
-def _ascii() -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """For each byte what it adds to the block's number, and whether it is looked at closely."""
-    adds = np.zeros(256, np.uint64)
-    bits = properties()[:128]
-    for kind, bit in enumerate(_BITS):
-        adds[:128] += (bits & bit != 0).astype(np.uint64) << np.uint64(8 * kind)
-    for letter, kind in (("#", _HASHES), ("{", _CURLY)):
-        adds[ord(letter)] += np.uint64(1 << 8 * kind)
-    noted = np.arange(256) >= 0x80
-    noted[list(b".:pP\v\f\x1c\x1d\x1e\x1f")] = True
-    return adds, noted
-
-
-@kernel(
-    types.void(
-        array(types.uint8), array(types.int64), array(types.uint32), array(types.uint64), array(types.bool_),
-        out(types.int64, 2),
-    )
-)  # fmt: skip
-def _count(data: Any, bounds: Any, table: Any, adds: Any, noted: Any, figures: Any) -> None:
+@kernel(types.void(array(types.uint8), array(types.int64), array(types.uint32), out(types.int64, 2)))
+def _count(data: Any, bounds: Any, table: Any, figures: Any) -> None:
     for row in range(len(bounds) - 1):
         begin, stop = bounds[row], bounds[row + 1]
+        white, letter, upper, digit, punctuation, symbol, hashes, curly = 0, 0, 0, 0, 0, 0, 0, 0
         ellipses, urls, lorem, breaks, extra = 0, 0, 0, 0, 0
         dots = begin  # where the next "..." may begin
+        known = begin  # up to here characters beyond ASCII are counted
         at = begin
         while at < stop:
-            counted = np.uint64(0)
-            block = min(at + _BLOCK, stop)
-            while at < block:
-                letter = byte(data, at)
-                counted += adds[letter]
-                at += 1
-                if not noted[letter]:
+            inside = masks.below(stop - at)
+            letters, capitals = masks.letters(data, at) & inside, masks.within(data, at, 0x41, 0x5A) & inside
+            digits = masks.within(data, at, 0x30, 0x39) & inside
+            signs = masks.within(data, at, 0x3C, 0x3E) | masks.equal(data, at, 0x24) | masks.equal(data, at, 0x2B)  # <=>$+
+            signs |= masks.equal(data, at, 0x5E) | masks.equal(data, at, 0x60)  # ^`
+            signs = (signs | masks.equal(data, at, 0x7C) | masks.equal(data, at, 0x7E)) & inside  # |~
+            drawn = masks.within(data, at, 0x21, 0x7E) & inside
+            white += masks.count(masks.white(data, at) & inside)
+            letter += masks.count(letters)
+            upper += masks.count(capitals)
+            digit += masks.count(digits)
+            symbol += masks.count(signs)
+            punctuation += masks.count(drawn & ~(letters | digits | signs))
+            hashes += masks.count(masks.equal(data, at, 0x23) & inside)
+            curly += masks.count(masks.equal(data, at, 0x7B) & inside)
+            odd = masks.within(data, at, 0x0B, 0x0C) | masks.within(data, at, 0x1C, 0x1F)
+            breaks += masks.count(odd & inside)
+            found = masks.equal(data, at, 0x2E) & masks.equal(data, at + 1, 0x2E) & masks.equal(data, at + 2, 0x2E) & inside
+            while found:
+                place = at + masks.first(found)
+                found &= found - np.uint64(1)
+                if place >= dots and place + 3 <= stop:
+                    ellipses += 1
+                    dots = place + 3
+            found = masks.equal(data, at, 0x3A) & masks.equal(data, at + 1, 0x2F) & masks.equal(data, at + 2, 0x2F) & inside
+            while found:
+                end = at + masks.first(found)
+                found &= found - np.uint64(1)
+                if end + 3 <= stop:
+                    if end > begin and byte(data, end - 1) | 0x20 == 0x73:  # https
+                        end -= 1
+                    urls += end - 4 >= begin and phrase(data, end - 4, stop, _HTTP)
+            found = masks.letter(data, at, 0x69) & masks.letter(data, at + 1, 0x70) & masks.letter(data, at + 2, 0x73) & inside
+            while found:
+                place = at + masks.first(found)
+                found &= found - np.uint64(1)
+                lorem += place - 6 >= begin and phrase(data, place - 6, stop, _LOREM_IPSUM)
+            found = masks.high(data, at) & inside
+            while found:
+                place = at + masks.first(found)
+                found &= found - np.uint64(1)
+                if place < known:
                     continue
-                if letter >= 0x80:
-                    point, size = decode(data, at - 1, stop)
-                    at += size - 1
-                    extra += size - 1
-                    bits = property_of(table, point)
-                    ellipses += point == 0x2026
-                    breaks += point in (0x85, 0x2028, 0x2029)
-                    for kind in range(6):
-                        figures[kind, row] += (bits & _BITS[kind]) != 0
-                elif letter == 0x2E:
-                    if at > dots and at + 2 <= stop and byte(data, at) == 0x2E and byte(data, at + 1) == 0x2E:
-                        ellipses += 1
-                        dots = at + 2
-                elif letter == 0x3A:
-                    if at + 2 <= stop and byte(data, at) == 0x2F and byte(data, at + 1) == 0x2F:
-                        end = at - 1
-                        if end > begin and byte(data, end - 1) | 0x20 == 0x73:  # https
-                            end -= 1
-                        urls += end - 4 >= begin and phrase(data, end - 4, stop, _HTTP)
-                elif letter < 0x20:
-                    breaks += 1
-                elif at - 8 >= begin and phrase(data, at - 8, stop, _LOREM_IPSUM):
-                    lorem += 1
-            for kind in range(8):
-                figures[kind, row] += np.int64(counted >> np.uint64(8 * kind) & np.uint64(255))
-        figures[_ALL, row] = stop - begin - extra
+                point, size = decode(data, place, stop)
+                known = place + size
+                extra += size - 1
+                bits = property_of(table, point)
+                ellipses += point == 0x2026
+                breaks += point in (0x85, 0x2028, 0x2029)
+                white += (bits & unicode.WHITE) != 0
+                letter += (bits & unicode.LETTER) != 0
+                upper += (bits & unicode.UPPER) != 0
+                digit += (bits & unicode.DIGIT) != 0
+                punctuation += (bits & unicode.PUNCTUATION) != 0
+                symbol += (bits & unicode.SYMBOL) != 0
+            at += masks.SIZE
+        figures[_WHITE, row], figures[_LETTER, row], figures[_UPPER, row] = white, letter, upper
+        figures[_DIGIT, row], figures[_PUNCTUATION, row], figures[_SYMBOL, row] = digit, punctuation, symbol
+        figures[_HASHES, row], figures[_CURLY, row], figures[_ALL, row] = hashes, curly, stop - begin - extra
         figures[_ELLIPSES, row], figures[_URLS, row] = ellipses, urls
         figures[_LOREM, row], figures[_BREAKS, row] = lorem, breaks

@@ -58,7 +58,20 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
 
 
 def helper(function: Function) -> Function:
-    """Make a function callable from kernels, into which it is compiled."""
+    """Make a function callable from kernels, into which it is compiled. It makes no array.
+
+    So it need not count references to those that it is given, which would take longer than most helpers do.
+    """
+    return numba.njit(function, _nrt=False, **_OPTIONS)
+
+
+def inlined(function: Function) -> Function:
+    """Make a helper of a few instructions, copied to each place that calls it."""
+    return numba.njit(function, _nrt=False, forceinline=True, **_OPTIONS)
+
+
+def allocating(function: Function) -> Function:
+    """Make a helper that makes arrays."""
     return numba.njit(function, **_OPTIONS)
 
 

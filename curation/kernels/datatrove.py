@@ -12,8 +12,9 @@ import numpy as np
 from numba import types
 
 from curation.kernels import lines as units
-from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.lines import line_ends, line_notes, read_line, trimmed, without_citations
+from curation.kernels import masks
+from curation.kernels.compiled import allocating, array, helper, kernel, out
+from curation.kernels.lines import line_ends, read_line, trimmed, without_citations
 from curation.kernels.repetition import SALT, number
 from curation.kernels.unicode import TERMINAL, WHITE, properties
 from curation.kernels.utf8 import before, byte, characters, decode, packed, phrase, property_of
@@ -84,8 +85,8 @@ def pages(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines
     found = (lines.bounds, lines.start, lines.end, lines.chars, lines.kind, lines.sentences, lines.newline_count)
     asked = (seen.odd_break, seen.lorem, seen.curly)
     longest = int(np.diff(bounds)[seen.odd_break > 0].max(initial=int((lines.end - lines.start).max(initial=0))))
-    copy = np.empty(longest, np.uint8)
-    _pages(data, bounds, properties(), line_notes(), *found, *asked, copy, copy, offsets, starts, ends, figures)
+    copy = np.empty(max(masks.SIZE, longest), np.uint8)
+    _pages(data, bounds, properties(), *found, *asked, copy, copy, offsets, starts, ends, figures)
     return Pages(offsets, starts[: offsets[-1]], ends[: offsets[-1]], *figures)
 
 
@@ -149,7 +150,7 @@ def holds_lorem(data: Any, start: int, end: int) -> bool:
 
 @helper
 def judged(
-    data: Any, start: int, end: int, kind: int, size: int, sentences: int, asked: Any, table: Any, notes: Any,
+    data: Any, start: int, end: int, kind: int, size: int, sentences: int, asked: Any, table: Any,
     copy: Any, copied: Any,
 ) -> tuple[int, bool, bool]:  # fmt: skip
     """The sentences of a line if C4QualityFilter keeps it, else -1; whether it saw "lorem ipsum" and "{" on its way.
@@ -165,7 +166,7 @@ def judged(
         first, last = trimmed(copied, start, filled, table)
         kind, sentences = np.int64(0), np.int64(0)
         if first < last:
-            inside, pieces, _, tail = read_line(copied, first, last, table, notes)
+            inside, pieces, _, tail, _ = read_line(copied, first, last, table)
             sentences = pieces + tail
             kind = inside
             if last == end:
@@ -208,7 +209,7 @@ def is_bullet(data: Any, start: int, end: int) -> bool:
 
 @kernel(
     types.void(
-        array(types.uint8), array(types.int64), array(types.uint32), array(types.uint8), array(types.int64),
+        array(types.uint8), array(types.int64), array(types.uint32), array(types.int64),
         array(types.int32), array(types.int32), array(types.int32), array(types.int32), array(types.int32),
         array(types.int64), array(types.int64), array(types.int64), array(types.int64), out(types.uint8),
         array(types.uint8),
@@ -216,7 +217,7 @@ def is_bullet(data: Any, start: int, end: int) -> bool:
     )
 )  # fmt: skip
 def _pages(
-    data: Any, bounds: Any, table: Any, notes: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any,
+    data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any,
     sentences: Any, newlines: Any, odd: Any, lorem: Any, curly: Any, copy: Any, copied: Any, spans: Any,
     span_starts: Any, span_ends: Any, figures: Any,
 ) -> None:  # fmt: skip
@@ -240,7 +241,7 @@ def _pages(
                 last = at
                 if start == end:
                     continue
-                kind, pieces, _, tail = read_line(data, start, end, table, notes)
+                kind, pieces, _, tail, _ = read_line(data, start, end, table)
                 kind |= line_ends(data, start, end, table)
                 size, count_sentences = characters(data, start, end), pieces + tail
             else:
@@ -252,7 +253,7 @@ def _pages(
             figures[_ELLIPSES, row] += (kind & units.ENDS_ELLIPSIS) != 0
             asked = (lorem[row] > 0, curly[row] > 0)
             kept, has_lorem, has_curly = judged(
-                data, start, end, kind, size, count_sentences, asked, table, notes, copy, copied
+                data, start, end, kind, size, count_sentences, asked, table, copy, copied
             )
             figures[_LOREM, row] |= has_lorem
             figures[_CURLY, row] |= has_curly
@@ -266,7 +267,7 @@ def _pages(
         spans[row + 1] = count
 
 
-@helper
+@allocating
 def repeated(
     data: Any, begin: int, starts: Any, ends: Any, count: int, numbers: Any, times: Any, slots: Any, keys: Any,
     again: Any, salt: Any,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from curation.kernels import unicode
+from curation.kernels import masks, unicode
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import ALNUM, WHITE, properties
-from curation.kernels.utf8 import HIGHS, ONES, before, byte, characters, decode, eight, packed, phrase, property_of
+from curation.kernels.utf8 import byte, character, character_before, eight, packed, phrase
 
 # What is known of a line, each a bit of `Lines.kind`.
 OPENS_PARAGRAPH = 1 << 0
@@ -25,11 +24,6 @@ BRACKET = 1 << 7  # holds "[", which may begin a citation
 JAVASCRIPT = 1 << 8  # holds the word
 POLICY = 1 << 9  # speaks of one
 
-#: The letter of each of C4's phrases that is rarest in English: where one stands, the phrases are looked for around it.
-_V, _K, _F = ord("v"), ord("k"), ord("f")
-_BRACKET = ord("[")
-#: What a byte is: a letter or a number of ASCII; something to look at closely.
-_HOLDS, _NOTED = 1, 2
 _KELVIN = 0x212A  # the sign for kelvin, whose lower case is k
 
 
@@ -73,18 +67,8 @@ def lines(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Lines:
     most = int((bounds[-1] - bounds[0] + rows) // 2 + 1)
     offsets, figures = np.empty(rows + 1, np.int64), np.zeros((3, rows), np.int64)
     found = np.empty((5, most), np.int32)  # memory is taken as it is filled
-    _split(data, bounds, properties(), line_notes(), offsets, *found, figures)
+    _split(data, bounds, properties(), offsets, *found, figures)
     return Lines(offsets, *(column[: offsets[-1]] for column in found), *figures)
-
-
-@cache
-def line_notes() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """For each byte `_HOLDS` and `_NOTED`."""
-    notes = np.full(256, _NOTED, np.uint8)
-    ascii_bits = properties()[:128]
-    notes[:128] = np.where(ascii_bits & ALNUM, _HOLDS, 0) | np.where(ascii_bits & unicode.TERMINAL, _NOTED, 0)
-    notes[list(b"[VvKkFf")] |= _NOTED
-    return notes
 
 
 _EDIT, _NEEDED, _REST = (int.from_bytes(part, "little") for part in (b"[edit]", b"[citatio", b"n needed"))
@@ -98,101 +82,131 @@ _USE_COOKIES = packed("use cookies")
 
 
 @helper
-def mentions(data: Any, start: int, at: int, end: int, letter: int) -> int:
-    """`JAVASCRIPT` or `POLICY` if one of C4's phrases lies around the letter at `at` of a line, else 0."""
-    if letter == _V:
-        if at - 2 >= start and phrase(data, at - 2, end, _JAVASCRIPT):
-            return JAVASCRIPT
-        found = at - 3 >= start and phrase(data, at - 3, end, _PRIVACY_POLICY)
-    elif letter == _F:
-        found = at - 7 >= start and phrase(data, at - 7, end, _TERMS_OF_USE)
-    else:
-        found = (
-            (at - 3 >= start and phrase(data, at - 3, end, _COOKIE_POLICY))
-            or (at - 8 >= start and phrase(data, at - 8, end, _USES_COOKIES))
-            or (at - 10 >= start and phrase(data, at - 10, end, _USE_OF_COOKIES))
-            or (at - 7 >= start and phrase(data, at - 7, end, _USE_COOKIES))
-        )
-    return POLICY if found else 0
+def mentions_cookie(data: Any, start: int, at: int, end: int) -> bool:
+    """Whether one of C4's phrases with "cookie" lies around its k, which is at `at`."""
+    return (
+        (at - 3 >= start and phrase(data, at - 3, end, _COOKIE_POLICY))
+        or (at - 8 >= start and phrase(data, at - 8, end, _USES_COOKIES))
+        or (at - 10 >= start and phrase(data, at - 10, end, _USE_OF_COOKIES))
+        or (at - 7 >= start and phrase(data, at - 7, end, _USE_COOKIES))
+    )
 
 
 @helper
-def read_line(data: Any, start: int, end: int, table: Any, notes: Any) -> tuple[int, int, int, int]:
-    """What is between the white space around a line: its bits, and its sentences.
+def mentions(data: Any, start: int, at: int, end: int) -> int:
+    """`JAVASCRIPT` and `POLICY` if one of C4's phrases is in a line around what is among the 64 bytes from `at`.
+
+    What is looked for is rare in English: the j of "javascript"; "kie" in "cookie", "f u" in "terms of use", "y p" in
+    "privacy policy".
+    """
+    kind = 0
+    found = masks.letter(data, at, 0x6A)
+    while found:
+        place = at + masks.first(found)
+        found &= found - np.uint64(1)
+        if phrase(data, place, end, _JAVASCRIPT):
+            kind |= JAVASCRIPT
+    space = masks.equal(data, at + 1, 0x20)
+    kie = masks.letter(data, at, 0x6B) & masks.letter(data, at + 1, 0x69) & masks.letter(data, at + 2, 0x65)
+    of_use = masks.letter(data, at, 0x66) & space & masks.letter(data, at + 2, 0x75)
+    found = kie | of_use | (masks.letter(data, at, 0x79) & space & masks.letter(data, at + 2, 0x70))
+    while found:
+        place = at + masks.first(found)
+        bit = found & (~found + np.uint64(1))
+        found ^= bit
+        if (
+            mentions_cookie(data, start, place, end)
+            if kie & bit
+            else place - 7 >= start and phrase(data, place - 7, end, _TERMS_OF_USE)
+            if of_use & bit
+            else place - 6 >= start and phrase(data, place - 6, end, _PRIVACY_POLICY)
+        ):
+            kind |= POLICY
+    return kind
+
+
+@helper
+def behind_terminals(data: Any, at: int, end: int, full_width: int, table: Any) -> tuple[int, bool]:
+    """Behind a terminal and the others and the closing marks that follow it; whether a sentence ends there."""
+    while at < end:  # the run of terminals
+        _, size, bits = character(data, at, end, table)
+        if not bits & unicode.TERMINAL:
+            break
+        full_width |= bits & unicode.FULL_WIDTH_TERMINAL
+        at += size
+    while at < end:
+        _, size, bits = character(data, at, end, table)
+        if not bits & unicode.CLOSING:
+            break
+        at += size
+    while at < end:
+        _, size, bits = character(data, at, end, table)
+        if not bits & unicode.CLOSING_BEFORE_SPACE:
+            return at, bits & WHITE != 0 or full_width != 0
+        at += size
+    return at, True
+
+
+@helper
+def read_line(data: Any, start: int, end: int, table: Any) -> tuple[int, int, int, int, int]:
+    """What is between the white space around a line: its bits, its sentences and its characters.
 
     The bits are those that can be seen from inside: `BRACKET`, `JAVASCRIPT` and `POLICY`. Its sentences are the pieces
     that end in it and hold a letter or a number, then whether the first of the pieces that end holds one (-1: no piece
     ends in the line), and whether what is left after the last does.
     """
-    kind, pieces = 0, 0
-    first = -1
-    holds = 0  # whether the piece that is being read has a letter or a number
+    kind, pieces, first, holds = 0, 0, -1, 0
+    chars = np.int64(0)
+    known = start  # what is before was read
     at = start
     while at < end:
-        quick = notes[byte(data, at)]
-        holds |= quick & _HOLDS
-        if not quick & _NOTED:
-            at += 1
-            continue
-        letter = np.int64(byte(data, at))
-        if letter < 0x80:
-            bits = np.int64(table[letter])
-            size = 1
-            if letter == _BRACKET:
-                kind |= BRACKET
-            elif quick & _HOLDS:
-                kind |= mentions(data, start, at, end, letter | 0x20)
-        else:
-            letter, size = decode(data, at, end)
-            bits = np.int64(property_of(table, letter))
-            if bits & ALNUM:
+        inside = masks.below(end - at)
+        words = masks.alnum(data, at) & inside
+        high = masks.high(data, at) & inside
+        noted = masks.equal(data, at, 0x2E) | masks.equal(data, at, 0x21) | masks.equal(data, at, 0x3F)
+        noted = high | (noted & inside)
+        if masks.equal(data, at, 0x5B) & inside:
+            kind |= BRACKET
+        kind |= mentions(data, start, at, end)
+        chars += masks.count(inside & ~masks.within(data, at, 0x80, 0xBF))
+        while noted:
+            place = at + masks.first(noted)
+            noted &= noted - np.uint64(1)
+            if place < known:
+                continue
+            new = words & masks.below(place - at) & ~masks.below(max(0, known - at))
+            holds |= new != 0
+            letter, size, bits = character(data, place, end, table)
+            known = place + size
+            if bits & unicode.TERMINAL:
+                full_width = bits & unicode.FULL_WIDTH_TERMINAL
+                known, is_end = behind_terminals(data, known, end, full_width, table)
+                if is_end:
+                    pieces += holds
+                    if first < 0:
+                        first = holds
+                    holds = 0
+            elif bits & ALNUM:
                 holds = 1
-                if letter == _KELVIN:
-                    kind |= mentions(data, start, at, end, np.int64(_K))
-        at += size
-        if not bits & unicode.TERMINAL:
-            continue
-        full_width = bits & unicode.FULL_WIDTH_TERMINAL
-        while at < end:  # the run of terminals
-            point, size = decode(data, at, end)
-            bits = np.int64(property_of(table, point))
-            if not bits & unicode.TERMINAL:
-                break
-            full_width |= bits & unicode.FULL_WIDTH_TERMINAL
-            at += size
-        while at < end and bits & unicode.CLOSING:
-            at += size
-            if at < end:
-                point, size = decode(data, at, end)
-                bits = np.int64(property_of(table, point))
-        while at < end and bits & unicode.CLOSING_BEFORE_SPACE:
-            at += size
-            if at < end:
-                point, size = decode(data, at, end)
-                bits = np.int64(property_of(table, point))
-        if at >= end or bits & WHITE or full_width:
-            pieces += holds
-            if first < 0:
-                first = holds
-            holds = 0
-    return kind, pieces, first, holds
+                if letter == _KELVIN and mentions_cookie(data, start, place, end):
+                    kind |= POLICY
+        holds |= (words & ~masks.below(max(0, known - at))) != 0
+        at += masks.SIZE
+    return kind, pieces, first, holds, chars
 
 
 @helper
 def line_ends(data: Any, start: int, end: int, table: Any) -> int:
     """The bits that say how a line begins and ends; it is not empty, and no white space is around it."""
     kind = 0
-    point, size = decode(data, start, end)
-    bits = np.int64(property_of(table, point))
+    _, size, bits = character(data, start, end, table)
     if bits & unicode.BULLET:
         kind |= BULLET
     elif bits & unicode.DASH and start + size < end:
-        after, _ = decode(data, start + size, end)
-        if np.int64(property_of(table, after)) & WHITE:
+        _, _, after = character(data, start + size, end, table)
+        if after & WHITE:
             kind |= BULLET
-    at = before(data, start, end)
-    point, _ = decode(data, at, end)
-    bits = np.int64(property_of(table, point))
+    point, at, bits = character_before(data, start, end, table)
     if bits & unicode.QUOTATION:
         kind |= ENDS_QUOTED
     if point in (0x21, 0x22, 0x27, 0x2E, 0x3F):
@@ -202,10 +216,7 @@ def line_ends(data: Any, start: int, end: int, table: Any) -> int:
     if end - start >= 3 and byte(data, end - 1) == 0x2E and byte(data, end - 2) == 0x2E and byte(data, end - 3) == 0x2E:
         kind |= ENDS_DOTS | ENDS_ELLIPSIS
     while bits & unicode.CLOSING_BEFORE_SPACE and at > start:
-        stop = at
-        at = before(data, start, stop)
-        point, _ = decode(data, at, stop)
-        bits = np.int64(property_of(table, point))
+        _, at, bits = character_before(data, start, at, table)
     if bits & unicode.TERMINAL:
         kind |= ENDS_SENTENCE
     return kind
@@ -215,14 +226,13 @@ def line_ends(data: Any, start: int, end: int, table: Any) -> int:
 def trimmed(data: Any, start: int, end: int, table: Any) -> tuple[int, int]:
     """Start and end without the white space around them."""
     while start < end:
-        point, size = decode(data, start, end)
-        if not np.int64(property_of(table, point)) & WHITE:
+        _, size, bits = character(data, start, end, table)
+        if not bits & WHITE:
             break
         start += size
     while end > start:
-        at = before(data, start, end)
-        point, _ = decode(data, at, end)
-        if not np.int64(property_of(table, point)) & WHITE:
+        _, at, bits = character_before(data, start, end, table)
+        if not bits & WHITE:
             break
         end = at
     return start, end
@@ -274,28 +284,32 @@ def whole(data: Any, start: int, end: int, begin: int, stop: int) -> tuple[int, 
 @helper
 def next_feed(data: Any, at: int, stop: int) -> int:
     """Where the next line feed stands, `stop` if there is none."""
-    while at + 8 <= stop and not _has_break(eight(data, at, stop)):
-        at += 8
-    while at < stop and byte(data, at) != 0x0A:
-        at += 1
-    return at
+    while at < stop:
+        found = masks.equal(data, at, 0x0A)
+        if found:
+            return min(at + masks.first(found), stop)
+        at += masks.SIZE
+    return stop
 
 
 @helper
-def _has_break(letters: Any) -> bool:
-    """Whether one of eight bytes is a line feed or a carriage return: subtracting 1 from a zero byte borrows."""
-    feed, back = letters ^ (ONES * np.uint64(0x0A)), letters ^ (ONES * np.uint64(0x0D))
-    return (((feed - ONES) & ~feed) | ((back - ONES) & ~back)) & HIGHS != 0
+def next_break(data: Any, at: int, stop: int) -> int:
+    """Where the next line feed or carriage return stands, `stop` if there is none."""
+    while at < stop:
+        found = masks.equal(data, at, 0x0A) | masks.equal(data, at, 0x0D)
+        if found:
+            return min(at + masks.first(found), stop)
+        at += masks.SIZE
+    return stop
 
 
 @kernel(
     types.void(
-        array(types.uint8), array(types.int64), array(types.uint32), array(types.uint8), out(types.int64),
-        out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
+        array(types.uint8), array(types.int64), array(types.uint32), out(types.int64), out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
     )
 )  # fmt: skip
 def _split(
-    data: Any, bounds: Any, table: Any, notes: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any,
+    data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any,
     sentences: Any, figures: Any,
 ) -> None:  # fmt: skip
     count = 0
@@ -306,11 +320,7 @@ def _split(
         blank, holds = True, 0  # the line before is blank; the sentence that is being read holds a word
         at = begin
         while at < stop:
-            end = at
-            while end + 8 <= stop and not _has_break(eight(data, end, stop)):
-                end += 8
-            while end < stop and byte(data, end) != 0x0A and byte(data, end) != 0x0D:
-                end += 1
+            end = next_break(data, at, stop)
             start, last = trimmed(data, at, end, table)
             at = end
             if at < stop:
@@ -319,7 +329,7 @@ def _split(
             if start == last:
                 blank = True
                 continue
-            kind, mine, first, tail = read_line(data, start, last, table, notes)
+            kind, mine, first, tail, size = read_line(data, start, last, table)
             kind |= line_ends(data, start, last, table)
             if blank:
                 kind |= OPENS_PARAGRAPH
@@ -334,7 +344,7 @@ def _split(
                 pieces += holds and first == 0  # it began in a line before
                 holds = tail
             starts[count], ends[count] = start - begin, last - begin
-            chars[count], kinds[count], sentences[count] = characters(data, start, last), kind, mine + tail
+            chars[count], kinds[count], sentences[count] = size, kind, mine + tail
             count += 1
         figures[0, row], figures[1, row], figures[2, row] = paragraphs, pieces + holds, newlines
     offsets[len(bounds) - 1] = count

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
-from curation.kernels.compiled import array, helper, kernel, out
+from curation.kernels.compiled import allocating, array, helper, kernel, out
 from curation.kernels.lines import OPENS_PARAGRAPH, Lines
 from curation.kernels.utf8 import add, characters, eight, hashed, mixed, same, seed
 
@@ -74,7 +74,7 @@ def table_size(items: int) -> int:
     return size
 
 
-@helper
+@allocating
 def number(
     data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, slots: Any,
     keys: Any, salt: Any,
@@ -138,7 +138,7 @@ def number(
     return found, slots, keys
 
 
-@helper
+@allocating
 def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any, salt: Any) -> int:
     """Number the grams one word longer that occur more than once; how many such numbers there are.
 
@@ -255,7 +255,7 @@ def size_of(sizes: Any, first: int, n: int) -> int:
     return size
 
 
-@helper
+@allocating
 def walked(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> int:
     """The code points of grams that are known on a walk which goes on by a word, and by n words after a known one."""
     known = np.zeros(numbers, np.bool_)
@@ -270,7 +270,7 @@ def walked(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any)
     return total
 
 
-@helper
+@allocating
 def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> tuple[int, int]:
     """The most frequent gram, by our choice and by datatrove's.
 

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from curation.kernels.compiled import helper
+from curation.kernels.compiled import helper, inlined
 from curation.kernels.unicode import MARK, SIZE, VARIATION_SELECTORS
 
 #: 2^64 divided by the golden ratio: odd, and its multiples are spread evenly.
@@ -82,6 +82,32 @@ def property_of(table: Any, point: int) -> Any:
     if point < SIZE:
         return table[point]
     return np.uint32(MARK if _FIRST_SELECTOR <= point <= _LAST_SELECTOR else 0)
+
+
+@helper
+def _looked_up(data: Any, at: int, end: int, table: Any) -> tuple[int, int, int]:
+    point, size = decode(data, at, end)
+    return point, size, np.int64(property_of(table, point))
+
+
+@inlined
+def character(data: Any, at: int, end: int, table: Any) -> tuple[int, int, int]:
+    """The code point of the character at `at`, how many bytes it takes, and its bits in `unicode.properties()`."""
+    first = np.int64(byte(data, at))
+    if first < 0x80:
+        return first, 1, np.int64(table[first])
+    return _looked_up(data, at, end, table)
+
+
+@inlined
+def character_before(data: Any, start: int, end: int, table: Any) -> tuple[int, int, int]:
+    """The code point of the character that ends at `end`, where it begins, and its bits."""
+    last = np.int64(byte(data, end - 1))
+    if last < 0x80:
+        return last, end - 1, np.int64(table[last])
+    at = before(data, start, end)
+    point, _, bits = _looked_up(data, at, end, table)
+    return point, at, bits
 
 
 @helper

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import ALNUM, CORE, LETTER, MARK, SPACELESS, WHITE, properties
 from curation.kernels.utf8 import byte, decode, eight, property_of
@@ -15,11 +16,16 @@ from curation.kernels.utf8 import byte, decode, eight, property_of
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
 
-def _packed(word: str) -> np.uint64:
-    return np.uint64(int.from_bytes(word.encode(), "little"))
-
-
-_THE, _BE, _TO, _OF, _AND, _THAT, _HAVE, _WITH = map(_packed, STOP_WORDS)
+_PACKED = np.array([int.from_bytes(word.encode(), "little") for word in STOP_WORDS], np.uint64)
+#: A factor after which the three highest bits of `_PACKED` are different: found by trying.
+_SPREAD = next(
+    factor
+    for factor in np.random.default_rng(0).integers(1 << 63, size=1 << 14, dtype=np.uint64) | np.uint64(1)
+    if len(set((_PACKED * factor >> np.uint64(61)).tolist())) == len(STOP_WORDS)
+)
+#: The stop word whose bits those are, and its number.
+_AT = np.argsort(_PACKED * _SPREAD >> np.uint64(61))
+_WORD, _NUMBER = _PACKED[_AT], _AT.astype(np.int64)
 _CASE = np.uint64(0x2020202020202020)
 #: Figures of a text, in this order.
 _CHARS, _ALPHA, _STOP_WORDS = range(3)
@@ -64,18 +70,59 @@ def words(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Words:
 @helper
 def stop_word(data: Any, start: int, end: int) -> int:
     """The bits of a stop word, 0 for any other word. With 0x20 set, only letters become lower-case letters."""
-    size = end - start
-    if size < 2 or size > 4:
-        return 0
-    letters = eight(data, start, end)
-    word = letters | (_CASE >> np.uint64(64 - 8 * size))
-    if size == 2:
-        bits = 2 * (word == _BE) + 4 * (word == _TO) + 8 * (word == _OF)
-    elif size == 3:
-        bits = 1 * (word == _THE) + 16 * (word == _AND)
-    else:
-        bits = 32 * (word == _THAT) + 64 * (word == _HAVE) + 128 * (word == _WITH)
-    return bits | bits << 8 if letters == word else bits
+    letters = eight(data, start, min(end, start + 5))
+    word = letters | (_CASE & ~(~np.uint64(0) << np.uint64(8 * min(end - start, 5))))
+    place = word * _SPREAD >> np.uint64(61)
+    return ((word == _WORD[place]) | (letters == _WORD[place]) << 8) << _NUMBER[place]
+
+
+@helper
+def letter_by_letter(
+    data: Any, at: int, begin: int, stop: int, table: Any, starts: Any, ends: Any, count: int
+) -> tuple[int, int, int, int, int]:
+    """Split from the beginning of a token up to white space of ASCII that ends one, or to the end of the text.
+
+    Comes back with where that is, how many words there are now, and what these add to the text's figures.
+    """
+    chars, alpha, stop_words = 0, 0, 0
+    # Of the token that is being read: where its first character stands that a word may begin with (-1: none yet),
+    # where the last one ends, how many characters there are from the first to it and to here, what was among them.
+    first, last, long, here, kinds = np.int64(-1), np.int64(-1), 0, 0, 0
+    alone = False  # it is a letter of a script written without spaces
+    while True:
+        size = 1
+        if at == stop:
+            bits = WHITE  # so that the last word ends
+        elif byte(data, at) < 0x80:
+            bits = np.int64(table[byte(data, at)])
+        else:
+            point, size = decode(data, at, stop)
+            bits = np.int64(property_of(table, point))
+        if bits & (WHITE | SPACELESS) or (alone and not bits & MARK):  # a token ends here
+            if kinds & ALNUM:
+                starts[count], ends[count] = first - begin, last - begin
+                count += 1
+                chars += long
+                alpha += (kinds & LETTER) != 0
+                stop_words |= stop_word(data, first, last)
+            first, kinds, here, alone = -1, 0, 0, (bits & SPACELESS) != 0
+            if bits & WHITE and size == 1:
+                return at, count, chars, alpha, stop_words
+        at += size
+        if bits & CORE:
+            if first < 0:
+                first = at - size
+            here += 1
+            kinds |= bits
+            if bits & ALNUM and not alone:  # on through a run of ASCII letters and numbers
+                run = at
+                while at < stop and byte(data, at) < 0x80 and table[byte(data, at)] & ALNUM:
+                    kinds |= np.int64(table[byte(data, at)])
+                    at += 1
+                here += at - run
+            last, long = at, here
+        elif first >= 0:
+            here += 1
 
 
 @kernel(
@@ -85,47 +132,40 @@ def stop_word(data: Any, start: int, end: int) -> int:
     )
 )  # fmt: skip
 def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: Any, figures: Any) -> None:
-    count = 0
+    count = np.int64(0)
     for row in range(len(bounds) - 1):
         offsets[row] = count
         begin, stop = bounds[row], bounds[row + 1]
         chars, alpha, stop_words = 0, 0, 0
-        # Of the token that is being read: where its first character stands that a word may begin with (-1: none yet),
-        # where the last one ends, how many characters there are from the first to it and to here, what was among them.
-        first, last, long, here, kinds = np.int64(-1), np.int64(-1), 0, 0, 0
-        alone = False  # it is a letter of a script written without spaces
         at = begin
-        while at <= stop:
-            size = 1
-            if at == stop:
-                bits = WHITE  # so that the last word ends
-            elif byte(data, at) < 0x80:
-                bits = np.int64(table[byte(data, at)])
-            else:
-                point, size = decode(data, at, stop)
-                bits = np.int64(property_of(table, point))
-            if bits & (WHITE | SPACELESS) or (alone and not bits & MARK):  # a token ends here
-                if kinds & ALNUM:
+        while at < stop:
+            # All tokens of ASCII that end within 64 bytes, by masks of white space, letters, letters and numbers.
+            white = masks.white(data, at) | ~masks.below(stop - at)
+            letters = masks.letters(data, at)
+            inner = letters | masks.within(data, at, 0x30, 0x39)
+            high = masks.high(data, at)
+            token = masks.first(~white)
+            while token < masks.SIZE:
+                rest = white & ~masks.below(token)
+                if rest == 0:
+                    break
+                after = masks.first(rest)
+                within = masks.below(after) & ~masks.below(token)
+                if high & within:
+                    break
+                core = inner & within
+                if core:
+                    first, last = at + masks.first(core), at + masks.SIZE - masks.behind(core)
                     starts[count], ends[count] = first - begin, last - begin
                     count += 1
-                    chars += long
-                    alpha += (kinds & LETTER) != 0
+                    chars += last - first
+                    alpha += (letters & within) != 0
                     stop_words |= stop_word(data, first, last)
-                first, kinds, here, alone = -1, 0, 0, (bits & SPACELESS) != 0
-            at += size
-            if bits & CORE:
-                if first < 0:
-                    first = at - size
-                here += 1
-                kinds |= bits
-                if bits & ALNUM and not alone:  # on through a run of ASCII letters and numbers
-                    run = at
-                    while at < stop and byte(data, at) < 0x80 and table[byte(data, at)] & ALNUM:
-                        kinds |= np.int64(table[byte(data, at)])
-                        at += 1
-                    here += at - run
-                last, long = at, here
-            elif first >= 0:
-                here += 1
+                token = masks.first(~white & ~masks.below(after))
+            if token == 0:
+                at, count, more, some, seen = letter_by_letter(data, at, begin, stop, table, starts, ends, count)
+                chars, alpha, stop_words = chars + more, alpha + some, stop_words | seen
+            else:
+                at += token
         figures[_CHARS, row], figures[_ALPHA, row], figures[_STOP_WORDS, row] = chars, alpha, stop_words
     offsets[len(bounds) - 1] = count

@@ -39,9 +39,12 @@ class Batch:
 
     @cached_property
     def data(self) -> NDArray[np.uint8]:
-        """The bytes of all texts in UTF-8, without a copy: those of row i from `bounds[i]` to `bounds[i + 1]`."""
+        """The bytes of all texts in UTF-8, without a copy: those of row i from `bounds[i]` to `bounds[i + 1]`.
+
+        Where there are fewer than 64 it is a copy with zeros behind, since kernels read as many at a time.
+        """
         buffer = self._filled.buffers()[2]
-        return np.frombuffer(buffer, np.uint8) if buffer is not None else np.empty(0, np.uint8)
+        return kernels.masks.readable(np.frombuffer(buffer or b"", np.uint8))
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:
