@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.utf8 import decode, eight
+from curation.kernels import masks
+from curation.kernels.compiled import array, kernel, out
+from curation.kernels.utf8 import decode
 
 _SIZE = 0x2123  # behind the trade mark sign, the last character of Windows-1252
 
@@ -27,12 +28,6 @@ def _bytes() -> Any:
 _BYTES = _bytes()
 #: A run is cut behind the first character that ends one beyond so many bytes.
 _LONG = 1024
-
-
-@helper
-def _is_ascii(data: Any, at: int, end: int) -> bool:
-    """Whether the eight bytes from `at` are all ASCII; there may be fewer."""
-    return bool((eight(data, at, end) & np.uint64(0x8080808080808080)) == 0)
 
 
 _SIGNATURE = types.int64(
@@ -54,8 +49,9 @@ def candidates(data: Any, bounds: Any, state: Any, starts: Any, ends: Any, repla
         end = bounds[row + 1]
         at = max(at, bounds[row])
         while at < end:
-            if data[at] < 0x80:
-                at += 8 if _is_ascii(data, at, end) else 1
+            high = masks.high(data, at)
+            at += masks.first(high)
+            if high == 0 or at >= end:
                 continue
             if count == len(starts):
                 state[0], state[1] = row, at
@@ -79,7 +75,7 @@ def candidates(data: Any, bounds: Any, state: Any, starts: Any, ends: Any, repla
             if at == start:  # a character that is none of these
                 replaced[row] += point == 0xFFFD
                 at += size
-        at = end  # eight bytes at a time may have gone beyond it
+        at = end  # sixty-four bytes at a time may have gone beyond it
         row += 1
     state[0], state[1] = row, at
     return count

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
 
 EMAIL, PHONE, NATIONAL, IPV4, IPV6, IBAN, CARD, KEY = range(8)
@@ -19,9 +20,7 @@ _LOWER = frozenset(b"abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset(b"0123456789")
 
 # What a byte is, by its value. No Python integers: helpers would be compiled for each of them.
-_IS_DIGIT, _IS_UPPER, _IS_ALNUM, _IS_HEX, _IS_LABEL, _IS_LOCAL, _IS_PHONE, _TRIGGERS = np.uint8(1) << np.arange(
-    8, dtype=np.uint8
-)
+_IS_DIGIT, _IS_UPPER, _IS_ALNUM, _IS_HEX, _IS_LABEL, _IS_LOCAL, _IS_PHONE = np.uint8(1) << np.arange(7, dtype=np.uint8)
 _SETS = {
     _IS_DIGIT: _DIGITS,
     _IS_UPPER: _UPPER,
@@ -30,7 +29,6 @@ _SETS = {
     _IS_LABEL: _UPPER | _LOWER | _DIGITS | frozenset(b"-"),  # of a domain
     _IS_LOCAL: _UPPER | _LOWER | _DIGITS | frozenset(b"._%+'-"),  # what stands before an at sign
     _IS_PHONE: _DIGITS | frozenset(b" ./-()\xc2\xa0\xe2\x80\x90\x91\x92\x93"),
-    _TRIGGERS: _DIGITS | frozenset(b"@+:(_-zJKS"),  # where to look closer: the rarest byte of each form
 }
 _CLASS = np.array(
     [sum(int(bit) for bit, members in _SETS.items() if value in members) for value in range(256)], np.uint8
@@ -55,6 +53,15 @@ _MARKS = np.array([list(text.encode().ljust(12, b"\0")) for _, text, _ in _SORTE
 _RAREST = np.array([place for _, _, place in _SORTED], np.int64)
 #: For each byte from where to where those marks are whose rarest byte it is.
 _FROM = np.searchsorted([ord(byte) for byte, _, _ in _SORTED], np.arange(257))
+
+
+@helper
+def _triggers(data: Any, at: int) -> Any:
+    """Where to look closer: the rarest byte of each form."""
+    found = masks.within(data, at, 0x30, 0x39) | masks.equal(data, at, 0x40) | masks.equal(data, at, 0x2B)  # 0-9 @ +
+    found |= masks.equal(data, at, 0x3A) | masks.equal(data, at, 0x5F) | masks.equal(data, at, 0x2D)  # : _ -
+    found |= masks.equal(data, at, 0x7A) | masks.within(data, at, 0x4A, 0x4B) | masks.equal(data, at, 0x53)  # z J K S
+    return found
 
 
 @helper
@@ -217,15 +224,20 @@ def candidates(data: Any, bounds: Any, lengths: Any, state: Any, places: Any, ki
     """
     count = 0
     row, at = state[0], state[1]
+    block, triggers = at - masks.SIZE, np.uint64(0)  # those of 64 bytes from `block` on
     while row < len(bounds) - 1:
         start, end = bounds[row], bounds[row + 1]
         at = max(at, start)
         colons = state[2]  # up to here they belong to a run that was looked at
         while at < end:
-            byte = data[at]
-            if not _CLASS[byte] & _TRIGGERS:
-                at += 1
+            if at >= block + masks.SIZE or at < block:
+                block = at
+                triggers = _triggers(data, at)
+            left = triggers & ~masks.below(at - block)
+            at = block + masks.first(left)
+            if left == 0 or at >= end:
                 continue
+            byte = data[at]
             if count == len(places):
                 state[0], state[1], state[2] = row, at, colons
                 return count
