@@ -13,9 +13,9 @@ from numba import types
 
 from curation.kernels import lines as units
 from curation.kernels import masks
-from curation.kernels.compiled import allocating, array, helper, kernel, out
+from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.lines import line_ends, read_line, trimmed, without_citations
-from curation.kernels.repetition import SALT, number
+from curation.kernels.repetition import SALT, number, table_size
 from curation.kernels.unicode import TERMINAL, WHITE, properties
 from curation.kernels.utf8 import before, byte, characters, decode, packed, phrase, property_of
 
@@ -267,18 +267,13 @@ def _pages(
         spans[row + 1] = count
 
 
-@allocating
-def repeated(
-    data: Any, begin: int, starts: Any, ends: Any, count: int, numbers: Any, times: Any, slots: Any, keys: Any,
-    again: Any, salt: Any,
-) -> tuple[int, Any, Any]:  # fmt: skip
-    """Mark in `again` the pieces that occurred before; how many there are, and the table."""
-    distinct, slots, keys = number(data, begin, starts, ends, np.int64(0), count, numbers, times, slots, keys, salt)
+@helper
+def repeated(numbers: Any, count: int, again: Any) -> None:
+    """Mark in `again` the pieces that occurred before."""
     highest = -1
     for piece in range(count):
         again[piece] = numbers[piece] <= highest
         highest = max(highest, np.int64(numbers[piece]))
-    return count - distinct, slots, keys
 
 
 @kernel(
@@ -292,7 +287,7 @@ def _repeats(
 ) -> None:
     most = len(starts)
     numbers, times, again = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.bool_)
-    slots, keys = np.empty(1024, np.int32), np.empty(1024, np.uint64)
+    pieces, slots = np.empty(most, np.int32), np.empty(2 * table_size(most), np.uint64)
     for row in range(len(bounds) - 1):
         begin, stop = bounds[row], bounds[row + 1]
         if begin == stop:
@@ -310,9 +305,9 @@ def _repeats(
                 break  # the text ends without a line feed
         figures[_FEEDS, row] = feeds
         figures[_ITEMS, row] = count
-        figures[_REPEATED, row], slots, keys = repeated(
-            data, begin, started, ended, count, numbers, times, slots, keys, again, salt
-        )
+        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, salt)
+        figures[_REPEATED, row] = count - distinct
+        repeated(numbers, count, again)
         for line in range(count):
             start, end = begin + starts[line], begin + ends[line]
             size = characters(data, start, end)
@@ -341,9 +336,9 @@ def _repeats(
             if at == stop:
                 break
         figures[_PARAGRAPHS, row] = count
-        figures[_REPEATED_PARAGRAPHS, row], slots, keys = repeated(
-            data, begin, started, ended, count, numbers, times, slots, keys, again, salt
-        )
+        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, salt)
+        figures[_REPEATED_PARAGRAPHS, row] = count - distinct
+        repeated(numbers, count, again)
         for paragraph in range(count):
             if again[paragraph]:
                 figures[_PARAGRAPH_CHARS, row] += characters(data, begin + starts[paragraph], begin + ends[paragraph])

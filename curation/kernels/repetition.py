@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
-from curation.kernels.compiled import allocating, array, helper, kernel, out
+from curation.kernels.compiled import array, helper, inlined, kernel, out
 from curation.kernels.lines import OPENS_PARAGRAPH, Lines
-from curation.kernels.utf8 import add, characters, eight, hashed, mixed, same, seed
+from curation.kernels.utf8 import add, characters, eight, hashed, same, seed
 
 if TYPE_CHECKING:
     from curation.kernels.words import Words
@@ -29,11 +29,13 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 _LAST_TOP, _LAST = TOP[-1], DUPLICATE[-1]
 
-#: Keys of one partition: their table takes 400 kB, and most texts are a single one.
+#: Keys of one partition, which fits the processor's cache; most texts are a single one.
 _PARTITION = 1 << 14
-_PARTITIONS = 1 << 12
-#: Keys that are held at once: 12 bytes each.
+_PARTITIONS = 1 << 13
+#: Keys that are held at once: 16 bytes each.
 _HELD = 1 << 24
+#: What a helper answers for which a table is too small, or what is held.
+_MORE_SLOTS, _MORE_HELD = -1, -2
 #: An odd factor: the highest bits of a key times it are the key's place in a table.
 SALT = np.uint64(secrets.randbits(64) | 1)
 
@@ -74,156 +76,6 @@ def table_size(items: int) -> int:
     return size
 
 
-@allocating
-def number(
-    data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, slots: Any,
-    keys: Any, salt: Any,
-) -> tuple[int, Any, Any]:  # fmt: skip
-    """Number the pieces of a text from `first` to `last` by their bytes, in the order of first appearance.
-
-    `numbers` gets a number for each, `times` how often each number occurs. The table (`slots` with the place of a
-    number's first piece or -1, and `keys`) grows with what is different; it comes back with how many numbers there are.
-
-    A piece of up to eight bytes is its own key, with its size; the highest byte is one that stands in no UTF-8, unless
-    eight bytes fill it. A longer one is compared byte by byte where the hash is the same.
-    """
-    size = 16
-    while size < len(slots) and size < 2 * (last - first):
-        size *= 2
-    slots[:size] = -1
-    shift, last_slot = shift_of(size), np.uint64(size - 1)
-    found = 0
-    for piece in range(first, last):
-        start, end = begin + starts[piece], begin + ends[piece]
-        long = end - start > 8
-        if long:
-            key = hashed(data, start, end, salt) & np.uint64(2**56 - 1) | np.uint64(0xC1 << 56)
-        else:
-            key = eight(data, start, end)
-            if end - start < 8:
-                key |= np.uint64(0xF8 + end - start) << np.uint64(56)
-        slot = key * salt >> shift
-        while True:
-            other = np.int64(slots[slot])
-            if other < 0:
-                slots[slot], keys[slot] = piece - first, key
-                numbers[piece - first] = found
-                times[found] = 1
-                found += 1
-                break
-            if keys[slot] == key:
-                there = begin + starts[first + other]
-                if not long or (
-                    ends[first + other] - starts[first + other] == end - start and same(data, there, start, end - start)
-                ):
-                    numbers[piece - first] = numbers[other]
-                    times[numbers[other]] += 1
-                    break
-            slot = slot + np.uint64(1) & last_slot
-        if 2 * found > size:
-            old, old_keys, before = slots, keys, size
-            size *= 4
-            if size > len(slots):
-                slots, keys = np.empty(size, np.int32), np.empty(size, np.uint64)
-            else:
-                old, old_keys = slots[:before].copy(), keys[:before].copy()
-            slots[:size] = -1
-            shift, last_slot = shift_of(size), np.uint64(size - 1)
-            for place in range(before):
-                if old[place] >= 0:
-                    slot = old_keys[place] * salt >> shift
-                    while slots[slot] >= 0:
-                        slot = slot + np.uint64(1) & last_slot
-                    slots[slot], keys[slot] = old[place], old_keys[place]
-    return found, slots, keys
-
-
-@allocating
-def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any, salt: Any) -> int:
-    """Number the grams one word longer that occur more than once; how many such numbers there are.
-
-    `gram` and `place` have the number and the first word of each of `count` grams that occur again, by place. `again`
-    gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of its kind;
-    -1 where it does not occur again. Most occur once, which two bits for each tell without looking anything up.
-    """
-    held, index, slots, keys, seen, first, fill, once, twice = scratch
-    parts = 1
-    while parts < _PARTITIONS and parts * _PARTITION < count:
-        parts *= 2
-    fill[: parts + 1] = 0
-    if parts > 1:
-        for i in range(count - 1):
-            if place[i + 1] == place[i] + 1:
-                fill[part_of(pair(gram[i], gram[i + 1]), parts) + 1] += 1
-    numbers = 0
-    again[:count] = -1
-    low = 0
-    while low < parts:  # as many partitions as may be held
-        high, total = low + 1, fill[low + 1]
-        while high < parts and total + fill[high + 1] <= _HELD:
-            high += 1
-            total += fill[high]
-        if total > len(held):
-            held, index = np.empty(total, np.uint64), np.empty(total, np.int32)
-        fill[low] = 0
-        for part in range(low, high):
-            fill[part + 1] += fill[part]  # from here on: where the partition's next key goes
-        for i in range(count - 1):
-            if place[i + 1] == place[i] + 1:
-                key = pair(gram[i], gram[i + 1])
-                part = part_of(key, parts) if parts > 1 else 0
-                if low <= part < high:
-                    held[fill[part]], index[fill[part]] = key, i
-                    fill[part] += 1
-        begin = 0
-        for part in range(low, high):
-            end = fill[part]
-            size = max(64, 4 * table_size(end - begin))
-            if size > 64 * len(once):
-                once, twice = np.empty(size // 64, np.uint64), np.empty(size // 64, np.uint64)
-            once[: size // 64] = 0
-            twice[: size // 64] = 0
-            shift = shift_of(size)
-            for i in range(begin, end):
-                hashed_key = held[i] * salt >> shift
-                bit = np.uint64(1) << (hashed_key & np.uint64(63))
-                hashed_key >>= np.uint64(6)
-                twice[hashed_key] |= once[hashed_key] & bit
-                once[hashed_key] |= bit
-            left = begin
-            for i in range(begin, end):
-                hashed_key = held[i] * salt >> shift
-                held[left], index[left] = held[i], index[i]
-                left += np.int64(twice[hashed_key >> np.uint64(6)] >> (hashed_key & np.uint64(63)) & np.uint64(1))
-            size = table_size(left - begin)
-            if size > len(slots):
-                slots, keys = np.empty(size, np.int32), np.empty(size, np.uint64)
-            if left - begin > len(seen):
-                seen, first = np.empty(left - begin, np.int32), np.empty(left - begin, np.int32)
-            slots[:size] = -1
-            shift, last_slot = shift_of(size), np.uint64(size - 1)
-            kinds = 0
-            for i in range(begin, left):
-                key = held[i]
-                slot = key * salt >> shift
-                while slots[slot] >= 0 and keys[slot] != key:
-                    slot = slot + np.uint64(1) & last_slot
-                kind = slots[slot]
-                if kind < 0:
-                    slots[slot], keys[slot] = kinds, key
-                    first[kinds], seen[kinds] = index[i], -1
-                    kinds += 1
-                    continue
-                if seen[kind] < 0:
-                    seen[kind] = numbers
-                    again[first[kind]] = 2 * numbers
-                    numbers += 1
-                again[index[i]] = 2 * seen[kind] + 1
-            begin = end
-        low = high
-    return numbers
-
-
 @helper
 def shift_of(size: int) -> Any:
     """How far to shift a salted key so that it is a place among so many, a power of two."""
@@ -235,62 +87,259 @@ def shift_of(size: int) -> Any:
 
 
 @helper
+def number(
+    data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, pieces: Any,
+    table: Any, salt: Any,
+) -> int:  # fmt: skip
+    """Number the pieces of a text from `first` to `last` by their bytes, in the order of first appearance.
+
+    `numbers` gets a number for each; `times` and `pieces` get for each number how often it occurs, and the first piece
+    of it. Comes back with how many numbers there are, or `_MORE_SLOTS`.
+
+    A piece of up to eight bytes is its own key, with its size; the highest byte is one that stands in no UTF-8, unless
+    eight bytes fill it. A longer one is compared byte by byte where the hash is the same. The table has for each slot
+    the key, and 1 more than the number.
+    """
+    items = last - first
+    size = table_size(items)
+    room = items
+    if 2 * size > len(table):
+        size = len(table) // 2
+        room = size // 2
+    table[: 2 * size] = 0
+    shift, last_slot = shift_of(size), np.uint64(size - 1)
+    found = 0
+    for piece in range(items):
+        start, end = begin + starts[first + piece], begin + ends[first + piece]
+        length = end - start
+        if length > 8:
+            key = hashed(data, start, end, salt) & np.uint64(2**56 - 1) | np.uint64(0xC1 << 56)
+        else:
+            tag = np.uint64(0xF8 + length) << np.uint64(56)
+            key = eight(data, start, end) | (tag if length < 8 else np.uint64(0))
+        slot = key * salt >> shift
+        while table[np.uint64(2) * slot + np.uint64(1)] != 0:
+            if table[np.uint64(2) * slot] == key:
+                if length <= 8:
+                    break
+                other = first + pieces[table[np.uint64(2) * slot + np.uint64(1)] - np.uint64(1)]
+                if ends[other] - starts[other] == length and same(data, begin + starts[other], start, length):
+                    break
+            slot = slot + np.uint64(1) & last_slot
+        known = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
+        if known == 0:
+            if found == room:
+                return _MORE_SLOTS
+            table[np.uint64(2) * slot] = key
+            times[found], pieces[found] = 0, piece
+            found += 1
+            known = found
+            table[np.uint64(2) * slot + np.uint64(1)] = np.uint64(known)
+        numbers[piece] = known - 1
+        times[known - 1] += 1
+    return found
+
+
+@helper
+def settled(
+    held: Any, index: Any, kind: Any, begin: int, end: int, spent: Any, numbers: int, seen: Any, table: Any, salt: Any
+) -> tuple[int, int]:
+    """Number the keys of a partition that occur again; where those end that may, and how many numbers there are now.
+
+    What a key's place depends on begins `spent` bits below the highest. Keys and their indices move to the front of
+    the partition if they may occur again; `kind` gets for each twice its number, and 1 more unless it is the first of
+    its kind, or -1. Most keys occur once, which a count for each place tells without looking anything up.
+    """
+    size = 2 * table_size(end - begin)
+    small = size <= len(seen)
+    left = end
+    if small:
+        seen[:size] = 0
+        shift = shift_of(size)
+        for i in range(begin, end):
+            place = (held[i] * salt << spent) >> shift
+            seen[place] = min(seen[place] + 1, 2)
+        left = begin
+        for i in range(begin, end):
+            place = (held[i] * salt << spent) >> shift
+            held[left], index[left] = held[i], index[i]
+            left += seen[place] >> 1
+    size = table_size(left - begin)
+    room = left - begin
+    if 2 * size > len(table):
+        size = len(table) // 2
+        room = size // 2
+    table[: 2 * size] = 0
+    shift, last_slot = shift_of(size), np.uint64(size - 1)
+    for i in range(begin, left):
+        key = held[i]
+        slot = (key * salt << spent) >> shift
+        other = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
+        while other != 0 and table[np.uint64(2) * slot] != key:
+            slot = slot + np.uint64(1) & last_slot
+            other = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
+        if other == 0:
+            if room == 0:
+                return left, _MORE_SLOTS
+            room -= 1
+            table[np.uint64(2) * slot], table[np.uint64(2) * slot + np.uint64(1)] = key, np.uint64(i - begin + 1)
+            kind[i] = -1
+        else:
+            other += begin - 1
+            if kind[other] < 0:
+                kind[other] = 2 * numbers
+                numbers += 1
+            kind[i] = kind[other] | 1
+    return left, numbers
+
+
+@helper
+def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any, salt: Any) -> int:
+    """Number the grams one word longer that occur more than once; how many such numbers there are.
+
+    `gram` and `place` have twice the number and the first word of each of `count` grams that occur again, by place.
+    `again` gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of
+    its kind; -1 where it does not occur again. The answer may be `_MORE_SLOTS` or `_MORE_HELD`: then ask again.
+    """
+    held, index, kind, seen, fill, table = scratch
+    again[:count] = -1
+    if count <= _PARTITION:
+        total = 0
+        for i in range(count - 1):
+            held[total], index[total] = pair(gram[i], gram[i + 1]), i
+            total += place[i + 1] == place[i] + 1
+        left, numbers = settled(
+            held, index, kind, np.int64(0), np.int64(total), np.uint64(0), np.int64(0), seen, table, salt
+        )
+        if numbers >= 0:
+            for i in range(left):
+                again[index[i]] = kind[i]
+        return numbers
+    parts = 2
+    while parts < _PARTITIONS and parts * _PARTITION < count:
+        parts *= 2
+    down = shift_of(parts)
+    spent = np.uint64(64) - down
+    fill[: parts + 1] = 0
+    for i in range(count - 1):
+        fill[(pair(gram[i], gram[i + 1]) * salt >> down) + np.uint64(1)] += place[i + 1] == place[i] + 1
+    numbers = np.int64(0)
+    low = 0
+    while low < parts:  # as many partitions as may be held
+        high, total = low + 1, fill[low + 1]
+        while high < parts and total + fill[high + 1] <= len(held):
+            high += 1
+            total += fill[high]
+        if total > len(held):
+            return _MORE_HELD
+        fill[low] = 0
+        for part in range(low, high):
+            fill[part + 1] += fill[part]  # from here on: where the partition's next key goes
+        for i in range(count - 1):
+            key = pair(gram[i], gram[i + 1])
+            part = np.int64(key * salt >> down)
+            if place[i + 1] == place[i] + 1 and low <= part < high:
+                held[fill[part]], index[fill[part]] = key, i
+                fill[part] += 1
+        begin = np.int64(0)
+        for part in range(low, high):
+            end = fill[part]
+            left, numbers = settled(held, index, kind, begin, end, spent, numbers, seen, table, salt)
+            if numbers < 0:
+                return numbers
+            for i in range(begin, left):
+                again[index[i]] = kind[i]
+            begin = end
+        low = high
+    return numbers
+
+
+@inlined
 def pair(a: Any, b: Any) -> Any:
-    """Two numbers as one key."""
-    return np.uint64(a) << np.uint64(32) | np.uint64(b)
+    """Two numbers, given twice, as one key."""
+    return np.uint64(a >> 1) << np.uint64(32) | np.uint64(b >> 1)
 
 
 @helper
-def part_of(key: Any, parts: int) -> int:
-    """Which of so many partitions, a power of two, a key belongs to."""
-    return np.int64(mixed(key) >> np.uint64(40)) & (parts - 1)
-
-
-@helper
-def size_of(sizes: Any, first: int, n: int) -> int:
-    """The code points of the gram whose first word this is."""
-    size = 0
-    for word in range(first, first + n):
-        size += sizes[word]
-    return size
-
-
-@allocating
-def walked(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> int:
+def walked(gram: Any, place: Any, count: int, numbers: int, n: int, sums: Any, known: Any) -> int:
     """The code points of grams that are known on a walk which goes on by a word, and by n words after a known one."""
-    known = np.zeros(numbers, np.bool_)
+    known[:numbers] = 0
     total, free = 0, 0
     for i in range(count):
-        if again[i] < 0 or place[i] < free:
+        if place[i] < free:
             continue
-        if known[again[i] >> 1]:
-            total += size_of(sizes, np.int64(place[i]), n)
+        if known[gram[i] >> 1]:
+            total += sums[place[i] + n] - sums[place[i]]
             free = place[i] + n
-        known[again[i] >> 1] = True
+        known[gram[i] >> 1] = 1
     return total
 
 
-@allocating
-def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, sizes: Any) -> tuple[int, int]:
+@helper
+def most_frequent(gram: Any, place: Any, count: int, numbers: int, n: int, sums: Any, times: Any) -> tuple[int, int]:
     """The most frequent gram, by our choice and by datatrove's.
 
     Of several ours is the one with most code points, then the earliest: its number. datatrove's is the earliest: its
     length with single spaces, times its occurrences.
     """
-    times = np.zeros(numbers, np.int32)
+    times[:numbers] = 0
+    most = 0
     for i in range(count):
-        if again[i] >= 0:
-            times[again[i] >> 1] += 1
-    most = times.max()
+        times[gram[i] >> 1] += 1
+        most = max(most, times[gram[i] >> 1])
     best, best_size, earliest = -1, -1, -1
     for i in range(count):
-        if again[i] >= 0 and not again[i] & 1 and times[again[i] >> 1] == most:
-            size = size_of(sizes, np.int64(place[i]), n)
+        if not gram[i] & 1 and times[gram[i] >> 1] == most:
+            size = sums[place[i] + n] - sums[place[i]]
             if earliest < 0:
                 earliest = size
             if size > best_size:
-                best, best_size = again[i] >> 1, size
+                best, best_size = gram[i] >> 1, size
     return best, (earliest + n - 1) * np.int64(most)
+
+
+@helper
+def measure_words(data: Any, begin: int, end: int, starts: Any, ends: Any, first: int, last: int, sums: Any) -> None:
+    """Sum the code points of words: `sums` gets those before each word of a text, and those of all."""
+    plain = characters(data, begin, end) == end - begin
+    total = 0
+    for word in range(first, last):
+        sums[word - first] = total
+        total += ends[word] - starts[word] if plain else characters(data, begin + starts[word], begin + ends[word])
+    sums[last - first] = total
+
+
+@helper
+def only_repeated(gram: Any, place: Any, count: int, times: Any) -> int:
+    """Keep the words that occur more than once, and write down their places; how many they are."""
+    kept = 0
+    for word in range(count):
+        here = gram[word]
+        gram[kept], place[kept] = 2 * here, word
+        kept += times[here] > 1
+    return kept
+
+
+@helper
+def kept_of(gram: Any, place: Any, count: int, again: Any) -> int:
+    """Go on to the longer grams: those that occur again, and how many they are."""
+    kept = 0
+    for i in range(count):
+        gram[kept], place[kept] = again[i], place[i]
+        kept += again[i] >= 0
+    return kept
+
+
+@helper
+def covered_by(gram: Any, place: Any, count: int, n: int, sums: Any, best: int) -> int:
+    """The code points in words that a gram covers: that of number `best`, or (-1) any but the first of its kind."""
+    total, done = 0, 0
+    for i in range(count):
+        here, end = np.int64(place[i]), np.int64(place[i]) + n
+        counts = gram[i] & 1 != 0 if best < 0 else gram[i] >> 1 == best
+        total += sums[end] - sums[max(here, done)] if counts else 0
+        done = end if counts else done
+    return total
 
 
 @kernel(
@@ -300,58 +349,48 @@ def most_frequent(again: Any, place: Any, count: int, numbers: int, n: int, size
     )
 )  # fmt: skip
 def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, covered: Any, jumped: Any) -> None:
-    most = 0
+    most = 1
     for row in range(len(bounds) - 1):
         most = max(most, offsets[row + 1] - offsets[row])
     # Kept from text to text. What is as long as the longest text is filled only as far as a text needs it.
     gram, again = np.empty(most, np.int32), np.empty(most, np.int32)
-    place, sizes = np.empty(most, np.int32), np.empty(most, np.int32)
-    slots, keys = np.empty(4 * _PARTITION, np.int32), np.empty(4 * _PARTITION, np.uint64)
-    scratch = (
-        np.empty(_PARTITION, np.uint64), np.empty(_PARTITION, np.int32), np.empty(4 * _PARTITION, np.int32),
-        np.empty(4 * _PARTITION, np.uint64), np.empty(_PARTITION, np.int32), np.empty(_PARTITION, np.int32),
-        np.empty(_PARTITIONS + 1, np.int64), np.empty(_PARTITION // 8, np.uint64), np.empty(_PARTITION // 8, np.uint64),
-    )  # fmt: skip
+    place, sums = np.empty(most, np.int32), np.empty(most + 1, np.int32)
+    held = np.empty(min(most, _HELD), np.uint64)
+    index, kind = np.empty(len(held), np.int32), np.empty(len(held), np.int32)
+    seen, fill = np.empty(16 * _PARTITION, np.uint8), np.empty(_PARTITIONS + 1, np.int64)
+    table = np.empty(8 * _PARTITION, np.uint64)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
-        _, slots, keys = number(
-            data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, slots, keys, salt
-        )
-        ascii_only = characters(data, begin, bounds[row + 1]) == bounds[row + 1] - begin
-        count = np.int64(0)
-        for word in range(words):
-            at = offsets[row] + word
-            sizes[word] = ends[at] - starts[at]
-            if not ascii_only:
-                sizes[word] = characters(data, begin + starts[at], begin + ends[at])
-            if again[gram[word]] > 1:
-                gram[count], place[count] = gram[word], word
-                count += 1
+        distinct = _MORE_SLOTS
+        while distinct < 0:
+            distinct = number(
+                data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, place, table, salt
+            )
+            if distinct < 0:
+                table = np.empty(4 * len(table), np.uint64)
+        measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
+        count = only_repeated(gram, place, words, again)
         for n in range(2, _LAST + 1):
-            numbers = longer(gram, place, count, again, scratch, salt)
+            numbers = _MORE_SLOTS
+            while numbers < 0:
+                numbers = longer(gram, place, count, again, (held, index, kind, seen, fill, table), salt)
+                if numbers == _MORE_SLOTS:
+                    table = np.empty(4 * len(table), np.uint64)
+                elif numbers == _MORE_HELD:
+                    held = np.empty(min(most, 4 * len(held)), np.uint64)
+                    index, kind = np.empty(len(held), np.int32), np.empty(len(held), np.int32)
             if numbers == 0:
                 for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
                     if words >= longer_n:
-                        jumped[longer_n - 2, row] = size_of(sizes, np.int64(0), longer_n) + longer_n - 1
+                        jumped[longer_n - 2, row] = sums[longer_n] + longer_n - 1
                 break
-            best = -1
+            count = kept_of(gram, place, count, again)
+            best = np.int64(-1)
             if n <= _LAST_TOP:
-                best, jumped[n - 2, row] = most_frequent(again, place, count, numbers, n, sizes)
+                best, jumped[n - 2, row] = most_frequent(gram, place, count, numbers, n, sums, again)
             else:
-                jumped[n - 2, row] = walked(again, place, count, numbers, n, sizes)
-            done, total, kept = 0, 0, 0
-            for i in range(count):
-                if again[i] < 0:
-                    continue
-                here = np.int64(place[i])
-                if again[i] >> 1 == best if n <= _LAST_TOP else again[i] & 1:
-                    for word in range(max(here, done), here + n):
-                        total += sizes[word]
-                    done = here + n
-                gram[kept], place[kept] = again[i] >> 1, here
-                kept += 1
-            covered[n - 2, row] = total
-            count = kept
+                jumped[n - 2, row] = walked(gram, place, count, numbers, n, sums, again)
+            covered[n - 2, row] = covered_by(gram, place, count, n, sums, best)
 
 
 @kernel(
@@ -366,12 +405,16 @@ def _repeats(
     most = 0
     for row in range(len(bounds) - 1):
         most = max(most, offsets[row + 1] - offsets[row])
-    numbers, times = np.empty(most, np.int32), np.empty(most, np.int32)
+    numbers, times, pieces = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
     opens = np.empty(most + 1, np.int32)
-    slots, keys = np.empty(1024, np.int32), np.empty(1024, np.uint64)
+    slots, keys, table = np.empty(1024, np.int32), np.empty(1024, np.uint64), np.empty(4096, np.uint64)
     for row in range(len(bounds) - 1):
         begin, first, last = bounds[row], offsets[row], offsets[row + 1]
-        distinct, slots, keys = number(data, begin, starts, ends, first, last, numbers, times, slots, keys, salt)
+        distinct = _MORE_SLOTS
+        while distinct < 0:
+            distinct = number(data, begin, starts, ends, first, last, numbers, times, pieces, table, salt)
+            if distinct < 0:
+                table = np.empty(4 * len(table), np.uint64)
         figures[0, row] = last - first - distinct
         highest = -1
         paragraphs = 0
