@@ -34,6 +34,7 @@ _PARTITION = 1 << 14
 _PARTITIONS = 1 << 13
 #: Keys that are held at once: 16 bytes each.
 _HELD = 1 << 24
+_ONCE = np.uint64(1 << 63)
 #: What a helper answers for which a table is too small, or what is held.
 _MORE_SLOTS, _MORE_HELD = -1, -2
 #: An odd factor: the highest bits of a key times it are the key's place in a table.
@@ -142,28 +143,31 @@ def number(
 
 @helper
 def settled(
-    held: Any, index: Any, kind: Any, begin: int, end: int, spent: Any, numbers: int, seen: Any, table: Any, salt: Any
-) -> tuple[int, int]:
-    """Number the keys of a partition that occur again; where those end that may, and how many numbers there are now.
+    held: Any, begin: int, end: int, filled: int, spent: Any, numbers: int, is_new: bool, seen: Any, table: Any,
+    salt: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Number the keys of a partition that occur again; how many answers there are then, and how many numbers.
 
-    What a key's place depends on begins `spent` bits below the highest. Keys and their indices move to the front of
-    the partition if they may occur again; `kind` gets for each twice its number, and 1 more unless it is the first of
-    its kind, or -1. Most keys occur once, which a count for each place tells without looking anything up.
+    `held` has for each key from `begin` to `end` the key and its index. An answer is an index, and above its 32 bits
+    twice the number of its key, and 1 more unless it is the first of its kind; there are `filled` already, one behind
+    another from the beginning. What a key's place in a table depends on begins `spent` bits below the highest.
+
+    Where most keys may occur but once (`is_new`), a count for each place tells so without looking anything up.
     """
+    one, two = np.uint64(1), np.uint64(2)
     size = 2 * table_size(end - begin)
-    small = size <= len(seen)
     left = end
-    if small:
+    if is_new and size <= len(seen):
         seen[:size] = 0
         shift = shift_of(size)
         for i in range(begin, end):
-            place = (held[i] * salt << spent) >> shift
+            place = (held[two * np.uint64(i)] * salt << spent) >> shift
             seen[place] = min(seen[place] + 1, 2)
         left = begin
         for i in range(begin, end):
-            place = (held[i] * salt << spent) >> shift
-            held[left], index[left] = held[i], index[i]
-            left += seen[place] >> 1
+            key, index = held[two * np.uint64(i)], held[two * np.uint64(i) + one]
+            held[two * np.uint64(left)], held[two * np.uint64(left) + one] = key, index
+            left += seen[(key * salt << spent) >> shift] >> 1
     size = table_size(left - begin)
     room = left - begin
     if 2 * size > len(table):
@@ -172,84 +176,105 @@ def settled(
     table[: 2 * size] = 0
     shift, last_slot = shift_of(size), np.uint64(size - 1)
     for i in range(begin, left):
-        key = held[i]
+        key, index = held[two * np.uint64(i)], held[two * np.uint64(i) + one]
         slot = (key * salt << spent) >> shift
-        other = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
-        while other != 0 and table[np.uint64(2) * slot] != key:
-            slot = slot + np.uint64(1) & last_slot
-            other = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
-        if other == 0:
+        known = table[two * slot + one]
+        while known != 0 and table[two * slot] != key:
+            slot = slot + one & last_slot
+            known = table[two * slot + one]
+        # A key that was seen once has its index there, and the highest bit; one that was seen again its number, plus 1.
+        if known == 0:
             if room == 0:
-                return left, _MORE_SLOTS
+                return filled, _MORE_SLOTS
             room -= 1
-            table[np.uint64(2) * slot], table[np.uint64(2) * slot + np.uint64(1)] = key, np.uint64(i - begin + 1)
-            kind[i] = -1
-        else:
-            other += begin - 1
-            if kind[other] < 0:
-                kind[other] = 2 * numbers
-                numbers += 1
-            kind[i] = kind[other] | 1
-    return left, numbers
+            table[two * slot], table[two * slot + one] = key, index | _ONCE
+            continue
+        if known & _ONCE:
+            held[filled] = (known ^ _ONCE) | np.uint64(2 * numbers) << np.uint64(32)
+            filled += 1
+            numbers += 1
+            known = np.uint64(numbers)
+            table[two * slot + one] = known
+        held[filled] = index | (two * known - one) << np.uint64(32)
+        filled += 1
+    return filled, numbers
 
 
 @helper
-def longer(gram: Any, place: Any, count: int, again: Any, scratch: Any, salt: Any) -> int:
+def written(held: Any, filled: int, again: Any, count: int, fill: Any) -> None:
+    """Write answers to where they belong: first by blocks, each of which fits the processor's cache."""
+    if count <= 1 << 17:
+        for i in range(filled):
+            again[held[i] & np.uint64(0xFFFFFFFF)] = held[i] >> np.uint64(32)
+        return
+    blocks = (count >> 15) + 1
+    fill[: blocks + 1] = 0
+    for i in range(filled):
+        fill[((held[i] & np.uint64(0xFFFFFFFF)) >> np.uint64(15)) + np.uint64(1)] += 1
+    half = len(held) // 2
+    fill[0] = half
+    for block in range(blocks):
+        fill[block + 1] += fill[block]
+    for i in range(filled):
+        block = (held[i] & np.uint64(0xFFFFFFFF)) >> np.uint64(15)
+        held[fill[block]] = held[i]
+        fill[block] += 1
+    for i in range(half, half + filled):
+        again[held[i] & np.uint64(0xFFFFFFFF)] = held[i] >> np.uint64(32)
+
+
+@helper
+def longer(gram: Any, place: Any, count: int, again: Any, is_new: bool, scratch: Any, salt: Any) -> int:
     """Number the grams one word longer that occur more than once; how many such numbers there are.
 
     `gram` and `place` have twice the number and the first word of each of `count` grams that occur again, by place.
     `again` gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of
     its kind; -1 where it does not occur again. The answer may be `_MORE_SLOTS` or `_MORE_HELD`: then ask again.
     """
-    held, index, kind, seen, fill, table = scratch
+    held, seen, fill, starts, table = scratch
     again[:count] = -1
-    if count <= _PARTITION:
-        total = 0
-        for i in range(count - 1):
-            held[total], index[total] = pair(gram[i], gram[i + 1]), i
-            total += place[i + 1] == place[i] + 1
-        left, numbers = settled(
-            held, index, kind, np.int64(0), np.int64(total), np.uint64(0), np.int64(0), seen, table, salt
-        )
-        if numbers >= 0:
-            for i in range(left):
-                again[index[i]] = kind[i]
-        return numbers
-    parts = 2
+    parts = 1
     while parts < _PARTITIONS and parts * _PARTITION < count:
         parts *= 2
     down = shift_of(parts)
     spent = np.uint64(64) - down
     fill[: parts + 1] = 0
-    for i in range(count - 1):
-        fill[(pair(gram[i], gram[i + 1]) * salt >> down) + np.uint64(1)] += place[i + 1] == place[i] + 1
+    if parts > 1:
+        for i in range(count - 1):
+            fill[(pair(gram[i], gram[i + 1]) * salt >> down) + np.uint64(1)] += place[i + 1] == place[i] + 1
     numbers = np.int64(0)
     low = 0
     while low < parts:  # as many partitions as may be held
         high, total = low + 1, fill[low + 1]
-        while high < parts and total + fill[high + 1] <= len(held):
+        while high < parts and 2 * (total + fill[high + 1]) <= len(held):
             high += 1
             total += fill[high]
-        if total > len(held):
+        if 2 * total > len(held):
             return _MORE_HELD
-        fill[low] = 0
+        starts[low] = 0
         for part in range(low, high):
-            fill[part + 1] += fill[part]  # from here on: where the partition's next key goes
-        for i in range(count - 1):
-            key = pair(gram[i], gram[i + 1])
-            part = np.int64(key * salt >> down)
-            if place[i + 1] == place[i] + 1 and low <= part < high:
-                held[fill[part]], index[fill[part]] = key, i
-                fill[part] += 1
-        begin = np.int64(0)
+            starts[part + 1] = starts[part] + fill[part + 1]  # from here on: where the partition's next key goes
+        if parts == 1:
+            total = np.int64(0)
+            for i in range(count - 1):
+                held[2 * total], held[2 * total + 1] = pair(gram[i], gram[i + 1]), np.uint64(i)
+                total += place[i + 1] == place[i] + 1
+            starts[0] = total
+        else:
+            for i in range(count - 1):
+                key = pair(gram[i], gram[i + 1])
+                part = np.int64(key * salt >> down)
+                if place[i + 1] == place[i] + 1 and low <= part < high:
+                    held[2 * starts[part]], held[2 * starts[part] + 1] = key, np.uint64(i)
+                    starts[part] += 1
+        begin, filled = np.int64(0), np.int64(0)
         for part in range(low, high):
-            end = fill[part]
-            left, numbers = settled(held, index, kind, begin, end, spent, numbers, seen, table, salt)
+            end = starts[part]
+            filled, numbers = settled(held, begin, end, filled, spent, numbers, is_new, seen, table, salt)
             if numbers < 0:
                 return numbers
-            for i in range(begin, left):
-                again[index[i]] = kind[i]
             begin = end
+        written(held, filled, again, count, starts)
         low = high
     return numbers
 
@@ -355,9 +380,9 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: A
     # Kept from text to text. What is as long as the longest text is filled only as far as a text needs it.
     gram, again = np.empty(most, np.int32), np.empty(most, np.int32)
     place, sums = np.empty(most, np.int32), np.empty(most + 1, np.int32)
-    held = np.empty(min(most, _HELD), np.uint64)
-    index, kind = np.empty(len(held), np.int32), np.empty(len(held), np.int32)
-    seen, fill = np.empty(16 * _PARTITION, np.uint8), np.empty(_PARTITIONS + 1, np.int64)
+    held = np.empty(2 * min(most, _HELD), np.uint64)
+    seen = np.empty(16 * _PARTITION, np.uint8)
+    fill, filled = np.empty(_PARTITIONS + 1, np.int64), np.empty(max(_PARTITIONS, most >> 15) + 2, np.int64)
     table = np.empty(8 * _PARTITION, np.uint64)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
@@ -370,21 +395,22 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: A
                 table = np.empty(4 * len(table), np.uint64)
         measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
         count = only_repeated(gram, place, words, again)
+        is_new = True  # most grams of the next length occur once
         for n in range(2, _LAST + 1):
             numbers = _MORE_SLOTS
             while numbers < 0:
-                numbers = longer(gram, place, count, again, (held, index, kind, seen, fill, table), salt)
+                numbers = longer(gram, place, count, again, is_new, (held, seen, fill, filled, table), salt)
                 if numbers == _MORE_SLOTS:
                     table = np.empty(4 * len(table), np.uint64)
                 elif numbers == _MORE_HELD:
-                    held = np.empty(min(most, 4 * len(held)), np.uint64)
-                    index, kind = np.empty(len(held), np.int32), np.empty(len(held), np.int32)
+                    held = np.empty(2 * min(most, 2 * len(held)), np.uint64)
             if numbers == 0:
                 for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
                     if words >= longer_n:
                         jumped[longer_n - 2, row] = sums[longer_n] + longer_n - 1
                 break
-            count = kept_of(gram, place, count, again)
+            before, count = count, kept_of(gram, place, count, again)
+            is_new = 4 * count < 3 * before
             best = np.int64(-1)
             if n <= _LAST_TOP:
                 best, jumped[n - 2, row] = most_frequent(gram, place, count, numbers, n, sums, again)

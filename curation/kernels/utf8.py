@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from curation.kernels import masks
 from curation.kernels.compiled import helper, inlined
 from curation.kernels.unicode import MARK, SIZE, VARIATION_SELECTORS
 
@@ -113,9 +114,10 @@ def character_before(data: Any, start: int, end: int, table: Any) -> tuple[int, 
 @helper
 def characters(data: Any, start: int, end: int) -> int:
     """How many characters there are."""
-    count = 0
-    for at in range(start, end):
-        count += (byte(data, at) & 0xC0) != 0x80
+    count = np.int64(0)
+    while start < end:
+        count += masks.count(masks.below(end - start) & ~masks.within(data, start, 0x80, 0xBF))
+        start += masks.SIZE
     return count
 
 
