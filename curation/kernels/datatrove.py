@@ -305,7 +305,8 @@ def _repeats(
                 break  # the text ends without a line feed
         figures[_FEEDS, row] = feeds
         figures[_ITEMS, row] = count
-        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, salt)
+        size = table_size(count)
+        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, size, salt)
         figures[_REPEATED, row] = count - distinct
         repeated(numbers, count, again)
         for line in range(count):
@@ -336,7 +337,8 @@ def _repeats(
             if at == stop:
                 break
         figures[_PARAGRAPHS, row] = count
-        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, salt)
+        size = table_size(count)
+        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, size, salt)
         figures[_REPEATED_PARAGRAPHS, row] = count - distinct
         repeated(numbers, count, again)
         for paragraph in range(count):

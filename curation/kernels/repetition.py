@@ -32,11 +32,13 @@ _LAST_TOP, _LAST = TOP[-1], DUPLICATE[-1]
 #: Keys of one partition, which fits the processor's cache; most texts are a single one.
 _PARTITION = 1 << 14
 _PARTITIONS = 1 << 13
-#: Keys that are held at once: 16 bytes each.
+#: Keys that are held at once, 16 bytes each, unless one partition has more.
 _HELD = 1 << 24
 _ONCE = np.uint64(1 << 63)
-#: What a helper answers for which a table is too small, or what is held.
-_MORE_SLOTS, _MORE_HELD = -1, -2
+#: So many words may all be different; in a longer text each occurs so often at a guess, and if not, all is done again.
+_FEW, _OFTEN = 1 << 12, 8
+#: What a helper answers for which the table is too small.
+_MORE_SLOTS = -1
 #: An odd factor: the highest bits of a key times it are the key's place in a table.
 SALT = np.uint64(secrets.randbits(64) | 1)
 
@@ -53,7 +55,10 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
     that goes on by a word, and by n words after such a one.
     """
     covered = np.zeros((2, _LAST - 1, len(bounds) - 1), np.int64)
-    _grams(data, bounds, words.bounds, words.start, words.end, SALT, *covered)
+    most = int(words.counts.max(initial=1))
+    # Kept from text to text, and filled only as far as a text needs it. NumPy asks for large pages, kernels do not.
+    held, scratch = np.empty(2 * most, np.uint64), np.empty((4, most + 1), np.int32)
+    _grams(data, bounds, words.bounds, words.start, words.end, SALT, held, *scratch, *covered)
     return tuple(covered)
 
 
@@ -90,27 +95,22 @@ def shift_of(size: int) -> Any:
 @helper
 def number(
     data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, pieces: Any,
-    table: Any, salt: Any,
+    table: Any, size: int, salt: Any,
 ) -> int:  # fmt: skip
     """Number the pieces of a text from `first` to `last` by their bytes, in the order of first appearance.
 
     `numbers` gets a number for each; `times` and `pieces` get for each number how often it occurs, and the first piece
-    of it. Comes back with how many numbers there are, or `_MORE_SLOTS`.
+    of it. Comes back with how many numbers there are, or `_MORE_SLOTS`: so many that `size` slots are more than half
+    full. That cannot be where they are `table_size` of the pieces.
 
     A piece of up to eight bytes is its own key, with its size; the highest byte is one that stands in no UTF-8, unless
     eight bytes fill it. A longer one is compared byte by byte where the hash is the same. The table has for each slot
     the key, and 1 more than the number.
     """
-    items = last - first
-    size = table_size(items)
-    room = items
-    if 2 * size > len(table):
-        size = len(table) // 2
-        room = size // 2
     table[: 2 * size] = 0
     shift, last_slot = shift_of(size), np.uint64(size - 1)
     found = 0
-    for piece in range(items):
+    for piece in range(last - first):
         start, end = begin + starts[first + piece], begin + ends[first + piece]
         length = end - start
         if length > 8:
@@ -129,7 +129,7 @@ def number(
             slot = slot + np.uint64(1) & last_slot
         known = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
         if known == 0:
-            if found == room:
+            if 2 * found == size:
                 return _MORE_SLOTS
             table[np.uint64(2) * slot] = key
             times[found], pieces[found] = 0, piece
@@ -229,7 +229,7 @@ def longer(gram: Any, place: Any, count: int, again: Any, is_new: bool, scratch:
 
     `gram` and `place` have twice the number and the first word of each of `count` grams that occur again, by place.
     `again` gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of
-    its kind; -1 where it does not occur again. The answer may be `_MORE_SLOTS` or `_MORE_HELD`: then ask again.
+    its kind; -1 where it does not occur again. The answer may be `_MORE_SLOTS`: then ask again.
     """
     held, seen, fill, starts, table = scratch
     again[:count] = -1
@@ -246,11 +246,9 @@ def longer(gram: Any, place: Any, count: int, again: Any, is_new: bool, scratch:
     low = 0
     while low < parts:  # as many partitions as may be held
         high, total = low + 1, fill[low + 1]
-        while high < parts and 2 * (total + fill[high + 1]) <= len(held):
+        while high < parts and total + fill[high + 1] <= _HELD:
             high += 1
             total += fill[high]
-        if 2 * total > len(held):
-            return _MORE_HELD
         starts[low] = 0
         for part in range(low, high):
             starts[part + 1] = starts[part] + fill[part + 1]  # from here on: where the partition's next key goes
@@ -370,29 +368,27 @@ def covered_by(gram: Any, place: Any, count: int, n: int, sums: Any, best: int) 
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
-        types.uint64, out(types.int64, 2), out(types.int64, 2),
+        types.uint64, out(types.uint64), out(types.int32), out(types.int32), out(types.int32), out(types.int32),
+        out(types.int64, 2), out(types.int64, 2),
     )
 )  # fmt: skip
-def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, covered: Any, jumped: Any) -> None:
-    most = 1
-    for row in range(len(bounds) - 1):
-        most = max(most, offsets[row + 1] - offsets[row])
-    # Kept from text to text. What is as long as the longest text is filled only as far as a text needs it.
-    gram, again = np.empty(most, np.int32), np.empty(most, np.int32)
-    place, sums = np.empty(most, np.int32), np.empty(most + 1, np.int32)
-    held = np.empty(2 * min(most, _HELD), np.uint64)
-    seen = np.empty(16 * _PARTITION, np.uint8)
-    fill, filled = np.empty(_PARTITIONS + 1, np.int64), np.empty(max(_PARTITIONS, most >> 15) + 2, np.int64)
-    table = np.empty(8 * _PARTITION, np.uint64)
+def _grams(
+    data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, held: Any, gram: Any, again: Any,
+    place: Any, sums: Any, covered: Any, jumped: Any,
+) -> None:  # fmt: skip
+    fill, filled = np.empty(_PARTITIONS + 1, np.int64), np.empty(max(_PARTITIONS, len(gram) >> 15) + 2, np.int64)
+    seen, table = np.empty(16 * _PARTITION, np.uint8), np.empty(8 * _PARTITION, np.uint64)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
+        size = table_size(max(min(words, _FEW), words // _OFTEN))
         distinct = _MORE_SLOTS
         while distinct < 0:
+            if len(table) < 2 * size:
+                table = np.empty(2 * size, np.uint64)
             distinct = number(
-                data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, place, table, salt
+                data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, place, table, size, salt
             )
-            if distinct < 0:
-                table = np.empty(4 * len(table), np.uint64)
+            size *= 4
         measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
         count = only_repeated(gram, place, words, again)
         is_new = True  # most grams of the next length occur once
@@ -400,10 +396,8 @@ def _grams(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: A
             numbers = _MORE_SLOTS
             while numbers < 0:
                 numbers = longer(gram, place, count, again, is_new, (held, seen, fill, filled, table), salt)
-                if numbers == _MORE_SLOTS:
+                if numbers < 0:
                     table = np.empty(4 * len(table), np.uint64)
-                elif numbers == _MORE_HELD:
-                    held = np.empty(2 * min(most, 2 * len(held)), np.uint64)
             if numbers == 0:
                 for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
                     if words >= longer_n:
@@ -436,11 +430,10 @@ def _repeats(
     slots, keys, table = np.empty(1024, np.int32), np.empty(1024, np.uint64), np.empty(4096, np.uint64)
     for row in range(len(bounds) - 1):
         begin, first, last = bounds[row], offsets[row], offsets[row + 1]
-        distinct = _MORE_SLOTS
-        while distinct < 0:
-            distinct = number(data, begin, starts, ends, first, last, numbers, times, pieces, table, salt)
-            if distinct < 0:
-                table = np.empty(4 * len(table), np.uint64)
+        size = table_size(last - first)
+        if len(table) < 2 * size:
+            table = np.empty(2 * size, np.uint64)
+        distinct = number(data, begin, starts, ends, first, last, numbers, times, pieces, table, size, salt)
         figures[0, row] = last - first - distinct
         highest = -1
         paragraphs = 0
