@@ -61,12 +61,14 @@ def main() -> None:
     few = text.to_pylist()[::STEP]
     few_size = sum(len(one.encode()) for one in few)
     lines = [plain_education.prepared(DEFAULT, one) for one in few]
+    whole = [" ".join(one.lower().split()) for one in few]
     samples = [plain_language.sample(one) for one in few]
     theirs = plain_language.identifier()
     jobs: dict[str, tuple[Callable[[], object], int, int]] = {
         "education, kernel": (lambda: [score(DEFAULT, one.data, one.bounds) for one in batches], size, len(text)),
         "education, words and fastText": (lambda: plain_education.scores(DEFAULT, few), few_size, len(few)),
         "education, fastText alone": (lambda: plain_education.predicted(DEFAULT, lines), few_size, len(few)),
+        "education, fastText alone, whole texts": (lambda: plain_education.predicted(DEFAULT, whole), few_size, len(few)),
         "language, kernel": (lambda: [identified(one.data, one.bounds) for one in batches], size, len(text)),
         "language, py3langid": (lambda: [theirs.classify(one) for one in samples], few_size, len(few)),
     }

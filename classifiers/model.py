@@ -63,7 +63,7 @@ class Model:
 
     words: Bytes
     bounds: Bounds
-    table: tuple[NDArray[np.uint64], NDArray[np.int32]]
+    table: NDArray[np.uint64]
     hashes: NDArray[np.int32]  #: fastText's, from which those of n-grams are made
     rows: NDArray[np.float32]  #: one for each word, then one for each bucket of n-grams
     output: NDArray[np.float32]  #: one row for each label
@@ -93,11 +93,11 @@ class Model:
         self, data: Bytes, read: Bounds, table: NDArray[np.uint64], expansions: Bytes
     ) -> tuple[NDArray[np.int32], Bounds, NDArray[np.bool_]]:
         sizes = (read[:, 1::2] - read[:, ::2]).sum(axis=1)
-        folded = np.empty(kernels.normal.MOST * int(sizes.max(initial=0)) + 16, np.uint8)
+        folded = np.empty(kernels.normal.MOST * int(sizes.max(initial=0)) + 16 + kernels.masks.SIZE, np.uint8)
         numbers = np.empty(2 * int(sizes.sum()), np.int32)
         ends, passed = np.empty(len(read), np.int64), np.zeros(len(read), np.bool_)
         kernels.education.known(
-            data, read, table, expansions, kernels.normal.ascii_folded(), self.words, self.bounds, *self.table,
+            data, read, table, expansions, kernels.normal.ascii_folded(), self.words, self.bounds, self.table,
             folded, numbers, ends, passed,
         )  # fmt: skip
         return numbers[: ends[-1] if len(ends) else 0], ends, passed
@@ -142,15 +142,15 @@ def scores(path: Path, texts: Iterable[str]) -> NDArray[np.float32]:
 
 def vocabulary(
     words: Iterable[str],
-) -> tuple[Bytes, Bounds, tuple[NDArray[np.uint64], NDArray[np.int32]], NDArray[np.int32]]:
+) -> tuple[Bytes, Bounds, NDArray[np.uint64], NDArray[np.int32]]:
     """The first four fields of a `Model` that knows these words."""
     data, bounds = joined(words)
     slots = 1 << (2 * len(bounds)).bit_length()
-    keys, numbers = np.zeros(slots, np.uint64), np.zeros(slots, np.int32)
+    table = np.zeros((slots, 2), np.uint64)
     hashes = np.empty(len(bounds) - 1, np.int32)
     data = np.concatenate([data, np.zeros(8, np.uint8)])
-    kernels.education.vocabulary(data, bounds, keys, numbers, hashes)
-    return data, bounds, (keys, numbers), hashes
+    kernels.education.vocabulary(data, bounds, table, hashes)
+    return data, bounds, table, hashes
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from curation.kernels import masks
 from curation.kernels.arithmetic import exponential
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.normal import (
@@ -31,10 +32,12 @@ from curation.kernels.normal import (
     START,
     TAIL,
     WORD,
+    ascii_folded,
 )
 from curation.kernels.unicode import SIZE
 from curation.kernels.utf8 import GOLDEN, before, characters, decode, load
 
+_write_folded = masks.mapping(ascii_folded())
 _WINDOWS = 6  # the bounds of three
 _LAST = SIZE - 1  # no character, like all beyond it that are looked up in its place
 
@@ -89,7 +92,10 @@ def windows(data: Any, bounds: Any, table: Any, window: int, found: Any) -> None
         found[row, 0] = start
         if end - start > 3 * window:
             count = characters(data, start, end)
-            if count > 3 * window:
+            if count == end - start:  # a byte each
+                found[row, 1], found[row, 2] = start + window, start + (count - window) // 2
+                found[row, 3], found[row, 4] = found[row, 2] + window, end - window
+            elif count > 3 * window:
                 middle = _forward(data, start, end, (count - window) // 2)
                 last = end
                 for _ in range(window):
@@ -102,7 +108,7 @@ def windows(data: Any, bounds: Any, table: Any, window: int, found: Any) -> None
 
 @helper
 def _fold(
-    data: Any, start: int, end: int, table: Any, expansions: Any, ascii_folded: Any, folded: Any, size: int
+    data: Any, start: int, end: int, table: Any, expansions: Any, narrow: Any, folded: Any, size: int
 ) -> int:
     """Write a window behind the first `size` bytes of `folded`; how many there are then, or -1 if it cannot be.
 
@@ -111,15 +117,16 @@ def _fold(
     at = start
     tail: Any = np.int64(0)
     while at < end:
-        if at + 8 <= end and load(data, at) & _HIGH == np.uint64(0):
-            for place in range(8):
-                folded[size + place] = ascii_folded[data[at + place]]
-            size += 8
-            at += 8
-            tail = 0
-            continue
+        if at + masks.SIZE <= len(data):
+            _write_folded(data, at, folded, size)
+            plain = min(masks.first(masks.high(data, at)), end - at)
+            size += plain
+            at += plain
+            if plain > 0:
+                tail = 0
+                continue
         if data[at] < 0x80:
-            folded[size] = ascii_folded[data[at]]
+            folded[size] = narrow[data[at]]
             size += 1
             at += 1
             tail = 0
@@ -167,14 +174,15 @@ def _blank_addresses(folded: Any, size: int, table: Any) -> None:
     run begins; so what is blanked begins at the first of them, or at the run's begin if it holds an @ that is neither
     its first character nor its last. No run is looked at more than three times.
     """
-    at = 0
+    at, block, marks = 0, -masks.SIZE, np.uint64(0)
     while at < size:
-        if at + 8 <= size:  # is a byte below 4, as DOT, COLON and AT are, among the next eight?
-            chunk = load(folded, at)
-            below = (chunk - np.uint64(0x0404040404040404)) & ~chunk & _HIGH
-            if below == np.uint64(0):
-                at += 8
-                continue
+        if at >= block + masks.SIZE:
+            block = at
+            marks = masks.within(folded, at, DOT, AT)
+        left = marks & ~masks.below(at - block)
+        at = block + masks.first(left)
+        if left == 0 or at >= size:
+            continue
         mark = folded[at]
         first = -1
         if mark == COLON:
@@ -228,24 +236,36 @@ def _key(data: Any, start: int, end: int) -> Any:
     return value ^ (load(data, start) & ~np.uint64(0) >> np.uint64(64 - 8 * (end - start)))
 
 
+@helper
+def same_bytes(folded: Any, start: int, words: Any, there: int, last: int) -> bool:
+    """Whether a word is the one of the vocabulary from `there` to `last`, which has as many bytes."""
+    while there < last:
+        if folded[start] != words[there]:
+            return False
+        start += 1
+        there += 1
+    return True
+
+
 @kernel(
-    types.void(array(types.uint8), array(types.int64), out(types.uint64), out(types.int32), out(types.int32))
+    types.void(array(types.uint8), array(types.int64), out(types.uint64, 2), out(types.int32))
 )  # fmt: skip
-def vocabulary(words: Any, bounds: Any, keys: Any, numbers: Any, theirs: Any) -> None:
+def vocabulary(words: Any, bounds: Any, slots: Any, theirs: Any) -> None:
     """Fill a hash table with the words that lie in `words` between their bounds, eight bytes behind them.
 
-    The table, of a power of two of slots that are 0, gets in each slot the key, or 0; and the number of its word,
-    inverted if the word has more than eight bytes, so that its key is not all of it. `theirs` is fastText's own hash of
-    each word.
+    The table, of a power of two of slots that are 0, gets in each slot the key, or 0; and twice the number of its word,
+    and 1 more if the word has more than eight bytes, so that its key is not all of it. `theirs` is fastText's own hash
+    of each word.
     """
+    last_slot = np.uint64(len(slots) - 1)
     for number in range(len(bounds) - 1):
         start, end = bounds[number], bounds[number + 1]
         key = _key(words, start, end)
-        slot = np.int64((key * GOLDEN) >> np.uint64(32)) & (len(keys) - 1)
-        while keys[slot] != np.uint64(0):
-            slot = (slot + 1) & (len(keys) - 1)
-        keys[slot] = key
-        numbers[slot] = number if end - start <= 8 else ~number
+        slot = (key * GOLDEN) >> np.uint64(32) & last_slot
+        while slots[slot, 0] != np.uint64(0):
+            slot = slot + np.uint64(1) & last_slot
+        slots[slot, 0] = key
+        slots[slot, 1] = np.uint64(2 * number + (end - start > 8))
         fnv = np.uint32(2166136261)  # FNV-1a, but of signed bytes
         for place in range(start, end):
             fnv = np.uint32((fnv ^ np.uint32(np.int8(words[place]))) * np.uint32(16777619))
@@ -256,28 +276,29 @@ def vocabulary(words: Any, bounds: Any, keys: Any, numbers: Any, theirs: Any) ->
     types.void(
         array(types.uint8), array(types.int64, 2),
         array(types.uint64), array(types.uint8), array(types.uint8),
-        array(types.uint8), array(types.int64), array(types.uint64), array(types.int32),
+        array(types.uint8), array(types.int64), array(types.uint64, 2),
         out(types.uint8), out(types.int32), out(types.int64), out(types.boolean),
     )
 )  # fmt: skip
 def known(
-    data: Any, read: Any, table: Any, expansions: Any, ascii_folded: Any,
-    words: Any, bounds: Any, keys: Any, numbers: Any, folded: Any, found: Any, ends: Any, unread: Any,
+    data: Any, read: Any, table: Any, expansions: Any, narrow: Any,
+    words: Any, bounds: Any, slots: Any, folded: Any, found: Any, ends: Any, unread: Any,
 ) -> None:  # fmt: skip
     """The numbers of the words of each text that a vocabulary holds, where those of each end, and which were not read.
 
     Not read is a text whose windows (`read`, as `windows` gives them) must be normalised first. `folded` is for a copy
-    of one text: of `MOST` bytes for each that is read, and 16 more. `found` is for two numbers for each byte that is
+    of one text: of `MOST` bytes for each that is read, and 80 more. `found` is for two numbers for each byte that is
     read of all texts: U+3316, three bytes, becomes six words of a Kana each.
     """
     count = 0
+    last_slot = np.uint64(len(slots) - 1)
     for row in range(len(read)):
         size = 0
         for place in range(0, _WINDOWS, 2):
             if read[row, place] < read[row, place + 1]:
                 folded[size] = GAP
                 size = _fold(
-                    data, read[row, place], read[row, place + 1], table, expansions, ascii_folded, folded, size + 1
+                    data, read[row, place], read[row, place + 1], table, expansions, narrow, folded, size + 1
                 )
                 if size < 0:
                     break
@@ -288,23 +309,23 @@ def known(
         _blank_addresses(folded, size, table)
         for place in range(size, size + 8):  # so that eight bytes can be looked at anywhere
             folded[place] = GAP
-        at = 0
+        at, block, letters, high = 0, -masks.SIZE, np.uint64(0), np.uint64(0)
         while at < size:
-            if folded[at] < _A:
-                at += 1
+            if at >= block + masks.SIZE:
+                block = at
+                letters, high = masks.within(folded, at, _A, 0xFF), masks.high(folded, at)
+            left = letters & ~masks.below(at - block)
+            at = block + masks.first(left)
+            if left == 0 or at >= size:
                 continue
-            start, end = at, 0
-            while True:  # ASCII letters, eight at a time
-                chunk = load(folded, at)
-                below = (chunk - np.uint64(0x6161616161616161)) & ~chunk & _HIGH  # below "a", up to the first such byte
-                if below | chunk & _HIGH != np.uint64(0):
-                    break
-                at += 8
-            inside = ((below & -below) >> np.uint64(7)) - np.uint64(1)  # the bytes before the first that is no letter
-            if chunk & inside & _HIGH == np.uint64(0):
-                at += np.int64(((inside & _ONES) * _ONES) >> np.uint64(56))
-                end = at
-            if end == 0 or folded[at] == APOSTROPHE:
+            start = at
+            rest = ~letters & ~masks.below(at - block)
+            if rest == 0 and at > block:
+                block = at - masks.SIZE  # it goes on behind these 64 bytes
+                continue
+            at = end = block + masks.first(rest)
+            if rest == 0 or folded[at] == APOSTROPHE or high & masks.below(at - block) & ~masks.below(start - block):
+                at = start
                 width = _letter(folded, at, size, table)
                 while width > 0:
                     at += width
@@ -326,24 +347,17 @@ def known(
                             at += 1
                         width = _letter(folded, at, size, table)
             key = _key(folded, start, end)
-            slot = np.int64((key * GOLDEN) >> np.uint64(32)) & (len(keys) - 1)
-            while keys[slot] != np.uint64(0):
-                number = numbers[slot]
-                if keys[slot] == key and (number >= 0) == (end - start <= 8):
-                    if number < 0:
-                        number = ~number
-                        there, last = bounds[number], bounds[number + 1]
-                        place = start
-                        while place < end and there < last and folded[place] == words[there]:
-                            place += 1
-                            there += 1
-                        if place < end or there < last:
-                            number = -1
-                    if number >= 0:
+            slot = (key * GOLDEN) >> np.uint64(32) & last_slot
+            while slots[slot, 0] != np.uint64(0):
+                entry = slots[slot, 1]
+                if slots[slot, 0] == key and entry & np.uint64(1) == np.uint64(end - start > 8):
+                    number = np.int64(entry >> np.uint64(1))
+                    there, last = bounds[number], bounds[number + 1]
+                    if end - start <= 8 or (last - there == end - start and same_bytes(folded, start, words, there, last)):
                         found[count] = number
                         count += 1
                         break
-                slot = (slot + 1) & (len(keys) - 1)
+                slot = slot + np.uint64(1) & last_slot
         ends[row] = count
 
 

@@ -69,6 +69,53 @@ within = _asking(either_case=False)
 within_either_case = _asking(either_case=True)
 
 
+def mapping(becomes: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
+    """An intrinsic: write what each of the 64 bytes from a place on becomes to a place of another array.
+
+    `becomes` has it for each byte of ASCII; what it makes of others is not said. Runs of bytes that become the same one,
+    or are moved by the same distance, are told apart by comparing, so there should be few.
+    """
+    usual = int(np.bincount(becomes).argmax())
+    runs: list[tuple[int, int, int | None]] = []  # from, to, and what all become, or None where they are moved
+    for value in range(0x80):
+        mine = int(becomes[value])
+        if runs and runs[-1][1] == value - 1:
+            first, _, one = runs[-1]
+            if mine == (one if one is not None else int(becomes[value - 1]) + 1) or (
+                first == value - 1 and mine == int(becomes[first]) + 1
+            ):
+                runs[-1] = (first, value, one if one == mine else None)
+                continue
+        runs.append((value, value, mine))
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def write(typing: Any, data: Any, at: Any, out: Any, to: Any) -> Any:  # noqa: ARG001
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(8), SIZE)
+
+            def all_of(value: int) -> Any:
+                return ir.Constant(vector, [value & 0xFF] * SIZE)
+
+            def place(number: int) -> Any:
+                array = context.make_array(signature.args[number])(context, builder, args[number])
+                return builder.bitcast(builder.gep(array.data, [args[number + 1]]), vector.as_pointer())
+
+            loaded = builder.load(place(0), align=1)
+            made = all_of(usual)
+            for first, last, one in runs:
+                if one == usual:
+                    continue
+                those = builder.icmp_unsigned("<=", builder.sub(loaded, all_of(first)), all_of(last - first))
+                moved = builder.add(loaded, all_of(int(becomes[first]) - first))
+                made = builder.select(those, moved if one is None else all_of(one), made)
+            builder.store(made, place(2), align=1)
+            return context.get_dummy_value()
+
+        return types.void(data, types.int64, out, types.int64), generate
+
+    return write
+
+
 def _counting(name: str) -> Any:
     """An intrinsic of LLVM's that counts bits."""
 
