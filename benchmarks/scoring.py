@@ -2,9 +2,10 @@
 
     CURATE_DATA=… PYTHONPATH=. python benchmarks/scoring.py
 
-`education` over all of bench/text-mixed.parquet, against words prepared in Python and fastText's prediction, and that
-alone; `language` against py3langid on the same samples. The libraries get every twentieth document. Then what a new
-process pays before its first text. CPU time, one process, in turns.
+`education` over all of bench/text-mixed.parquet, against words prepared in Python and fastText's prediction, against
+that prediction alone, and against fastText over whole texts; `language` against py3langid on the same samples. The
+libraries get every twentieth document. Then what a new process pays before its first text. CPU time, one process, in
+turns.
 """
 
 from __future__ import annotations
@@ -68,7 +69,11 @@ def main() -> None:
         "education, kernel": (lambda: [score(DEFAULT, one.data, one.bounds) for one in batches], size, len(text)),
         "education, words and fastText": (lambda: plain_education.scores(DEFAULT, few), few_size, len(few)),
         "education, fastText alone": (lambda: plain_education.predicted(DEFAULT, lines), few_size, len(few)),
-        "education, fastText alone, whole texts": (lambda: plain_education.predicted(DEFAULT, whole), few_size, len(few)),
+        "education, fastText alone, whole texts": (
+            lambda: plain_education.predicted(DEFAULT, whole),
+            few_size,
+            len(few),
+        ),
         "language, kernel": (lambda: [identified(one.data, one.bounds) for one in batches], size, len(text)),
         "language, py3langid": (lambda: [theirs.classify(one) for one in samples], few_size, len(few)),
     }

@@ -63,9 +63,10 @@ def _count(data: Any, bounds: Any, table: Any, figures: Any) -> None:
             inside = masks.below(stop - at)
             letters, capitals = masks.letters(data, at) & inside, masks.within(data, at, 0x41, 0x5A) & inside
             digits = masks.within(data, at, 0x30, 0x39) & inside
-            signs = masks.within(data, at, 0x3C, 0x3E) | masks.equal(data, at, 0x24) | masks.equal(data, at, 0x2B)  # <=>$+
-            signs |= masks.equal(data, at, 0x5E) | masks.equal(data, at, 0x60)  # ^`
-            signs = (signs | masks.equal(data, at, 0x7C) | masks.equal(data, at, 0x7E)) & inside  # |~
+            signs = masks.within(data, at, 0x3C, 0x3E) | masks.equal(data, at, 0x24) | masks.equal(data, at, 0x2B)
+            signs |= masks.equal(data, at, 0x5E) | masks.equal(data, at, 0x60)
+            signs |= masks.equal(data, at, 0x7C) | masks.equal(data, at, 0x7E)
+            signs &= inside  # <=> $ + ^ ` | ~
             drawn = masks.within(data, at, 0x21, 0x7E) & inside
             white += masks.count(masks.white(data, at) & inside)
             letter += masks.count(letters)
@@ -77,14 +78,16 @@ def _count(data: Any, bounds: Any, table: Any, figures: Any) -> None:
             curly += masks.count(masks.equal(data, at, 0x7B) & inside)
             odd = masks.within(data, at, 0x0B, 0x0C) | masks.within(data, at, 0x1C, 0x1F)
             breaks += masks.count(odd & inside)
-            found = masks.equal(data, at, 0x2E) & masks.equal(data, at + 1, 0x2E) & masks.equal(data, at + 2, 0x2E) & inside
+            found = masks.equal(data, at, 0x2E) & masks.equal(data, at + 1, 0x2E) & masks.equal(data, at + 2, 0x2E)
+            found &= inside
             while found:
                 place = at + masks.first(found)
                 found &= found - np.uint64(1)
                 if place >= dots and place + 3 <= stop:
                     ellipses += 1
                     dots = place + 3
-            found = masks.equal(data, at, 0x3A) & masks.equal(data, at + 1, 0x2F) & masks.equal(data, at + 2, 0x2F) & inside
+            found = masks.equal(data, at, 0x3A) & masks.equal(data, at + 1, 0x2F) & masks.equal(data, at + 2, 0x2F)
+            found &= inside
             while found:
                 end = at + masks.first(found)
                 found &= found - np.uint64(1)
@@ -92,7 +95,7 @@ def _count(data: Any, bounds: Any, table: Any, figures: Any) -> None:
                     if end > begin and byte(data, end - 1) | 0x20 == 0x73:  # https
                         end -= 1
                     urls += end - 4 >= begin and phrase(data, end - 4, stop, _HTTP)
-            found = masks.letter(data, at, 0x69) & masks.letter(data, at + 1, 0x70) & masks.letter(data, at + 2, 0x73) & inside
+            found = masks.letters_of(data, at, 0x69, 0x70, 0x73) & inside
             while found:
                 place = at + masks.first(found)
                 found &= found - np.uint64(1)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+#: No wrapper for C, since none is called from there: it would be a tenth of all compiling.
+_OPTIONS = {"no_cfunc_wrapper": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
 def array(kind: Any, dimensions: int = 1) -> Any:
@@ -68,11 +69,6 @@ def helper(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Make a helper of a few instructions, copied to each place that calls it."""
     return numba.njit(function, _nrt=False, forceinline=True, **_OPTIONS)
-
-
-def allocating(function: Function) -> Function:
-    """Make a helper that makes arrays."""
-    return numba.njit(function, **_OPTIONS)
 
 
 def kept(

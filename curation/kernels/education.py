@@ -28,11 +28,11 @@ from curation.kernels.normal import (
     NUMBER,
     OTHER,
     SINGLE,
-    SPACE,
     START,
     TAIL,
     WORD,
     ascii_folded,
+    trimmed,
 )
 from curation.kernels.unicode import SIZE
 from curation.kernels.utf8 import GOLDEN, before, characters, decode, load
@@ -75,18 +75,7 @@ def windows(data: Any, bounds: Any, table: Any, window: int, found: Any) -> None
     are empty.
     """
     for row in range(len(found)):
-        start, end = bounds[row], bounds[row + 1]
-        while start < end:
-            point, size = decode(data, start, end)
-            if not np.int64(table[min(point, _LAST)]) & SPACE:
-                break
-            start += size
-        while start < end:
-            last = before(data, start, end)
-            point, size = decode(data, last, end)
-            if not np.int64(table[min(point, _LAST)]) & SPACE:
-                break
-            end = last
+        start, end = trimmed(data, bounds[row], bounds[row + 1], table)
         for place in range(_WINDOWS):
             found[row, place] = end
         found[row, 0] = start
@@ -107,9 +96,7 @@ def windows(data: Any, bounds: Any, table: Any, window: int, found: Any) -> None
 
 
 @helper
-def _fold(
-    data: Any, start: int, end: int, table: Any, expansions: Any, narrow: Any, folded: Any, size: int
-) -> int:
+def _fold(data: Any, start: int, end: int, table: Any, expansions: Any, narrow: Any, folded: Any, size: int) -> int:
     """Write a window behind the first `size` bytes of `folded`; how many there are then, or -1 if it cannot be.
 
     It cannot where a character changes with its neighbours.
@@ -297,9 +284,7 @@ def known(
         for place in range(0, _WINDOWS, 2):
             if read[row, place] < read[row, place + 1]:
                 folded[size] = GAP
-                size = _fold(
-                    data, read[row, place], read[row, place + 1], table, expansions, narrow, folded, size + 1
-                )
+                size = _fold(data, read[row, place], read[row, place + 1], table, expansions, narrow, folded, size + 1)
                 if size < 0:
                     break
         if size < 0:
@@ -353,7 +338,9 @@ def known(
                 if slots[slot, 0] == key and entry & np.uint64(1) == np.uint64(end - start > 8):
                     number = np.int64(entry >> np.uint64(1))
                     there, last = bounds[number], bounds[number + 1]
-                    if end - start <= 8 or (last - there == end - start and same_bytes(folded, start, words, there, last)):
+                    if end - start <= 8 or (
+                        last - there == end - start and same_bytes(folded, start, words, there, last)
+                    ):
                         found[count] = number
                         count += 1
                         break

@@ -14,9 +14,9 @@ from numba import types
 
 from curation.kernels.arithmetic import exponential
 from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.normal import LEAD, LETTER, LOWER, NEIGHBOURS, SPACE, TAIL, UPPER
+from curation.kernels.normal import LEAD, LETTER, LOWER, NEIGHBOURS, TAIL, UPPER, trimmed
 from curation.kernels.unicode import SIZE
-from curation.kernels.utf8 import before, decode
+from curation.kernels.utf8 import decode
 
 _WINDOWS = 6  # the bounds of three
 _LAST = SIZE - 1  # no character, like all beyond it that are looked up in its place
@@ -56,18 +56,7 @@ def windows(data: Any, bounds: Any, table: Any, window: int, found: Any) -> None
     outside.
     """
     for row in range(len(found)):
-        start, end = bounds[row], bounds[row + 1]
-        while start < end:
-            point, size = decode(data, start, end)
-            if not np.int64(table[min(point, _LAST)]) & SPACE:
-                break
-            start += size
-        while start < end:
-            last = before(data, start, end)
-            point, size = decode(data, last, end)
-            if not np.int64(table[min(point, _LAST)]) & SPACE:
-                break
-            end = last
+        start, end = trimmed(data, bounds[row], bounds[row + 1], table)
         for place in range(_WINDOWS):
             found[row, place] = end
         found[row, 0] = start

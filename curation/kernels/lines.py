@@ -107,7 +107,7 @@ def mentions(data: Any, start: int, at: int, end: int) -> int:
         if phrase(data, place, end, _JAVASCRIPT):
             kind |= JAVASCRIPT
     space = masks.equal(data, at + 1, 0x20)
-    kie = masks.letter(data, at, 0x6B) & masks.letter(data, at + 1, 0x69) & masks.letter(data, at + 2, 0x65)
+    kie = masks.letters_of(data, at, 0x6B, 0x69, 0x65)
     of_use = masks.letter(data, at, 0x66) & space & masks.letter(data, at + 2, 0x75)
     found = kie | of_use | (masks.letter(data, at, 0x79) & space & masks.letter(data, at + 2, 0x70))
     while found:
@@ -305,7 +305,8 @@ def next_break(data: Any, at: int, stop: int) -> int:
 
 @kernel(
     types.void(
-        array(types.uint8), array(types.int64), array(types.uint32), out(types.int64), out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
+        array(types.uint8), array(types.int64), array(types.uint32), out(types.int64), out(types.int32),
+        out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
     )
 )  # fmt: skip
 def _split(

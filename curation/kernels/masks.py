@@ -46,9 +46,7 @@ def _asking(*, either_case: bool) -> Any:
             furthest = builder.sub(array.nitems, word(SIZE))
             is_inside = builder.icmp_signed("<=", at, furthest)
             place = builder.select(is_inside, at, furthest)
-            loaded = builder.load(
-                builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer()), align=1
-            )
+            loaded = builder.load(builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer()), align=1)
             if either_case:
                 loaded = builder.or_(loaded, spread(byte(0x20)))
             low, high = builder.trunc(low, byte), builder.trunc(high, byte)
@@ -72,8 +70,8 @@ within_either_case = _asking(either_case=True)
 def mapping(becomes: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
     """An intrinsic: write what each of the 64 bytes from a place on becomes to a place of another array.
 
-    `becomes` has it for each byte of ASCII; what it makes of others is not said. Runs of bytes that become the same one,
-    or are moved by the same distance, are told apart by comparing, so there should be few.
+    `becomes` has it for each byte of ASCII; what it makes of others is not said. Runs of bytes that become the same
+    one, or are moved by the same distance, are told apart by comparing, so there should be few.
     """
     usual = int(np.bincount(becomes).argmax())
     runs: list[tuple[int, int, int | None]] = []  # from, to, and what all become, or None where they are moved
@@ -149,6 +147,12 @@ def equal(data: Any, at: int, value: int) -> Any:
 def letter(data: Any, at: int, value: int) -> Any:
     """Which of the 64 bytes from a place on are this small letter of ASCII, or its capital."""
     return within_either_case(data, at, value, value)
+
+
+@helper
+def letters_of(data: Any, at: int, one: int, two: int, three: int) -> Any:
+    """Where three small letters of ASCII, or their capitals, follow each other from one of the 64 bytes on."""
+    return letter(data, at, one) & letter(data, at + 1, two) & letter(data, at + 2, three)
 
 
 @helper

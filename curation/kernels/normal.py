@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curation.kernels.compiled import kept
+from curation.kernels.compiled import helper, kept
 from curation.kernels.unicode import SIZE, folding
+from curation.kernels.utf8 import before, decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,23 @@ MOST = 12
 _SINGLE = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF))
 #: Han, Hangul and what lies between planes 2 and 3: no case, no marks, and the same in every normal form.
 _SAME = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0x20000, 0x2F7FF), (0x2FA20, 0x3FFFF))
+
+
+@helper
+def trimmed(data: Any, start: int, end: int, table: Any) -> tuple[int, int]:
+    """Start and end without what `str.strip` takes away; `table` is one of those below."""
+    while start < end:
+        point, size = decode(data, start, end)
+        if not np.int64(table[min(point, SIZE - 1)]) & SPACE:
+            break
+        start += size
+    while start < end:
+        last = before(data, start, end)
+        point, size = decode(data, last, end)
+        if not np.int64(table[min(point, SIZE - 1)]) & SPACE:
+            break
+        end = last
+    return start, end
 
 
 @cache
@@ -85,9 +103,9 @@ def _folded() -> tuple[NDArray[Any], ...]:
     plain = _properties()
     table = plain.copy()
     hard = folding().hard
-    for point, before, parts in _normalised("NFKD"):
+    for point, whole, parts in _normalised("NFKD"):
         lead, tail = unicodedata.combining(parts[0]), unicodedata.combining(parts[-1])
-        moves = hard[ord(parts[0])] or (lead and parts != before)
+        moves = hard[ord(parts[0])] or (lead and parts != whole)
         table[point] |= np.uint64(lead << LEAD | tail << TAIL | (NEIGHBOURS if moves else 0))
     expansions, starts = bytearray(), dict[str, int]()
 
@@ -98,10 +116,10 @@ def _folded() -> tuple[NDArray[Any], ...]:
             expansions.extend(raw)
         table[point] |= np.uint64(CHANGED | len(raw) << LENGTH | starts[becomes] << START)
 
-    for point, before, after in _normalised("NFKC"):
-        if (becomes := "".join(map(_written, after.casefold()))) != before:
+    for point, whole, after in _normalised("NFKC"):
+        if (becomes := "".join(map(_written, after.casefold()))) != whole:
             change(table, point, becomes)
-        if (becomes := _written(before)) != before:
+        if (becomes := _written(whole)) != whole:
             change(plain, point, becomes)
     return table, plain, np.frombuffer(bytes(expansions), np.uint8)
 
