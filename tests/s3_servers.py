@@ -86,8 +86,15 @@ parent = os.dup(0)
 threading.Thread(target=lambda: os.read(parent, 1) or os._exit(0), daemon=True).start()
 """
 
+#: It asks the condition of a write and then writes, so that two threads may both find it true: here one at a time.
 _MOTO = """
+from moto.s3.responses import S3Response
 from moto.server import main
+put, alone = S3Response.put_object, threading.Lock()
+def put_alone(response):
+    with alone:
+        return put(response)
+S3Response.put_object = put_alone
 main(["-H", "127.0.0.1", "-p", sys.argv[1]])
 """
 
