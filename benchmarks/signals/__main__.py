@@ -197,6 +197,7 @@ def stage(options: argparse.Namespace, scratch: Path) -> None:
     off = {"heuristic signals": [signal_name(module) for module in SIGNALS if signal_name(module) not in HEURISTIC],
            "all signals and the signature": []}  # fmt: skip
     work = scratch / "work"
+    size = megabytes(texts_of(mixed()))
     for title, disabled in off.items():
         recipe.write_text(
             f'name = "mixed"\n[[source]]\nname = "mixed"\nkind = "parquet"\npaths = ["{mixed()}"]\n'
@@ -218,7 +219,6 @@ def stage(options: argparse.Namespace, scratch: Path) -> None:
                 record = json.loads((work / "run.json").read_text())["stages"]["measure"]
                 inside.append(record["seconds"])
             cpu, wall = median(pairs)
-            size = record["text_bytes"] / 1e6
             seconds = statistics.median(inside)
             print(
                 f"\ncurate run --until measure, {title}, {workers} workers: {wall:.1f} s on the clock, {cpu:.1f} s CPU"
@@ -267,7 +267,12 @@ for module in SIGNALS:
         bare(module).measure(batch)
 print(time.perf_counter() - ready)
 """
-_ALL_KERNELS = "\nfrom curation import kernels\nfor name in kernels.__all__: getattr(kernels, name)\n"
+_ALL_KERNELS = """
+import time; import numba; began = time.perf_counter()
+from curation import kernels
+for name in kernels.__all__: getattr(kernels, name)
+print(time.perf_counter() - began)
+"""
 
 
 def start(options: argparse.Namespace, scratch: Path) -> None:
@@ -288,7 +293,7 @@ def start(options: argparse.Namespace, scratch: Path) -> None:
     first = seconds(_ALL_KERNELS)
     kinds = {
         "python -c 'import numba'": "import numba",
-        "with all kernels, compiled before": "import numba" + _ALL_KERNELS,
+        "with all kernels, compiled before": _ALL_KERNELS,
         "the signals' first batch, compiled before": _MEASURE,
     }
     found = {name: [seconds(code) for _ in range(options.repeats)] for name, code in kinds.items()}
@@ -296,8 +301,9 @@ def start(options: argparse.Namespace, scratch: Path) -> None:
     print(f"{'the first: all kernels are compiled':44} {first[0]:8.2f} {first[1]:8.2f}")
     for name, times in found.items():
         print(f"{name:44} {statistics.median(t[0] for t in times):8.2f} {statistics.median(t[1] for t in times):8.2f}")
-    added = statistics.median(t[2] for t in found["the signals' first batch, compiled before"])
-    print(f"{'  of that, after the imports':44} {'':8} {added:8.2f}")
+    for name in ("with all kernels, compiled before", "the signals' first batch, compiled before"):
+        added = statistics.median(times[2] for times in found[name])
+        print(f"{'  of that, after numba: ' + name.split(',')[0]:44} {'':8} {added:8.2f}")
 
 
 if __name__ == "__main__":
