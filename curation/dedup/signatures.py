@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from curation.signals.batch import Batch
 
 #: Raised when the same text gives another signature.
-VERSION = 2
+VERSION = 3
 #: The seed of the permutations; other tools that read the signatures need it.
 SEED = 1
 
@@ -71,9 +71,7 @@ class Signatures:
         signatures = _binary(values.astype("<u4", copy=False), there)
         texts = kernels.folding.normalised_texts(batch.data, batch.bounds)
         return {
-            "text_hash": [
-                _text_hash(text, values[row] if there[row] else values[:0]) for row, text in enumerate(texts)
-            ],
+            "text_hash": list(map(_text_hash, texts, signatures.to_pylist())),
             "minhash": signatures,
             **dict(zip(band_columns(self.bands), np.ascontiguousarray(bands.T), strict=True)),
         }
@@ -86,13 +84,13 @@ def _binary(values: np.ndarray[Any, np.dtype[np.uint32]], there: np.ndarray[Any,
     return pa.Array.from_buffers(pa.binary(), len(there), [None, pa.py_buffer(offsets), pa.py_buffer(kept)])
 
 
-def _text_hash(text: memoryview, signature: np.ndarray[Any, np.dtype[np.uint32]]) -> str:
+def _text_hash(text: memoryview, signature: bytes) -> str:
     """A cryptographic hash: nobody can write a text that removes another one."""
-    if not len(text):
+    if not text:
         return ""
-    hashed = hashlib.blake2b(text, digest_size=16)
-    hashed.update(b"\0" + signature.tobytes())
-    return hashed.hexdigest()
+    hashed = hashlib.sha256(text)
+    hashed.update(b"\0" + signature)
+    return hashed.hexdigest()[:32]
 
 
 def to_datasketch(minhash: bytes) -> MinHash:

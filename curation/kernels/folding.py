@@ -6,17 +6,21 @@ combining mark that have a sign of their own, syllables of Hangul in pieces) Pyt
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import types
 
+from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import WHITE, WHITE_SPACE, folding, properties
 from curation.kernels.utf8 import HIGHS, add, byte, decode, eight, hashed, last, lower, property_of, seed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from curation.kernels.words import Words
 
 
@@ -37,10 +41,12 @@ def normalised(text: str) -> str:
     >>> normalised("The  Straße\n")
     'the strasse'
     """
-    return " ".join(filter(None, folded(text).translate(_SPACES).split(" ")))
+    return _SPACES.sub(" ", folded(text)).strip(" ")
 
 
-_SPACES = dict.fromkeys(map(ord, WHITE_SPACE), " ")
+#: Bytes of text that are normalised in one go.
+_TOGETHER = 1 << 19
+_SPACES = re.compile(f"[{WHITE_SPACE}]+")
 
 
 def word_hashes(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> np.ndarray[Any, Any]:
@@ -69,19 +75,32 @@ def hash_of(raw: bytes) -> int:
     return int(_hash(np.frombuffer(raw, np.uint8)))
 
 
-def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> list[memoryview]:
-    """The UTF-8 of each text as `normalised` has it."""
+def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Iterator[memoryview]:
+    """The UTF-8 of each text as `normalised` has it; each is there until the next is asked for."""
     rows = len(bounds) - 1
-    target = np.empty(int(bounds[-1] - bounds[0]) * 3 // 2 + 8 * (rows + 1), np.uint8)
-    starts, ends = np.empty(rows, np.int64), np.empty(rows, np.int64)
-    _normalise(data, bounds, properties(), *folding(), target, starts, ends)
-    memory = memoryview(target)
-    return [
-        memory[start:end]
-        if end >= 0
-        else memoryview(normalised(data[bounds[row] : bounds[row + 1]].tobytes().decode()).encode())
-        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
-    ]
+    first = 0
+    while first < rows:  # as many texts as fit the processor's cache, one at least
+        last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _TOGETHER, side="right")) - 1)
+        size = int(bounds[last] - bounds[first]) * 3 // 2 + masks.SIZE
+        target = np.empty(size, np.uint8)
+        starts, ends = np.empty((2, last - first), np.int64)
+        _normalise(data, bounds[first : last + 1], properties(), *folding(), target, starts, ends)
+        memory = memoryview(target)
+        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True), first):
+            yield (
+                memory[start:end]
+                if end >= 0
+                else memoryview(normalised(data[bounds[row] : bounds[row + 1]].tobytes().decode()).encode())
+            )
+        first = last
+
+
+def _folded_ascii() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """What each character of ASCII becomes: a small letter, and any white space a space."""
+    return np.array([0x20 if chr(point) in WHITE_SPACE else ord(chr(point).lower()) for point in range(0x80)], np.uint8)
+
+
+_write_folded = masks.mapping(_folded_ascii())
 
 
 @helper
@@ -127,6 +146,10 @@ def _hash_words(
         for word in range(offsets[row], offsets[row + 1]):
             start, end = begin + starts[word], begin + ends[word]
             value = seed(end - start)
+            letters = eight(data, start, end)
+            if end - start <= 8 and letters & HIGHS == 0:
+                hashes[word] = last(add(value, lower(letters)))
+                continue
             at = start
             while at < end:  # as long as it is ASCII
                 letters = eight(data, at, end)
@@ -167,35 +190,38 @@ def _normalise(
     for row in range(len(bounds) - 1):
         starts[row] = filled
         stop = bounds[row + 1]
-        before, space = np.int64(0), False
+        before, is_open = np.int64(0), True  # a space stands last, or nothing
         at = bounds[row]
         while at < stop:
-            letter = byte(data, at)
-            if letter < 0x80 and not table[letter] & WHITE:
-                if space:
-                    target[filled] = 0x20
-                    filled += 1
-                    space = False
-                target[filled] = letter | 0x20 if 0x41 <= letter <= 0x5A else letter
-                filled += 1
+            plain = min(masks.first(masks.high(data, at)), stop - at)
+            if plain > 0 and at + 2 * masks.SIZE <= len(data):
+                white = masks.white(data, at) & masks.below(plain)
+                kept = masks.below(plain) & ~(white & (white << np.uint64(1) | np.uint64(is_open)))
+                while kept:  # up to white space that goes away
+                    first = masks.first(kept)
+                    after = masks.first(~kept & ~masks.below(first))
+                    _write_folded(data, at + first, target, filled)
+                    filled += after - first
+                    kept &= ~masks.below(after)
+                is_open = (white >> np.uint64(plain - 1)) & np.uint64(1) != 0
                 before = np.int64(0)
-                at += 1
+                at += plain
                 continue
             point, size = decode(data, at, stop)
             if np.int64(property_of(table, point)) & WHITE:
-                space = filled > starts[row]
-                before = np.int64(0)
+                if not is_open:
+                    target[filled] = 0x20
+                    filled += 1
+                is_open, before = True, np.int64(0)
                 at += size
                 continue
             if is_hard(point, before, order, hard):
                 break
             before = np.int64(order[point]) if point < len(order) else 0
-            if space:
-                target[filled] = 0x20
-                filled += 1
-                space = False
+            is_open = False
             filled = fold_one(point, data, at, size, fold, pool, target, filled)
             at += size
+        filled -= is_open and filled > starts[row]
         ends[row] = filled
         if at < stop:  # Python is asked for this text
             filled = starts[row]

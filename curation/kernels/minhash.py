@@ -86,6 +86,16 @@ def _shingle(hashes: Any, bounds: Any, ngram: int, offsets: Any, found: Any) -> 
                 filled += 1
 
 
+@helper
+def lowered(mine: Any, factors: Any, summands: Any, one: Any, two: Any, three: Any, four: Any) -> None:
+    """Take four shingles into a signature: as many as keep the processor busy with what it has loaded."""
+    for place in range(len(factors)):
+        factor, summand = factors[place], summands[place]
+        first = min(np.uint32(factor * one + summand), np.uint32(factor * two + summand))
+        second = min(np.uint32(factor * three + summand), np.uint32(factor * four + summand))
+        mine[place] = min(mine[place], first, second)
+
+
 @kernel(
     types.void(
         array(types.uint64), array(types.int64), types.int64, array(types.uint32), array(types.uint32), types.int64,
@@ -100,15 +110,21 @@ def _sign(
         first, stop = bounds[row], bounds[row + 1]
         mine = values[row]
         total = np.uint64(0)
+        one, two, three, four = np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0)
+        waiting = 0  # shingles that are not taken in yet: the last ones of four
         for word in range(first, stop):
             if word - first >= ngram:
                 total -= power * hashes[word - ngram]
             total = total * GOLDEN + hashes[word]
             if word - first < ngram - 1 and word < stop - 1:
                 continue
-            shingle = premixed(finished(total))
-            for place in range(len(factors)):
-                mine[place] = min(mine[place], np.uint32(factors[place] * shingle + summands[place]))
+            one, two, three, four = two, three, four, premixed(finished(total))
+            waiting += 1
+            if waiting == 4:
+                lowered(mine, factors, summands, one, two, three, four)
+                waiting = 0
+        if waiting > 0:  # taking one in twice changes nothing
+            lowered(mine, factors, summands, four, four, three if waiting > 1 else four, two if waiting > 2 else four)
         if first == stop:
             continue
         for band in range(folded.shape[1]):
