@@ -5,29 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import schema
 from curation.corpus import count_in_corpus
-from curation.dataset import Footer, Part, Workspace, connect, fingerprint
+from curation.dataset import Footer, Part, Workspace, fingerprint
 from curation.dedup import candidates, verifying
+from curation.dedup.rows import Rows
 from curation.dedup.signatures import band_columns
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from curation.recipe import Dedup
     from curation.run import Run
 
 #: Raised when the same signatures give other pairs.
-VERSION = 1
+VERSION = 2
 
 #: The part of the pairs that link copies to the first of their group; the others link such firsts.
 COPIES = Part("copies", "00000")
-#: Beside the bands: pairs of copies, and the ids of all candidates.
+#: Beside the bands: the copies, all candidates, and every document among those.
 _COPIES = Part("all", "copies")
+_PAIRS = Part("all", "pairs")
 _WANTED = Part("all", "wanted")
-#: Candidate pairs that one task verifies.
-_PAIRS_A_TASK = 2_000_000
+#: Candidate pairs that one task verifies: their signatures, at most twice as many, are held at once.
+_PAIRS_A_TASK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,22 @@ class Compare:
     """What every step of comparing needs."""
 
     work: Workspace
-    parts: list[Part]
+    rows: Rows
     dedup: Dedup
     made_from: str
 
     @property
-    def bands(self) -> list[Part]:
-        """The parts of `candidates`."""
-        return [Part("band", band) for band in band_columns(self.dedup.bands)]
+    def bands(self) -> list[str]:
+        """The columns of bands, which name the parts of `candidates` too."""
+        return band_columns(self.dedup.bands)
+
+    def numbers(self, part: Part) -> NDArray[np.uint64]:
+        """What a part of `candidates` holds."""
+        return np.asarray(self.work.candidates.read(part)["pair"].to_numpy(), np.uint64)
+
+    def keep(self, part: Part, numbers: NDArray[Any]) -> None:
+        """Write a part of `candidates`."""
+        self.work.candidates.write(part, pa.table({"pair": pa.array(numbers.astype(np.uint64))}), self.made_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +74,22 @@ class Read:
     """Read the shingles of one part's candidates."""
 
     step: Compare
-    part: Part
+    number: int
 
     def __str__(self) -> str:
-        return str(self.part)
+        return str(self.step.rows.parts[self.number])
 
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Verify the candidates whose first id begins so."""
+    """Verify the candidates from one place up to another."""
 
     step: Compare
-    prefix: str
+    first: int
+    last: int
 
     def __str__(self) -> str:
-        return f"pairs {self.prefix}…"
+        return f"pairs from {self.first:,}"
 
 
 def compare(run: Run) -> dict[str, Any]:
@@ -89,28 +103,37 @@ def _compared(run: Run) -> dict[str, Any]:
     if not dedup.enabled:
         work.pairs.keep_only([])
         return {"exact": 0, "near": 0, "candidates": 0, "not_compared": 0}
-    step = Compare(work, list(run.parts), dedup, pairs_fingerprint(run))
+    rows = Rows(tuple(run.parts), tuple(footer.rows for footer in run.parts.values()))
+    step = Compare(work, rows, dedup, pairs_fingerprint(run))
     there = pair_parts(work)
     if _complete(there, step.made_from):
         return _figures(there)
     work.storage.remove(work.pairs.path(COPIES))  # first: without it nothing is complete
     work.pairs.keep_only([])
-    copies = candidates.copies(work, step.parts, by_signature=dedup.verify == "signature")
-    work.candidates.write(_COPIES, copies.select(["id_a", "id_b"]), step.made_from)
-    bands = [Find(step, band) for band in band_columns(dedup.bands)]
-    found = run.engine.map(_find, bands, label="compare: candidates", unit="bands")
+    copies, copied = candidates.copies(work, rows, by_signature=dedup.verify == "signature")
+    step.keep(_COPIES, copied)
+    found = run.engine.map(
+        _find,
+        [Find(step, band) for band in step.bands],
+        label="compare: candidates",
+        unit="bands",
+        little=run.is_little,
+    )
+    pairs = candidates.distinct(step.numbers(Part("band", band)) for band in step.bands)
+    step.keep(_PAIRS, pairs)
     if dedup.verify == "exact":
-        work.candidates.write(_WANTED, _wanted(step), step.made_from)
-        run.engine.map(_read, [Read(step, part) for part in step.parts], label="compare: read candidates")
-    prefixes = _prefixes(sum(count for count, _ in found))
-    run.engine.map(_verify, [Verify(step, prefix) for prefix in prefixes], label="compare: verify", unit="slots")
+        step.keep(_WANTED, np.unique(np.concatenate(verifying.sides(pairs))))
+        reads = [Read(step, number) for number in range(len(rows.parts))]
+        run.engine.map(_read, reads, label="compare: read candidates", little=run.is_little)
+    tasks = [Verify(step, first, first + _PAIRS_A_TASK) for first in range(0, max(1, len(pairs)), _PAIRS_A_TASK)]
+    run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=run.is_little)
     with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
-        writer.write(copies)
+        writer.write(copies.cast(schema.PAIRS))
         writer.notes |= {
             "exact": pc.sum(pc.equal(copies["kind"], "exact")).as_py() or 0,
-            "candidates": sum(count for count, _ in found),
-            "not_compared": sum(skipped for _, skipped in found),
-            "prefixes": len(prefixes),
+            "candidates": len(pairs),
+            "not_compared": sum(found),
+            "tasks": len(tasks),
         }
     for folder in (work.candidates.name, work.shingles.name):
         work.storage.remove(folder)
@@ -121,7 +144,7 @@ def _complete(parts: dict[Part, Footer], made_from: str) -> bool:
     """Whether all the parts of these pairs are there: `COPIES` is written last and says how many others there are."""
     if COPIES not in parts or any(footer.fingerprint != made_from for footer in parts.values()):
         return False
-    return len(parts) == 1 + int(parts[COPIES].notes["prefixes"])
+    return len(parts) == 1 + int(parts[COPIES].notes["tasks"])
 
 
 def pair_parts(work: Workspace) -> dict[Part, Footer]:
@@ -135,7 +158,7 @@ def pairs_fingerprint(run: Run) -> str:
     """What the pairs are made from: the signatures, and how they are compared."""
     dedup = run.recipe.dedup
     signatures = [run.signals_from[part]["signature"] for part in run.parts]
-    settings = [dedup.similarity, dedup.verify, candidates.FULL_BUCKET, candidates.NEIGHBOURS]
+    settings = [dedup.similarity, dedup.verify, candidates.FULL_BUCKET, candidates.HUBS, candidates.NEIGHBOURS]
     return fingerprint("pairs", VERSION, settings, signatures)
 
 
@@ -149,41 +172,43 @@ def _figures(parts: dict[Part, Footer]) -> dict[str, Any]:
     }
 
 
-def _prefixes(pairs: int) -> list[str]:
-    """The beginnings of ids by which verifying is divided, so that a task has a bounded number of pairs."""
-    digits = "0123456789abcdef"
-    if pairs <= _PAIRS_A_TASK:
-        return [""]
-    return list(digits) if pairs <= 16 * _PAIRS_A_TASK else [a + b for a in digits for b in digits]
-
-
-def _find(task: Find) -> tuple[int, int]:
+def _find(task: Find) -> int:
     step = task.step
-    copies = step.work.candidates.read(_COPIES)
-    pairs, skipped = candidates.of_band(step.work, step.parts, task.band, copies)
-    step.work.candidates.write(Part("band", task.band), pairs, step.made_from)
-    return pairs.num_rows, skipped
-
-
-def _wanted(step: Compare) -> pa.Table:
-    """The ids of all candidates, in the columns of pairs."""
-    connection = connect(step.work)
-    connection.register("candidates", step.work.candidates.scan(step.bands))
-    return connection.sql("""
-        SELECT id AS id_a, '' AS id_b FROM (SELECT id_a AS id FROM candidates UNION SELECT id_b FROM candidates)
-        ORDER BY id
-    """).to_arrow_table()
+    copied = step.numbers(_COPIES).astype(np.int64)
+    pairs, left_out = candidates.of_band(step.work, step.rows, step.bands, task.band, copied)
+    step.keep(Part("band", task.band), pairs)
+    return left_out
 
 
 def _read(task: Read) -> None:
-    step = task.step
-    wanted = step.work.candidates.read(_WANTED, ["id_a"])["id_a"].combine_chunks()
-    verifying.write_shingles(step.work, task.part, wanted, step.dedup.ngram, step.made_from)
+    step, number = task.step, task.number
+    start, end = step.rows.starts[number : number + 2]
+    wanted = step.numbers(_WANTED).astype(np.int64)
+    mine = wanted[(wanted >= start) & (wanted < end)] - start
+    verifying.write_shingles(step.work, step.rows.parts[number], mine, step.dedup.ngram, step.made_from)
 
 
 def _verify(task: Verify) -> None:
-    step = task.step
-    values = step.work.shingles if step.dedup.verify == "exact" else step.work.signal("signature")
-    table = verifying.verified(step.work, step.bands, values, step.parts, task.prefix, step.dedup.similarity)
-    table = table.append_column("kind", pa.array(["near"] * table.num_rows, pa.string()))
-    step.work.pairs.write(Part("near", task.prefix or "all"), table.cast(schema.PAIRS), step.made_from)
+    step, work = task.step, task.step.work
+    pairs = step.numbers(_PAIRS)[task.first : task.last]
+    if step.dedup.verify == "exact":
+        similar = verifying.by_shingles(work, step.rows, pairs, step.numbers(_WANTED).astype(np.int64))
+    else:
+        similar = verifying.by_signature(work, step.rows, pairs)
+    is_near = similar >= step.dedup.similarity
+    first, second = verifying.sides(pairs[is_near])
+    involved = np.unique(np.concatenate([first, second]))
+    ids = step.rows.take(work.signal("signature"), ["id"], involved)["id"].combine_chunks()
+    one, other = (ids.take(pa.array(np.searchsorted(involved, side))) for side in (first, second))
+    in_order = pc.less(one, other)
+    table = pa.table(
+        {
+            "id_a": pc.if_else(in_order, one, other),
+            "id_b": pc.if_else(in_order, other, one),
+            "similarity": pa.array(similar[is_near], pa.float32()),
+            "kind": pa.array(["near"] * len(first), pa.string()),
+        },
+        schema=schema.PAIRS,
+    )
+    part = Part("near", f"{task.first // _PAIRS_A_TASK:05d}")
+    work.pairs.write(part, table.sort_by([("id_a", "ascending"), ("id_b", "ascending")]), step.made_from)

@@ -17,7 +17,7 @@ from curation import rules as ruling
 from curation import schema
 from curation.compare import COPIES, pair_parts, pairs_fingerprint
 from curation.dataset import Part, Workspace, connect, fingerprint, first_row
-from curation.dedup.survivors import Copy, choose
+from curation.dedup.survivors import GONE, choose
 from curation.engine import chunks
 from curation.errors import RuleError, WipeOutError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same columns and rules give other verdicts.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,14 @@ class Rulings:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Parts to write verdicts for, with the copies among their documents."""
+    """Parts to write verdicts for, with the copies among their documents (`survivors.GONE`)."""
 
     work: Workspace
-    parts: list[tuple[Part, str, dict[str, Copy]]]
+    parts: list[tuple[Part, str]]
+    gone: pa.Table
 
     def __str__(self) -> str:
-        return ", ".join(str(part) for part, _, _ in self.parts)
+        return ", ".join(str(part) for part, _ in self.parts)
 
 
 def judge(run: Run) -> dict[str, Any]:
@@ -181,10 +182,10 @@ def _refuse_nulls(judged: pa.Table, task: Rulings, rows: pa.Table) -> None:
         )
 
 
-def gone(run: Run, hits: pads.Dataset | pa.Table) -> dict[str, Copy]:
-    """The documents that go because a better copy stays; `hits` says which rules hit each (`id`, `reasons`)."""
+def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
+    """The documents that go because a better copy stays (`GONE`); `hits` has the `reasons` against each `id`."""
     if not run.recipe.dedup.enabled:
-        return {}
+        return GONE.empty_table()
     work, parts = run.work, list(run.parts)
     there = pair_parts(work)
     exact = work.pairs.read(COPIES, ["id_a", "id_b"]) if COPIES in there else schema.PAIRS.empty_table()
@@ -222,39 +223,34 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> dict[str, Copy]:
         ORDER BY {prefer}
         , id
     """).to_arrow_table()
-    rank = {document: place for place, document in enumerate(ranked["id"].to_pylist())}
-    return choose(
-        zip(exact["id_a"].to_pylist(), exact["id_b"].to_pylist(), strict=True),
-        zip(near["id_a"].to_pylist(), near["id_b"].to_pylist(), near["similarity"].to_pylist(), strict=True),
-        rank,
-    )
+    return choose(exact, near, ranked["id"], run.recipe.dedup.similarity)
 
 
-def _write_verdicts(run: Run, wanted: dict[Part, str], gone: dict[str, Copy]) -> None:
+def _write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
     parts = list(wanted)
     sizes = [run.parts[part].rows for part in parts]
     tasks = []
     for group in chunks(parts, sizes, 100_000):
-        entries = []
-        for part in group:
-            ids = run.work.hits.read(part, ["id"])["id"].to_pylist() if gone else []
-            entries.append((part, wanted[part], {document: gone[document] for document in ids if document in gone}))
-        tasks.append(Verdicts(run.work, entries))
+        mine = gone
+        if len(gone):
+            ids = pa.concat_tables([run.work.hits.read(part, ["id"]) for part in group])["id"]
+            mine = gone.take(pc.drop_null(pc.index_in(ids, gone["id"].combine_chunks())))
+        tasks.append(Verdicts(run.work, [(part, wanted[part]) for part in group], mine))
     run.engine.map(_write_all, tasks, label="judge: verdicts", little=run.is_little)
 
 
 def _write_all(task: Verdicts) -> None:
-    for part, made_from, gone in task.parts:
+    for part, made_from in task.parts:
         hits = task.work.hits.read(part)
-        copies = [gone.get(document) for document in hits["id"].to_pylist()]
-        passed = [not reasons for reasons in hits["reasons"].to_pylist()]
+        copies = task.gone.take(pc.index_in(hits["id"], task.gone["id"].combine_chunks()))
+        passed = pc.equal(pc.list_value_length(hits["reasons"]), 0)
         table = pa.table(
             {
                 "id": hits["id"],
-                "keep": pa.array([ok and copy is None for ok, copy in zip(passed, copies, strict=True)], pa.bool_()),
+                "keep": pc.and_(passed, pc.is_null(copies["id"])),
                 "reasons": hits["reasons"],
-                "duplicate_of": pa.array([copy and copy.of for copy in copies], pa.string()),
-                "similarity": pa.array([copy and copy.similarity for copy in copies], pa.float32()),
+                "duplicate_of": copies["duplicate_of"],
+                "similarity": copies["similarity"],
             }
         )
         task.work.verdicts.write(part, table, made_from)

@@ -37,18 +37,14 @@ PAIRS = pa.schema(
     ]
 )
 
-#: Pairs of documents that share a band of their signatures, kept until they are verified.
-CANDIDATES = pa.schema(
-    [
-        pa.field("id_a", pa.string(), nullable=False),
-        pa.field("id_b", pa.string(), nullable=False),
-    ]
-)
+#: Pairs of documents that share a band of their signatures, as `curation.dedup.candidates` numbers them, kept until
+#: they are verified; and numbers of single documents.
+CANDIDATES = pa.schema([pa.field("pair", pa.uint64(), nullable=False)])
 
 #: The distinct shingles of candidates, sorted little-endian uint64, kept until the pairs are verified.
 SHINGLES = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        pa.field("shingle_count", pa.int32(), nullable=False),
         pa.field("shingles", pa.binary(), nullable=False),
     ]
 )

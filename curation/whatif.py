@@ -238,7 +238,7 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
         FROM measured POSITIONAL JOIN beside
     """)
     after = connection.sql('SELECT id, "its reasons after" AS reasons FROM reasoned').to_arrow_table()
-    copies = pa.table({"its copy": pa.array(list(gone(run, after)), pa.string())})
+    copies = pa.table({"its copy": gone(run, after)["id"]})
     connection.register("copies", copies)
     connection.execute(f"""
         CREATE TEMP TABLE judged AS

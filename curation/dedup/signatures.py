@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from curation.signals.batch import Batch
 
 #: Raised when the same text gives another signature.
-VERSION = 3
+VERSION = 4
 #: The seed of the permutations; other tools that read the signatures need it.
 SEED = 1
 
@@ -47,8 +47,9 @@ class Signatures:
     """The signal `signature` for the recipe's n-gram length, bands and rows.
 
     Columns: `text_hash`, 32 hex digits that exact duplicates share ("" for no text); `minhash`, the signature as
-    little-endian uint32 (empty for a document without words); `band_00`, `band_01`, … a 64-bit hash of each band's rows
-    (0 for none), so that candidates are found by reading one column.
+    little-endian uint32 (empty for a document without words); `signature_hash`, 64 bits of a cryptographic hash of it
+    (0 for none); `band_00`, `band_01`, … a 64-bit hash of each band's rows (0 for none), so that candidates are found
+    by reading one column.
     """
 
     def __init__(self, ngram: int, bands: int, rows: int) -> None:
@@ -59,6 +60,7 @@ class Signatures:
         self.COLUMNS: Mapping[str, pa.DataType] = {
             "text_hash": pa.string(),
             "minhash": pa.binary(),
+            "signature_hash": pa.uint64(),
             **{name: pa.uint64() for name in band_columns(bands)},
         }
 
@@ -70,9 +72,11 @@ class Signatures:
         there = words.counts > 0
         signatures = _binary(values.astype("<u4", copy=False), there)
         texts = kernels.folding.normalised_texts(batch.data, batch.bounds)
+        raw = signatures.to_pylist()
         return {
-            "text_hash": list(map(_text_hash, texts, signatures.to_pylist())),
+            "text_hash": list(map(_text_hash, texts, raw)),
             "minhash": signatures,
+            "signature_hash": np.fromiter(map(_signature_hash, raw), np.uint64, len(raw)),
             **dict(zip(band_columns(self.bands), np.ascontiguousarray(bands.T), strict=True)),
         }
 
@@ -91,6 +95,11 @@ def _text_hash(text: memoryview, signature: bytes) -> str:
     hashed = hashlib.sha256(text)
     hashed.update(b"\0" + signature)
     return hashed.hexdigest()[:32]
+
+
+def _signature_hash(signature: bytes) -> int:
+    """Equal for equal signatures, and nobody can find another one for it."""
+    return int.from_bytes(hashlib.sha256(signature).digest()[:8], "little") | 1 if signature else 0
 
 
 def to_datasketch(minhash: bytes) -> MinHash:

@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from curation import kernels
 
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """What a removed document is a copy of, and how similar the two are."""
-
-    of: str
-    similarity: float
+#: What is said of a document that goes: the kept one that it is a copy of, and how similar the two are at least.
+GONE = pa.schema([("id", pa.string()), ("duplicate_of", pa.string()), ("similarity", pa.float32())])
 
 
-def choose(
-    exact: Iterable[tuple[str, str]], near: Iterable[tuple[str, str, float]], rank: Mapping[str, int]
-) -> dict[str, Copy]:
-    """The documents that go, each with the kept one it was verified similar to.
+def choose(exact: pa.Table, near: pa.Table, ranked: pa.ChunkedArray, least: float) -> pa.Table:
+    """The documents that go, each with the kept one it was verified similar to: `GONE`.
 
-    `rank` orders the documents that may stay, best first: those that no rule hit. The others take no part, so nothing
-    is removed for a copy that a rule dropped. `exact` links every copy to the first of its group; `near` links such
-    firsts, and what it says of them holds for their whole groups, whose signatures are equal.
+    `ranked` holds the ids of the documents that may stay, best first: those that no rule hit. The others take no part,
+    so nothing is removed for a copy that a rule dropped. `exact` links every copy (`id_b`) to the first of its group
+    (`id_a`); `near` links such firsts, and what it says of them (`similarity`) holds for their whole groups.
 
-    Documents are taken best first; one goes if a kept one is its verified neighbour: of several the most similar,
-    then the better one. So none goes for being near one that went.
+    Documents are taken best first; one goes if a kept one is its verified neighbour: of several the most similar, then
+    the better one. So none goes for being near one that went. Where a third document was compared with both, that may
+    be proof enough: if they are 0.95 and 0.9 similar to it, they are 0.85 similar to each other at least, and that is
+    the similarity told.
 
-    >>> gone = choose([], [("a", "b", 0.9), ("b", "c", 0.9)], {"a": 0, "b": 1, "c": 2})
-    >>> gone == {"b": Copy("a", 0.9)}
-    True
+    >>> near = pa.table({"id_a": ["a", "b"], "id_b": ["b", "c"], "similarity": pa.array([0.8, 0.8], pa.float32())})
+    >>> gone = choose(near.slice(0, 0), near, pa.chunked_array([["a", "b", "c"]]), 0.75)
+    >>> gone["id"].to_pylist(), gone["duplicate_of"].to_pylist()
+    (['b'], ['a'])
     """
-    first_of = dict.fromkeys(rank, "")
-    for first, copy in exact:
-        if copy in rank:
-            first_of[copy] = first
-    groups: dict[str, list[str]] = defaultdict(list)
-    for document in sorted(rank, key=rank.__getitem__):
-        groups[first_of[document] or document].append(document)
-    neighbours: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for a, b, similarity in near:
-        neighbours[a].append((b, similarity))
-        neighbours[b].append((a, similarity))
-    gone: dict[str, Copy] = {}
-    kept: dict[str, str] = {}  # first of the group -> its kept member
-    for group, members in sorted(groups.items(), key=lambda item: rank[item[1][0]]):
-        best = members[0]
-        beside = [
-            (-similarity, rank[kept[other]], kept[other]) for other, similarity in neighbours[group] if other in kept
-        ]
-        if beside:
-            similarity, _, other = min(beside)
-            gone |= {member: Copy(other, -similarity) for member in members}
-        else:
-            kept[group] = best
-            gone |= {member: Copy(best, 1.0) for member in members[1:]}
-    return gone
+    columns = (ranked, exact["id_a"], exact["id_b"], near["id_a"], near["id_b"])
+    every = pc.unique(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()))
+    of_rank, first, copy, one, other = (_numbers(column, every) for column in columns)
+    group_of = np.arange(len(every))
+    group_of[copy] = first
+    rank = np.full(len(every), -1, np.int64)
+    rank[of_rank] = np.arange(len(of_rank))
+    best = np.full(len(every), -1, np.int64)  # the best member of each group
+    groups, places = np.unique(group_of[of_rank], return_index=True)
+    best[groups] = of_rank[places]
+    order = np.where(best >= 0, rank[best], -1)
+    goes, similar = kernels.survivors.walk(order, one, other, near["similarity"].to_numpy(), least)
+    mine = group_of[of_rank]
+    is_near = goes[mine] >= 0
+    kept = np.where(is_near, best[goes[mine]], best[mine])
+    is_gone = is_near | (kept != of_rank)
+    return pa.table(
+        {
+            "id": every.take(pa.array(of_rank[is_gone])),
+            "duplicate_of": every.take(pa.array(kept[is_gone])),
+            "similarity": pa.array(np.where(is_near, similar[mine], np.float32(1))[is_gone], pa.float32()),
+        },
+        schema=GONE,
+    )
+
+
+def _numbers(column: pa.ChunkedArray, every: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Where each id is among all."""
+    return np.asarray(pc.index_in(column, every).to_numpy(), np.int64)

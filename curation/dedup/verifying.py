@@ -7,98 +7,134 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation.dataset import connect
+from curation import kernels
 from curation.dedup.signatures import shingles
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
+    from numpy.typing import NDArray
 
-    from curation.dataset import Dataset, Part, Workspace
+    from curation.dataset import Part, Workspace
+    from curation.dedup.rows import Rows
 
-#: Bytes of signatures or shingles that are held at once.
+#: Bytes of shingles that are held at once.
 _HELD_BYTES = 256 * 1024 * 1024
 
 
-def write_shingles(work: Workspace, part: Part, wanted: pa.Array, ngram: int, made_from: str) -> None:
-    """Write the shingle sets of a part's documents whose ids are `wanted`."""
+def sides(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of the documents of pairs: the smaller ones, the others."""
+    return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """How similar each pair is by its signatures: the share of permutations whose minima agree."""
+    first, second = sides(pairs)
+    involved = np.unique(np.concatenate([first, second]))
+    values = np.empty((0, 0), np.uint32)
+    filled = 0
+    for table in rows.pieces(work.signal("signature"), ["minhash"], involved):
+        for chunk in table["minhash"].chunks:
+            offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+            part = np.frombuffer(chunk.buffers()[2], "<u4")[offsets[0] // 4 : offsets[-1] // 4]
+            if not len(chunk):
+                continue
+            if not filled:
+                values = np.empty((len(involved), len(part) // len(chunk)), np.uint32)
+            values[filled : filled + len(chunk)] = part.reshape(len(chunk), -1)
+            filled += len(chunk)
+    places = (np.searchsorted(involved, side) for side in (first, second))
+    return np.asarray(kernels.grouping.agreement(values, *places), np.float64)
+
+
+def write_shingles(work: Workspace, part: Part, wanted: NDArray[np.int64], ngram: int, made_from: str) -> None:
+    """Write the shingle sets of a part's documents, `wanted` by their row in the part."""
     with work.shingles.writing(part, made_from) as writer:
-        for rows in work.documents.batches(part, ["id", "text"]):
-            chosen = rows.filter(pc.is_in(rows["id"], wanted))
-            bounds, found = shingles(Batch(chosen["text"].combine_chunks()), ngram)
-            sets = [np.unique(found[start:end]).astype("<u8").tobytes() for start, end in pairwise(bounds.tolist())]
-            writer.write(pa.table({"id": chosen["id"], "shingles": pa.array(sets, pa.binary())}))
+        start = 0
+        for table in work.documents.batches(part, ["text"]):
+            low, high = np.searchsorted(wanted, [start, start + len(table)])
+            text = table["text"].take(pa.array(wanted[low:high] - start)).combine_chunks()
+            start += len(table)
+            if high > low:
+                bounds, found = shingles(Batch(text), ngram)
+                sets = [np.unique(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
+                writer.write(
+                    pa.table({"shingle_count": pa.array(map(len, sets), pa.int32()),
+                              "shingles": pa.array([one.tobytes() for one in sets], pa.binary())})
+                )  # fmt: skip
 
 
-def verified(
-    work: Workspace, bands: list[Part], values: Dataset, parts: list[Part], prefix: str, least: float
-) -> pa.Table:
-    """The candidates whose first id begins so that are at least so similar, with how similar, sorted.
-
-    `values` holds what is compared: the column `minhash` or `shingles`.
-    """
-    column = "minhash" if "minhash" in values.schema.names else "shingles"
-    connection = connect(work)
-    connection.register("candidates", work.candidates.scan(bands))
-    connection.register("vals", values.scan(parts, ["id", column]))
-    connection.execute(f"""
-        CREATE TEMP TABLE pairs AS
-        SELECT id_a, id_b FROM candidates WHERE starts_with(id_a, '{prefix}') GROUP BY ALL ORDER BY id_a, id_b
-    """)
-    sizes = dict(
-        connection.execute(f"""
-        SELECT id, octet_length({column}) FROM vals
-        SEMI JOIN (SELECT id_a AS id FROM pairs UNION SELECT id_b FROM pairs) involved USING (id)
-    """).fetchall()
-    )
-    pairs = connection.execute("SELECT id_a, id_b FROM pairs ORDER BY id_a, id_b").fetchall()
-    similarity = _signature_similarity if column == "minhash" else _set_similarity
-    found = []
-    for run in _runs(pairs, sizes):
-        wanted = pa.table({"id": sorted({one for pair in run for one in pair})})
-        connection.register("wanted", wanted)
-        rows = connection.execute(f"SELECT id, {column} FROM vals SEMI JOIN wanted USING (id)").fetchall()
-        held = {one: np.frombuffer(data, "<u4" if column == "minhash" else "<u8") for one, data in rows}
-        scored = ((a, b, similarity(held[a], held[b])) for a, b in run)
-        found += [entry for entry in scored if entry[2] >= least]
-    first, second, values_found = zip(*found, strict=True) if found else ((), (), ())
-    return pa.table(
-        {
-            "id_a": pa.array(first, pa.string()),
-            "id_b": pa.array(second, pa.string()),
-            "similarity": pa.array(values_found, pa.float32()),
-        }
-    )
+def by_shingles(
+    work: Workspace, rows: Rows, pairs: NDArray[np.uint64], wanted: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How similar each pair is exactly: Jaccard's index of their shingle sets. Those of `wanted` were written."""
+    first, second = sides(pairs)
+    involved = np.unique(np.concatenate([first, second]))
+    written = _Written(work, rows, wanted)
+    sizes = written.sizes(involved)
+    similar = np.empty(len(pairs))
+    for low, high in _runs(np.searchsorted(involved, first), np.searchsorted(involved, second), 8 * sizes):
+        held = written.sets(np.unique(np.concatenate([first[low:high], second[low:high]])))
+        for pair in range(low, high):
+            a, b = held[int(first[pair])], held[int(second[pair])]
+            common = len(np.intersect1d(a, b, assume_unique=True))
+            similar[pair] = common / (len(a) + len(b) - common)
+    return similar
 
 
-def _runs(pairs: list[tuple[str, str]], sizes: dict[str, int]) -> Iterator[list[tuple[str, str]]]:
-    """Consecutive pairs whose documents' values can be held together."""
-    run: list[tuple[str, str]] = []
-    inside: set[str] = set()
-    held = 0
-    for pair in pairs:
-        more = sum(sizes[one] for one in set(pair) - inside)
-        if run and held + more > _HELD_BYTES:
-            yield run
-            run, inside, held = [], set(), 0
-            more = sum(sizes[one] for one in set(pair))
-        run.append(pair)
-        inside.update(pair)
+class _Written:
+    """The shingle sets that were written: of each part those of the `wanted` documents, in order."""
+
+    def __init__(self, work: Workspace, rows: Rows, wanted: NDArray[np.int64]) -> None:
+        self.work = work
+        self.wanted = wanted
+        self.parts = rows.parts
+        self.ends = np.searchsorted(wanted, rows.starts)
+
+    def _places(self, involved: NDArray[np.int64]) -> Iterator[tuple[Part, NDArray[np.int64], NDArray[np.int64]]]:
+        """By part: its documents among these, and where they are in it."""
+        places = np.searchsorted(self.wanted, involved)
+        for part, low, high in zip(self.parts, self.ends[:-1], self.ends[1:], strict=True):
+            mine = (places >= low) & (places < high)
+            if mine.any():
+                yield part, involved[mine], places[mine] - low
+
+    def sizes(self, involved: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many shingles each has."""
+        counts = [
+            self.work.shingles.read(part, ["shingle_count"])["shingle_count"].to_numpy()[places]
+            for part, _, places in self._places(involved)
+        ]
+        return np.concatenate(counts).astype(np.int64) if counts else np.empty(0, np.int64)
+
+    def sets(self, involved: NDArray[np.int64]) -> dict[int, NDArray[np.uint64]]:
+        """The shingles of each."""
+        held: dict[int, NDArray[np.uint64]] = {}
+        for part, documents, places in self._places(involved):
+            start = 0
+            for table in self.work.shingles.batches(part, ["shingles"]):
+                low, high = np.searchsorted(places, [start, start + len(table)])
+                chosen = table["shingles"].take(pa.array(places[low:high] - start)).to_pylist()
+                held |= {
+                    int(one): np.frombuffer(raw, "<u8") for one, raw in zip(documents[low:high], chosen, strict=True)
+                }
+                start += len(table)
+        return held
+
+
+def _runs(first: NDArray[np.int64], second: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Where runs of pairs begin and end whose documents' values can be held together."""
+    begin, held = 0, 0
+    inside: set[int] = set()
+    for pair, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        more = sum(int(sizes[one]) for one in {a, b} - inside)
+        if pair > begin and held + more > _HELD_BYTES:
+            yield begin, pair
+            begin, inside, held = pair, set(), 0
+            more = int(sizes[a] + sizes[b])
+        inside |= {a, b}
         held += more
-    if run:
-        yield run
-
-
-def _signature_similarity(a: npt.NDArray[np.unsignedinteger], b: npt.NDArray[np.unsignedinteger]) -> float:
-    """The share of permutations whose minima agree: an estimate of the Jaccard similarity."""
-    return float(np.mean(a == b))
-
-
-def _set_similarity(a: npt.NDArray[np.unsignedinteger], b: npt.NDArray[np.unsignedinteger]) -> float:
-    """The Jaccard similarity of two sets of shingles."""
-    common = len(np.intersect1d(a, b, assume_unique=True))
-    return common / (len(a) + len(b) - common)
+    if begin < len(first):
+        yield begin, len(first)
