@@ -13,7 +13,7 @@ from curation import schema
 from curation.corpus import count_in_corpus
 from curation.dataset import Footer, Part, Workspace, fingerprint
 from curation.dedup import candidates, verifying
-from curation.dedup.rows import Rows
+from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ COPIES = Part("copies", "00000")
 _COPIES = Part("all", "copies")
 _PAIRS = Part("all", "pairs")
 _WANTED = Part("all", "wanted")
-#: Candidate pairs that one task verifies: their signatures, at most twice as many, are held at once.
-_PAIRS_A_TASK = 1_000_000
+#: What one task verifies: the signatures of its documents, twice as many at most, are held at once.
+_DOCUMENTS_A_TASK, _PAIRS_A_TASK = 1_000_000, 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Verify:
     """Verify the candidates from one place up to another."""
 
     step: Compare
+    number: int
     first: int
     last: int
 
@@ -119,13 +120,16 @@ def _compared(run: Run) -> dict[str, Any]:
         unit="bands",
         little=run.is_little,
     )
-    pairs = candidates.distinct(step.numbers(Part("band", band)) for band in step.bands)
+    pairs = candidates.merged(step.numbers(Part("band", band)) for band in step.bands)
     step.keep(_PAIRS, pairs)
+    wanted = distinct(np.concatenate(verifying.sides(pairs)))
     if dedup.verify == "exact":
-        step.keep(_WANTED, np.unique(np.concatenate(verifying.sides(pairs))))
+        step.keep(_WANTED, wanted)
         reads = [Read(step, number) for number in range(len(rows.parts))]
         run.engine.map(_read, reads, label="compare: read candidates", little=run.is_little)
-    tasks = [Verify(step, first, first + _PAIRS_A_TASK) for first in range(0, max(1, len(pairs)), _PAIRS_A_TASK)]
+    number = 1 + max(len(wanted) // _DOCUMENTS_A_TASK, len(pairs) // _PAIRS_A_TASK)
+    ends = [len(pairs) * place // number for place in range(number + 1)]
+    tasks = [Verify(step, place, *ends[place : place + 2]) for place in range(number)]
     run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=run.is_little)
     with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
         writer.write(copies.cast(schema.PAIRS))
@@ -197,7 +201,7 @@ def _verify(task: Verify) -> None:
         similar = verifying.by_signature(work, step.rows, pairs)
     is_near = similar >= step.dedup.similarity
     first, second = verifying.sides(pairs[is_near])
-    involved = np.unique(np.concatenate([first, second]))
+    involved = distinct(np.concatenate([first, second]))
     ids = step.rows.take(work.signal("signature"), ["id"], involved)["id"].combine_chunks()
     one, other = (ids.take(pa.array(np.searchsorted(involved, side))) for side in (first, second))
     in_order = pc.less(one, other)
@@ -210,5 +214,5 @@ def _verify(task: Verify) -> None:
         },
         schema=schema.PAIRS,
     )
-    part = Part("near", f"{task.first // _PAIRS_A_TASK:05d}")
+    part = Part("near", f"{task.number:05d}")
     work.pairs.write(part, table.sort_by([("id_a", "ascending"), ("id_b", "ascending")]), step.made_from)

@@ -246,10 +246,11 @@ class PartWriter:
         self.notes: dict[str, Any] = {}
         self.groups = 0
         # The least and the greatest text, and a dictionary of texts, are copies of them: 1.3 GB for one of 250 MB.
-        short = [name for name in target.names if name != "text"] if "text" in target.names else True
+        short = [name for name in target.names if name != "text"]
+        repeated = [name for name in short if target.field(name).type not in (pa.uint64(), pa.binary())]  # no hashes
         self._writer = pq.ParquetWriter(
             pa.PythonFile(stream, mode="w"), target, compression="zstd", compression_level=1, write_statistics=short,
-            use_dictionary=short,
+            use_dictionary=repeated,
         )  # fmt: skip
 
     def write(self, table: pa.Table) -> None:

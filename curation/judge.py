@@ -71,7 +71,7 @@ def judge(run: Run) -> dict[str, Any]:
     hits = _apply_rules(run)
     run.verdicts_from = wanted = verdicts_from(run, hits)
     if run.work.verdicts.not_made(wanted):
-        _write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
+        write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
     figures = _figures(run)
     _refuse_wipe_out(run, figures["sources"])
     _alarms(run, figures)
@@ -226,7 +226,8 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
     return choose(exact, near, ranked["id"], run.recipe.dedup.similarity)
 
 
-def _write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
+def write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
+    """Write the parts of `verdicts`: `wanted` says what each is made from, `gone` (`GONE`) who is a copy of whom."""
     parts = list(wanted)
     sizes = [run.parts[part].rows for part in parts]
     tasks = []

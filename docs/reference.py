@@ -193,7 +193,7 @@ def signature_columns() -> str:
 
 def probability_table() -> str:
     """How likely a pair of a given similarity is found, for the default settings and some others."""
-    settings = ((14, 8), (20, 8), (32, 4), (9, 13))
+    settings = ((18, 6), (14, 8), (32, 4), (9, 13))
     lines = ["| similarity | " + " | ".join(f"{bands} x {rows}" for bands, rows in settings) + " |"]
     lines.append("|--:|" + "--:|" * len(settings))
     for percent in (30, 40, 50, 60, 70, 75, 80, 85, 90, 95):

@@ -422,7 +422,7 @@ def test_curve_is_the_probability_of_the_recipe(hostile: Run) -> None:
     assert found
     left, right, top, bottom = (42, 348, 14, 188)
     assert float(found[1]) == pytest.approx(left + 0.75 * (right - left), abs=0.06)
-    assert float(found[2]) == pytest.approx(bottom - probability(0.75, 14, 8) * (bottom - top), abs=0.06)
+    assert float(found[2]) == pytest.approx(bottom - probability(0.75, 18, 6) * (bottom - top), abs=0.06)
 
 
 def test_warnings_come_first(hostile: Run) -> None:

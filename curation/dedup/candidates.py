@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from curation import kernels
 from curation.dataset import connect
+from curation.dedup.rows import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,7 @@ def of_band(
             pairs, skipped = _of_large(work, rows, groups, large, other)
             found.append(pairs)
             left_out += skipped
-    return np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64), left_out
+    return distinct(np.concatenate(found)) if found else np.empty(0, np.uint64), left_out
 
 
 def _groups(
@@ -136,17 +137,17 @@ def _of_large(
         sides += [(order[:-step], order[step:]) for step in range(1, NEIGHBOURS + 1)]
         first, second = (np.concatenate(side).astype(np.uint64) for side in zip(*sides, strict=True))
         low, high = np.minimum(first, second), np.maximum(first, second)
-        pairs = np.unique((low << np.uint64(32) | high)[low != high])
+        pairs = distinct((low << np.uint64(32) | high)[low != high])
         found.append(pairs)
         left_out += len(mine) * (len(mine) - 1) // 2 - len(pairs)
     return np.concatenate(found), left_out
 
 
-def distinct(found: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+def merged(found: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """The distinct pairs of several bands, ascending; not many more are held than there are."""
     every, waiting = np.empty(0, np.uint64), list[Any]()
     for pairs in found:
         waiting.append(pairs)
         if sum(map(len, waiting)) > max(_TOGETHER, len(every)):
-            every, waiting = np.unique(np.concatenate([every, *waiting])), []
-    return np.unique(np.concatenate([every, *waiting]))
+            every, waiting = distinct(np.concatenate([every, *waiting])), []
+    return distinct(np.concatenate([every, *waiting]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from curation.dataset import Dataset, Part
+
+Number = TypeVar("Number", bound=np.generic)
 
 #: As many documents as a pair of numbers has room for.
 _MOST = 2**32
@@ -62,3 +64,15 @@ class Rows:
         """These columns of the documents with these numbers, which ascend."""
         empty = pa.schema([dataset.schema.field(name) for name in names]).empty_table()
         return pa.concat_tables([empty, *self.pieces(dataset, names, rows)])
+
+
+def distinct(values: NDArray[Number]) -> NDArray[Number]:
+    """Each value once, ascending. `numpy.unique` hashes integers, which takes several times as long as sorting them.
+
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(values)
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    return ordered[is_first]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation import kernels
+from curation.dedup.rows import distinct
 from curation.dedup.signatures import shingles
 from curation.signals.batch import Batch
 
@@ -32,7 +33,7 @@ def sides(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
     """How similar each pair is by its signatures: the share of permutations whose minima agree."""
     first, second = sides(pairs)
-    involved = np.unique(np.concatenate([first, second]))
+    involved = distinct(np.concatenate([first, second]))
     values = np.empty((0, 0), np.uint32)
     filled = 0
     for table in rows.pieces(work.signal("signature"), ["minhash"], involved):
@@ -59,7 +60,7 @@ def write_shingles(work: Workspace, part: Part, wanted: NDArray[np.int64], ngram
             start += len(table)
             if high > low:
                 bounds, found = shingles(Batch(text), ngram)
-                sets = [np.unique(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
+                sets = [distinct(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
                 writer.write(
                     pa.table({"shingle_count": pa.array(map(len, sets), pa.int32()),
                               "shingles": pa.array([one.tobytes() for one in sets], pa.binary())})
@@ -71,12 +72,12 @@ def by_shingles(
 ) -> NDArray[np.float64]:
     """How similar each pair is exactly: Jaccard's index of their shingle sets. Those of `wanted` were written."""
     first, second = sides(pairs)
-    involved = np.unique(np.concatenate([first, second]))
+    involved = distinct(np.concatenate([first, second]))
     written = _Written(work, rows, wanted)
     sizes = written.sizes(involved)
     similar = np.empty(len(pairs))
     for low, high in _runs(np.searchsorted(involved, first), np.searchsorted(involved, second), 8 * sizes):
-        held = written.sets(np.unique(np.concatenate([first[low:high], second[low:high]])))
+        held = written.sets(distinct(np.concatenate([first[low:high], second[low:high]])))
         for pair in range(low, high):
             a, b = held[int(first[pair])], held[int(second[pair])]
             common = len(np.intersect1d(a, b, assume_unique=True))

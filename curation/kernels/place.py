@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import suppress
@@ -10,6 +11,9 @@ from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
+
+#: Other states of the sources that are kept compiled: those of branches, and of other versions of Python.
+_STATES = 8
 
 
 @cache
@@ -35,6 +39,9 @@ def are_compiled() -> bool:
 
 
 def note_compiled() -> None:
-    """Let later runs know that all kernels are compiled."""
+    """Let later runs know that all kernels are compiled, and remove what was compiled of states long gone."""
     with suppress(OSError):  # then the next run asks for each once more
         (folder() / "compiled").touch()
+        others = [place for place in folder().parent.glob("kernels-*") if place != folder()]
+        for place in sorted(others, key=lambda place: place.stat().st_mtime)[:-_STATES]:
+            shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,190 @@
+"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--scratch FOLDER]`.
+
+Signatures are made up, a sidecar as the product writes it: seven documents of ten are like no other; the others are in
+clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the middle of its cluster; a thousandth of
+all are in one cluster. What is timed is compare (candidates of all bands, verifying, writing pairs) and then judge
+without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from curation import compare, judge, schema
+from curation.dataset import Footer, Part, Workspace
+from curation.dedup.signatures import band_columns
+from curation.engine import LocalEngine
+from curation.progress import Silent
+from curation.recipe import load
+from curation.run import Run, workspace
+
+A_PART = 250_000
+_RECIPE = """
+name = "scale"
+[[source]]
+name = "s"
+kind = "jsonl"
+paths = ["none.jsonl"]
+[dedup]
+prefer = "word_count desc"
+max_loss = 1
+"""
+
+
+@dataclass(frozen=True)
+class Make:
+    """One part of made-up sidecars."""
+
+    work: Workspace
+    part: Part
+    number: int
+    rows: int
+    documents: int
+    bands: int
+    values: int
+
+
+def main() -> None:
+    """Make, compare, judge, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup.scale", description=(__doc__ or "").split(":")[0])
+    parser.add_argument("--documents", type=int, nargs="*", default=[1_250_000, 5_000_000, 20_000_000])
+    parser.add_argument("--scratch", type=Path, help="a folder with 650 bytes of room for each document")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {options.workers} workers")
+    print("  documents  compare s  judge s  together  pairs verified     gone  largest process MB  all together MB")
+    for documents in options.documents:
+        with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+            measured(documents, Path(folder), options.workers)
+
+
+def measured(documents: int, folder: Path, workers: int) -> None:
+    """One line of the table."""
+    (folder / "recipe.toml").write_text(_RECIPE)
+    recipe = load(folder / "recipe.toml")
+    work, signals = workspace(recipe)
+    sizes = [min(A_PART, documents - first) for first in range(0, documents, A_PART)]
+    parts = {Part("s", f"{number:05d}"): Footer("made up", rows, {}) for number, rows in enumerate(sizes)}
+    values = recipe.dedup.bands * recipe.dedup.rows
+    tasks = [Make(work, part, number, footer.rows, documents, recipe.dedup.bands, values)
+             for number, (part, footer) in enumerate(parts.items())]  # fmt: skip
+    with LocalEngine(workers) as engine:
+        engine.map(make, tasks, label="make")
+    with LocalEngine(workers) as engine, Watch() as watch:
+        run = Run(recipe, work, signals, engine, Silent(), lambda: None, parts=parts,
+                  signals_from={part: {"signature": "made up"} for part in parts})  # fmt: skip
+        began = time.monotonic()
+        figures = compare.compare(run)
+        compared = time.monotonic() - began
+        began = time.monotonic()
+        gone = judge.gone(run, work.hits.scan(parts))
+        judge.write_verdicts(run, dict.fromkeys(parts, "made up"), gone)
+        judged = time.monotonic() - began
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    print(
+        f"{documents:11,} {compared:10.1f} {judged:8.1f} {compared + judged:9.1f} {figures['candidates']:15,} "
+        f"{len(gone):8,} {largest:19,.0f} {watch.most / 1e6:16,.0f}",
+        flush=True,
+    )
+
+
+def make(task: Make) -> None:
+    """Write a part of the sidecars `signature` and `length`, and of hits."""
+    random = np.random.default_rng(task.number)
+    rows, values = task.rows, task.values
+    minhash = random.integers(0, 2**32, (rows, values), dtype=np.uint32)
+    first = 7 * rows // 10
+    clusters = random.integers(1, max(2, 3 * task.documents // 50), rows - first, dtype=np.uint64)
+    clusters[: rows // 1000] = 0
+    middle = mixed(clusters[:, None] * np.uint64(2**20) + np.arange(values, dtype=np.uint64)) >> np.uint64(32)
+    stays = random.random((rows - first, values), np.float32) < random.uniform(0.7, 1.0, (rows - first, 1))
+    minhash[first:] = np.where(stays, middle.astype(np.uint32), minhash[first:])
+    ids = random.integers(0, 256, (rows, 16), dtype=np.uint8)
+    names = pa.array([raw.hex() for raw in map(bytes, ids)])
+    table: dict[str, Any] = {
+        "id": names,
+        "text_hash": names,
+        "minhash": pa.array([raw.tobytes() for raw in minhash], pa.binary()),
+        "signature_hash": folded(minhash),
+    }
+    for number, band in enumerate(band_columns(task.bands)):
+        width = values // task.bands
+        table[band] = folded(minhash[:, number * width : (number + 1) * width])
+    sidecar = task.work.signal("signature")
+    sidecar.write(task.part, pa.table(table, schema=sidecar.schema), "made up")
+    length = task.work.signal("length")
+    counts = {field.name: np.zeros(rows, field.type.to_pandas_dtype()) for field in length.schema if field.name != "id"}
+    counts["word_count"] = random.integers(50, 2000, rows)
+    length.write(task.part, pa.table({"id": names, **counts}).cast(length.schema), "made up")
+    reasons = pa.array([[]] * rows, pa.list_(pa.string()))
+    task.work.hits.write(task.part, pa.table({"id": names, "reasons": reasons}).cast(schema.HITS), "made up")
+
+
+def mixed(numbers: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """A hash of each number."""
+    for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
+        numbers = (numbers ^ (numbers >> np.uint64(31))) * np.uint64(factor)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def folded(values: np.ndarray[Any, np.dtype[np.uint32]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """A hash of each row."""
+    total = np.full(len(values), 0x9E3779B97F4A7C15, np.uint64)
+    for column in values.T:
+        total = (total ^ column) * np.uint64(0xFF51AFD7ED558CCD)
+        total ^= total >> np.uint64(32)
+    return total | np.uint64(1)
+
+
+class Watch:
+    """The most memory that this process and its children had at once, looked at ten times a second."""
+
+    def __enter__(self) -> Self:
+        self.most, self._over = 0, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.1):
+            self.most = max(self.most, sum(map(_resident, [os.getpid(), *_children(os.getpid())])))
+
+
+def _children(process: int) -> list[int]:
+    children = [int(one) for task in Path(f"/proc/{process}/task").iterdir()
+                for one in _read(task / "children").split()]  # fmt: skip
+    return [*children, *(grandchild for child in children for grandchild in _children(child))] if children else []
+
+
+def _resident(process: int) -> int:
+    fields = _read(Path(f"/proc/{process}/statm")).split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()
