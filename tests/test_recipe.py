@@ -123,7 +123,7 @@ def test_every_table_of_the_design_is_understood(tmp_path: Path) -> None:
 def test_a_small_recipe_has_the_design_s_defaults(tmp_path: Path) -> None:
     """A name and one source are enough."""
     recipe = loaded(tmp_path, MINIMAL)
-    assert (recipe.dedup.similarity, recipe.dedup.bands, recipe.dedup.rows, recipe.dedup.ngram) == (0.75, 14, 8, 5)
+    assert (recipe.dedup.similarity, recipe.dedup.bands, recipe.dedup.rows, recipe.dedup.ngram) == (0.75, 18, 6, 5)
     assert (recipe.blend.tokens, recipe.blend.rest, recipe.release.version, recipe.seed) == (None, "error", None, 0)
 
 
