@@ -269,6 +269,28 @@ def test_a_huge_bucket_is_not_compared_each_with_each(tiny: Callable[..., Run]) 
     assert run.figures["compare"] == {"exact": 0, "near": count - 1, "candidates": 0, "not_compared": 0}
 
 
+def test_of_many_copies_of_a_page_one_stays(tiny: Callable[..., Run]) -> None:
+    """Two thousand pages that differ in a word, most of which are never compared: each that goes is like a kept one."""
+    random.seed(6)
+    page = words(200).split()
+    copies = []
+    for number in range(2_000):
+        place = random.randrange(len(page))  # noqa: S311
+        copies.append(" ".join([*page[:place], f"x{number}", *page[place + 1 :]]))
+    good = [words(200) for _ in range(10)]
+    run = tiny({"s": rows(*copies, *good)}, "", 'dedup.verify="exact"', "dedup.max_loss=1", until="judge")
+    texts, number = [*copies, *good], uris(run)
+    verdicts = [row for part in run.parts for row in run.work.verdicts.read(part).to_pylist()]
+    kept = sorted(number[row["id"]] for row in verdicts if row["keep"])
+    assert len(kept) == 11
+    assert kept[1:] == list(range(2_000, 2_010))
+    for row in verdicts:
+        if not row["keep"]:
+            truth = jaccard(texts[number[row["id"]]], texts[number[row["duplicate_of"]]])
+            assert 0.75 <= row["similarity"] <= truth + 1e-6
+    assert run.figures["compare"]["candidates"] < 100 * len(texts)
+
+
 def test_a_bucket_up_to_the_bound_is_compared_in_full(tiny: Callable[..., Run]) -> None:
     """Nothing is left out where each can be compared with each."""
     count = candidates.FULL_BUCKET

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 #: Buckets up to this size are compared each with each. In larger ones each document is compared with `HUBS` of them,
 #: and with the next `NEIGHBOURS` in the order of another band. What is left out is counted.
 FULL_BUCKET = 64
-HUBS = 16
-NEIGHBOURS = 16
+HUBS = 8
+NEIGHBOURS = 8
 #: Keys that are grouped at once: 40 bytes each.
 _TOGETHER = 1 << 25
 
