@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curation import schema
 from curation.corpus import count_in_corpus
 from curation.dataset import Footer, Part, Workspace, fingerprint
-from curation.dedup import candidates, verifying
+from curation.dedup import candidates, compared, verifying
 from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
 
@@ -81,8 +81,8 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Verify:
-    """Verify the candidates from one place up to another."""
+class Slice:
+    """Verify the candidates from one place up to another, or write such pairs with the ids of their documents."""
 
     step: Compare
     number: int
@@ -103,12 +103,12 @@ def _compared(run: Run) -> dict[str, Any]:
     dedup, work = run.recipe.dedup, run.work
     if not dedup.enabled:
         work.pairs.keep_only([])
-        return {"exact": 0, "near": 0, "candidates": 0, "not_compared": 0}
+        return {"exact": 0, "near": 0, "candidates": 0, "not_compared": 0, "newly_compared": 0}
     rows = Rows(tuple(run.parts), tuple(footer.rows for footer in run.parts.values()))
     step = Compare(work, rows, dedup, pairs_fingerprint(run))
     there = pair_parts(work)
     if _complete(there, step.made_from):
-        return _figures(there)
+        return _figures(there) | {"newly_compared": 0}
     work.storage.remove(work.pairs.path(COPIES))  # first: without it nothing is complete
     work.pairs.keep_only([])
     copies, copied = candidates.copies(work, rows, by_signature=dedup.verify == "signature")
@@ -121,16 +121,14 @@ def _compared(run: Run) -> dict[str, Any]:
         little=run.is_little,
     )
     pairs = candidates.merged(step.numbers(Part("band", band)) for band in step.bands)
-    step.keep(_PAIRS, pairs)
-    wanted = distinct(np.concatenate(verifying.sides(pairs)))
-    if dedup.verify == "exact":
-        step.keep(_WANTED, wanted)
-        reads = [Read(step, number) for number in range(len(rows.parts))]
-        run.engine.map(_read, reads, label="compare: read candidates", little=run.is_little)
-    number = 1 + max(len(wanted) // _DOCUMENTS_A_TASK, len(pairs) // _PAIRS_A_TASK)
-    ends = [len(pairs) * place // number for place in range(number + 1)]
-    tasks = [Verify(step, place, *ends[place : place + 2]) for place in range(number)]
-    run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=run.is_little)
+    signed = [run.signals_from[part]["signature"] for part in run.parts]
+    is_known, similar = compared.earlier(work, rows, signed, dedup.verify).look_up(pairs)
+    every = np.empty(len(pairs))
+    every[is_known], every[~is_known] = similar, _verified(run, step, pairs[~is_known])
+    compared.remember(work, rows, signed, dedup.verify, compared.Compared(pairs, every))
+    near = int((every >= dedup.similarity).sum())
+    tasks = _slices(step, near, 1 + near // _PAIRS_A_TASK)
+    run.engine.map(_name, tasks, label="compare: pairs", unit="slots", little=run.is_little)
     with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
         writer.write(copies.cast(schema.PAIRS))
         writer.notes |= {
@@ -141,7 +139,26 @@ def _compared(run: Run) -> dict[str, Any]:
         }
     for folder in (work.candidates.name, work.shingles.name):
         work.storage.remove(folder)
-    return _figures(pair_parts(work))
+    return _figures(pair_parts(work)) | {"newly_compared": int((~is_known).sum())}
+
+
+def _verified(run: Run, step: Compare, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """How similar these pairs are, which were not compared before."""
+    step.keep(_PAIRS, pairs)
+    wanted = distinct(np.concatenate(verifying.sides(pairs)))
+    if step.dedup.verify == "exact":
+        step.keep(_WANTED, wanted)
+        reads = [Read(step, number) for number in range(len(step.rows.parts))]
+        run.engine.map(_read, reads, label="compare: read candidates", little=run.is_little)
+    tasks = _slices(step, len(pairs), 1 + max(len(wanted) // _DOCUMENTS_A_TASK, len(pairs) // _PAIRS_A_TASK))
+    similar = run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=run.is_little)
+    return np.concatenate(similar)
+
+
+def _slices(step: Compare, pairs: int, number: int) -> list[Slice]:
+    """So many pairs in so many slices."""
+    ends = [pairs * place // number for place in range(number + 1)]
+    return [Slice(step, place, *ends[place : place + 2]) for place in range(number)]
 
 
 def _complete(parts: dict[Part, Footer], made_from: str) -> bool:
@@ -192,27 +209,29 @@ def _read(task: Read) -> None:
     verifying.write_shingles(step.work, step.rows.parts[number], mine, step.dedup.ngram, step.made_from)
 
 
-def _verify(task: Verify) -> None:
-    step, work = task.step, task.step.work
+def _verify(task: Slice) -> NDArray[np.float64]:
+    step = task.step
     pairs = step.numbers(_PAIRS)[task.first : task.last]
     if step.dedup.verify == "exact":
-        similar = verifying.by_shingles(work, step.rows, pairs, step.numbers(_WANTED).astype(np.int64))
-    else:
-        similar = verifying.by_signature(work, step.rows, pairs)
-    is_near = similar >= step.dedup.similarity
-    first, second = verifying.sides(pairs[is_near])
+        return verifying.by_shingles(step.work, step.rows, pairs, step.numbers(_WANTED).astype(np.int64))
+    return verifying.by_signature(step.work, step.rows, pairs)
+
+
+def _name(task: Slice) -> None:
+    step, work = task.step, task.step.work
+    table = work.compared.read(compared.ALL)
+    table = table.filter(pc.greater_equal(table["similarity"], step.dedup.similarity))
+    table = table.slice(task.first, task.last - task.first)
+    first, second = verifying.sides(table["pair"].to_numpy())
     involved = distinct(np.concatenate([first, second]))
     ids = step.rows.take(work.signal("signature"), ["id"], involved)["id"].combine_chunks()
     one, other = (ids.take(pa.array(np.searchsorted(involved, side))) for side in (first, second))
     in_order = pc.less(one, other)
-    table = pa.table(
-        {
-            "id_a": pc.if_else(in_order, one, other),
-            "id_b": pc.if_else(in_order, other, one),
-            "similarity": pa.array(similar[is_near], pa.float32()),
-            "kind": pa.array(["near"] * len(first), pa.string()),
-        },
-        schema=schema.PAIRS,
-    )
-    part = Part("near", f"{task.number:05d}")
-    work.pairs.write(part, table.sort_by([("id_a", "ascending"), ("id_b", "ascending")]), step.made_from)
+    pairs = {
+        "id_a": pc.if_else(in_order, one, other),
+        "id_b": pc.if_else(in_order, other, one),
+        "similarity": table["similarity"].cast(pa.float32()),
+        "kind": pa.array(["near"] * len(table), pa.string()),
+    }
+    ordered = pa.table(pairs, schema=schema.PAIRS).sort_by([("id_a", "ascending"), ("id_b", "ascending")])
+    work.pairs.write(Part("near", f"{task.number:05d}"), ordered, step.made_from)

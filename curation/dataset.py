@@ -297,6 +297,11 @@ class Workspace:
         return Dataset(self.storage, "candidates", schema.CANDIDATES)
 
     @cached_property
+    def compared(self) -> Dataset:
+        """All pairs that were compared, with their similarity, so that a later run need not compare them again."""
+        return Dataset(self.storage, "compared", schema.COMPARED)
+
+    @cached_property
     def shingles(self) -> Dataset:
         """What candidates are compared by exactly."""
         return Dataset(self.storage, "shingles", schema.SHINGLES)

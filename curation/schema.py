@@ -41,6 +41,14 @@ PAIRS = pa.schema(
 #: they are verified; and numbers of single documents.
 CANDIDATES = pa.schema([pa.field("pair", pa.uint64(), nullable=False)])
 
+#: Pairs that were compared, and how similar they are: `curation.dedup.compared`.
+COMPARED = pa.schema(
+    [
+        pa.field("pair", pa.uint64(), nullable=False),
+        pa.field("similarity", pa.float64(), nullable=False),
+    ]
+)
+
 #: The distinct shingles of candidates, sorted little-endian uint64, kept until the pairs are verified.
 SHINGLES = pa.schema(
     [

@@ -266,7 +266,13 @@ def test_a_huge_bucket_is_not_compared_each_with_each(tiny: Callable[..., Run]) 
     verdicts = [row for part in run.parts for row in run.work.verdicts.read(part).to_pylist()]
     assert sum(row["keep"] for row in verdicts) == 1, "whoever was not compared with it"
     run = tiny({"s": texts}, until="compare")  # verified by signature they are copies of one, and need no comparison
-    assert run.figures["compare"] == {"exact": 0, "near": count - 1, "candidates": 0, "not_compared": 0}
+    assert run.figures["compare"] == {
+        "exact": 0,
+        "near": count - 1,
+        "candidates": 0,
+        "not_compared": 0,
+        "newly_compared": 0,
+    }
 
 
 def test_of_many_copies_of_a_page_one_stays(tiny: Callable[..., Run]) -> None:
@@ -318,6 +324,38 @@ def test_pairs_are_the_same_however_they_were_found(tiny: Callable[..., Run]) ->
     run = tiny({"s": rows(*texts)}, "", "dedup.enabled=false", until="judge")
     assert pair_parts(run.work) == {}
     assert run.figures["judge"]["sources"]["s"]["kept"] == 4
+
+
+@pytest.mark.parametrize("verify", ["signature", "exact"])
+def test_only_new_pairs_are_compared(tiny: Callable[..., Run], verify: str) -> None:
+    """A source more, before or behind those that are there, one less, another threshold: as in a run from nothing."""
+    random.seed(8)
+    bases = [words(80) for _ in range(12)]
+    sources = {name: rows(*(changed(text, 0.03) for text in bases)) for name in ("m", "b", "z")}
+    asked: list[int] = []
+
+    def pairs_of(names: str, *more: str) -> set[tuple[str, str, float]]:
+        run = tiny({name: sources[name] for name in names}, "", f'dedup.verify="{verify}"', *more, until="compare")
+        asked.append(run.figures["compare"]["newly_compared"])
+        return {(row["id_a"], row["id_b"], row["similarity"])
+                for part in pair_parts(run.work) for row in run.work.pairs.read(part).to_pylist()}  # fmt: skip
+
+    one = pairs_of("m")
+    two = pairs_of("bm")
+    three = pairs_of("bmz", "dedup.similarity=0.8")
+    assert one < two
+    assert len(three) > len(one)
+    assert pairs_of("bmz") >= three
+    assert asked[3] == 0, "all of these were compared before"
+    assert min(asked[1:3]) > 0
+    assert pairs_of("bm") == two
+    for names in ("bm", "bmz"):
+        again = pairs_of(names)
+        assert asked[-1] < sum(asked)
+        run = tiny({name: sources[name] for name in names}, "", f'dedup.verify="{verify}"', until="compare")
+        run.work.storage.remove("compared")
+        run.work.storage.remove("pairs")
+        assert pairs_of(names) == again, "the same from nothing"
 
 
 @pytest.mark.data
