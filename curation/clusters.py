@@ -201,23 +201,25 @@ def _judged(connection: duckdb.DuckDBPyConnection, ids: str, centre: str) -> lis
 
     Copies stand in the pairs with the first of their group alone, and what pairs say of it holds for each of them.
     """
+    [(first,)] = connection.execute(
+        "SELECT coalesce((SELECT id_a FROM copies WHERE id_b = $centre), $centre)", {"centre": centre}
+    ).fetchall()
     rows = connection.execute(
         f"""
         WITH grouped AS (
             SELECT ids.id, coalesce(copies.id_a, ids.id) AS first
             FROM (SELECT id {ids}) ids LEFT JOIN copies ON copies.id_b = ids.id
         ),
-        middle AS (SELECT coalesce((SELECT id_a FROM copies WHERE id_b = $centre), $centre) AS first),
         beside AS (
-            SELECT CASE WHEN id_a = middle.first THEN id_b ELSE id_a END AS first, similarity
-            FROM near JOIN middle ON id_a = middle.first OR id_b = middle.first
-            UNION ALL SELECT first, 1 FROM middle
+            SELECT CASE WHEN id_a = $first THEN id_b ELSE id_a END AS first, similarity
+            FROM near WHERE id_a = $first OR id_b = $first
+            UNION ALL SELECT $first, 1
         )
         SELECT verdicts.id, reasons, duplicate_of, verdicts.similarity, beside.similarity
         FROM verdicts JOIN grouped USING (id) LEFT JOIN beside USING (first)
         ORDER BY id <> $centre, beside.similarity DESC NULLS LAST, id
         """,
-        {"centre": centre},
+        {"centre": centre, "first": first},
     ).fetchall()
     return [
         {

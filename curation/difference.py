@@ -29,7 +29,7 @@ _WORD = re.compile(rf"(\s?)({_LETTERS}(?:[.,'\u2019-]{_LETTERS})*|\S)")
 class Stretch:
     """Words in a row: `kind` is `=` where both texts have them, `-` the first alone, `+` the second alone.
 
-    `text` begins with a space where white space comes before it, and every run of white space in it is one space.
+    `text` begins with a space where white space comes before it in either text; all white space in it is one space.
     """
 
     kind: str
@@ -75,7 +75,10 @@ def difference(first: str, second: str, most: int = 400) -> Difference:
     for group in _near(operations):
         stretches: list[Stretch] = []
         for kind, start, stop, others, end in group:
-            sides = [("=", x[start:stop])] if kind == "equal" else [("-", x[start:stop]), ("+", y[others:end])]
+            both = [
+                (space or other, word) for (space, word), (other, _) in zip(x[start:stop], y[others:end], strict=False)
+            ]
+            sides = [("=", both)] if kind == "equal" else [("-", x[start:stop]), ("+", y[others:end])]
             for sign, words in sides:
                 taken = words[: min(left, longest)]
                 left -= len(taken)

@@ -364,6 +364,12 @@ def test_only_words_near_a_change_are_shown() -> None:
     assert (found.changed, found.shown, found.is_whole) == (4, 4, True)
 
 
+def test_what_both_have_stands_apart_from_what_one_has() -> None:
+    """Where only one of the texts has a space before it, as at the beginning of the other."""
+    assert [one.text for one in difference("two three", "one two three").changes[0]] == ["one", " two three"]
+    assert [one.text for one in difference("one two three", "two three").changes[0]] == ["one", " two three"]
+
+
 def test_a_change_far_into_long_texts_is_found() -> None:
     """What they begin and end with is passed over, with or without spaces; the whole is compared."""
     for long in ("the same again " * 200_000, "潮水每天涨落" * 100_000):
