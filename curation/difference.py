@@ -57,7 +57,7 @@ def difference(first: str, second: str, most: int = 400) -> Difference:
     What both texts begin or end with costs next to nothing; between these the first `CHARACTERS` and `WORDS` of each
     are compared.
 
-    >>> difference("The tide rises twice a day.", "The tide\\nrises once a day.").changes[0][1:3]
+    >>> difference("The tide rises twice a day.", "The tide\nrises once a day.").changes[0][1:3]
     [Stretch(kind='-', text=' twice'), Stretch(kind='+', text=' once')]
     """
     begin, behind = _alike(first, second)
