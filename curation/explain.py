@@ -74,17 +74,8 @@ def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
     Raises `UsageError` when there is none, `StorageError` when nothing was run yet.
     """
     work, _ = workspace(recipe)
-    parts = list(parts_there(recipe, work))
-    if not parts:
-        raise StorageError(
-            f"{work.storage}: nothing was run here yet", remedy=f"run it first: curate run {recipe.shown}"
-        )
-    found = _find(work, parts, wanted)
-    if not found:
-        raise UsageError(
-            f"no document has the id or URI {wanted!r}",
-            remedy=f"look for it: curate sql {recipe.shown} \"select id, uri from documents where uri like '%…%'\"",
-        )
+    parts = parts_of_run(recipe, work)
+    found = find(recipe, work, parts, wanted)
     return [_explained(recipe, work, parts, part, document) for part, document in found[:MOST]]
 
 
@@ -105,7 +96,21 @@ def is_judged(recipe: Recipe) -> bool:
     return not work.hits.not_made(hits) and not work.verdicts.not_made(verdicts_from(run, hits))
 
 
-def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, str]]:
+def parts_of_run(recipe: Recipe, work: Workspace) -> list[Part]:
+    """The parts of documents that the last run made; `StorageError` where there was none."""
+    parts = list(parts_there(recipe, work))
+    if not parts:
+        raise StorageError(
+            f"{work.storage}: nothing was run here yet", remedy=f"run it first: curate run {recipe.shown}"
+        )
+    return parts
+
+
+def find(recipe: Recipe, work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, str]]:
+    """The documents with this id (or the beginning of it, six digits at least) or this URI, each with its part.
+
+    Raises `UsageError` where there is none.
+    """
     names = work.documents.files(parts, ["id", "uri"])
     scan = work.documents.scan(parts, ["id", "uri"])
     condition = (pc.field("id") == wanted) | (pc.field("uri") == wanted)
@@ -113,7 +118,13 @@ def _find(work: Workspace, parts: list[Part], wanted: str) -> list[tuple[Part, s
         condition |= pc.starts_with(pc.field("id"), wanted)
     table = scan.to_table(columns=["id", "__filename"], filter=condition)
     rows = zip(table["__filename"].to_pylist(), table["id"].to_pylist(), strict=True)
-    return sorted((names[file], document) for file, document in rows)
+    found = sorted((names[file], document) for file, document in rows)
+    if not found:
+        raise UsageError(
+            f"no document has the id or URI {wanted!r}",
+            remedy=f"look for it: curate sql {recipe.shown} \"select id, uri from documents where uri like '%…%'\"",
+        )
+    return found
 
 
 def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, document: str) -> Explanation:

@@ -18,6 +18,7 @@ from curation import pull, schema
 from curation import rules as ruling
 from curation.blend import groups_of
 from curation.dataset import PartWriter, Workspace, connect
+from curation.dedup.signatures import probability
 from curation.doctor import WORKER_BYTES, cores_and_memory
 from curation.inputs import HashIndex, Input
 from curation.judge import Rulings, ruled
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from io import BufferedReader
 
-    from curation.recipe import Recipe, Source
+    from curation.recipe import Dedup, Recipe, Source
     from curation.signals import Signal
 
 #: What is read of a source: so many files at most, of each about so much text (all of it where it is small), in about
@@ -44,6 +45,8 @@ _START = {"pull": 1.0, "measure": 1.5, "compare": 1.0, "judge": 0.3, "blend": 0.
 _A_DOCUMENT = {"compare": 75e-6, "judge": 8e-6, "blend": 6e-6, "report": 5e-6}
 #: Bytes of text a second that one worker writes into shards.
 _PUBLISH_RATE = 15e6
+#: Similarities whose chance to be found is told.
+SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 #: Bytes of text in a part of documents, as pull cuts them, and in one upload of S3.
 _PART = pull.PART_BYTES
 _UPLOAD = 8 * 2**20
@@ -82,6 +85,20 @@ class GroupPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DedupPlan:
+    """How likely a pair of documents becomes a candidate, and so can be found at all, with these bands and rows.
+
+    `likely` is that at the recipe's `similarity`; `curve` holds others beside it, in order, with the same two keys.
+    """
+
+    bands: int
+    rows: int
+    similarity: float
+    likely: float
+    curve: list[dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The answer; everything but files, bytes and what is there already is an estimate."""
 
@@ -103,6 +120,7 @@ class Plan:
     sample_measured: int = 0
     sample_bytes: int = 0
     sample_seconds: float = 0.0
+    dedup: DedupPlan | None = None
 
 
 @dataclass(slots=True)
@@ -192,7 +210,17 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         sample_documents=sum(len(sample.rows) for sample in samples.values()), sample_measured=len(rows),
         sample_bytes=round(sum(sample.consumed for sample in samples.values())),
         sample_seconds=round(time.perf_counter() - began, 1),
+        dedup=_dedup(recipe.dedup) if recipe.dedup.enabled else None,
     )  # fmt: skip
+
+
+def _dedup(dedup: Dedup) -> DedupPlan:
+    def likely(similarity: float) -> float:
+        return round(probability(similarity, dedup.bands, dedup.rows), 6)
+
+    similarities = sorted({*SIMILARITIES, dedup.similarity})
+    curve = [{"similarity": similarity, "likely": likely(similarity)} for similarity in similarities]
+    return DedupPlan(dedup.bands, dedup.rows, dedup.similarity, likely(dedup.similarity), curve)
 
 
 def _sample(recipe: Recipe, work: Workspace, source: Source, files: list[Input]) -> _Sample:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import random
+import re
 import tarfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -162,12 +163,45 @@ def test_a_group_that_will_be_short_is_said(recipe: Recipe, sample: Path, tmp_pa
     assert not (tmp_path / "work").exists()
 
 
+def test_how_likely_near_duplicates_are_found_is_told(sample: Path, tmp_path: Path) -> None:
+    """For eight similarities and the recipe's own, which is marked; in a warning where it is less than one half."""
+
+    def told(*settings: str) -> tuple[list[str], list[str], str]:
+        call = ["plan", str(sample), "--work", str(tmp_path / "work")]
+        done = CliRunner().invoke(cli, [*call, *(word for setting in settings for word in ("--set", setting))])
+        assert done.exit_code == 0, done.output
+        found = re.search(
+            r"^near-duplicates of similarity +(.*)\nare found +(.*)\n([^\n]*\n[^\n]*)", done.output, re.MULTILINE
+        )
+        return (found[1].split(), found[2].split(), found[3]) if found else ([], [], "")
+
+    similarities, likely, below = told()
+    assert similarities == ["0.5", "0.6", "0.7", "0.75*", "0.8", "0.85", "0.9", "0.95"]
+    assert likely == ["5.3%", "21.1%", "56.5%", "77.2%", "92.4%", "98.8%", "100.0%", "100.0%"]  # as docs/duplicates.md
+    assert "14 bands of 8 rows" in below
+    assert "warning" not in below
+    similarities, likely, below = told("dedup.similarity=0.77", "dedup.bands=9", "dedup.rows=13")
+    assert similarities[3:6] == ["0.75", "0.77*", "0.8"]
+    chance = 1 - (1 - 0.77**13) ** 9
+    assert likely[4] == f"{chance:.1%}"
+    assert f"warning: of near-duplicates that are just 0.77 similar {chance:.1%} are found, less than half" in below
+    assert told("dedup.enabled=false") == ([], [], "")
+
+
 def test_it_is_printed_as_json(sample: Path, tmp_path: Path) -> None:
     """For programs."""
     done = CliRunner().invoke(cli, ["plan", str(sample), "--work", str(tmp_path / "work"), "--workers", "3", "--json"])
     answer: dict[str, Any] = json.loads(done.output)
     assert (answer["workers"], answer["memory_bytes"]) == (3, 3 * 2**31)
     assert set(answer["seconds"]) == {stage.__name__ for stage in pipeline.STAGES}
+    dedup = answer["dedup"]
+    assert (dedup["bands"], dedup["rows"], dedup["similarity"], dedup["likely"]) == (
+        14,
+        8,
+        0.75,
+        round(1 - (1 - 0.75**8) ** 14, 6),
+    )
+    assert {"similarity": 0.5, "likely": 0.05332} in dedup["curve"]
 
 
 WRONG = {

@@ -9,7 +9,7 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, deploy, doctor, inspecting, plan, releases, report, run
+from curation.cli import classifier, dedup, deploy, doctor, inspecting, plan, releases, report, run
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -98,6 +98,7 @@ for _command in (
     run.run,
     report.report,
     inspecting.explain,
+    dedup.dedup,
     inspecting.sql,
     inspecting.rules,
     inspecting.signals,

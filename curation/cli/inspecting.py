@@ -45,7 +45,7 @@ def explain(recipe: Path, document: str, overrides: tuple[str, ...], work: str |
     found = explanations(loaded, document)
     warn_of_another(loaded)
     if as_json:
-        click.echo(_json([asdict(one) for one in found]))
+        click.echo(as_json_text([asdict(one) for one in found]))
         return
     click.echo("\n\n".join("\n".join(_explained(one)) for one in found))
 
@@ -59,10 +59,10 @@ def warn_of_another(recipe: Recipe) -> None:
         click.echo(f"warning: the last run was not of this recipe as it is now; to see its own: {again}", err=True)
 
 
-def _json(value: Any) -> str:
+def as_json_text(value: Any) -> str:
     r"""The value as JSON: bytes as hex, what is no number there (NaN, infinity) as null, what else it has not as text.
 
-    >>> print(_json({"a": [float("nan"), b"\x01\xff"], 1.5: float("inf")}).replace("\n", ""))
+    >>> print(as_json_text({"a": [float("nan"), b"\x01\xff"], 1.5: float("inf")}).replace("\n", ""))
     { "a": [  null,  "01ff" ], "1.5": null}
     """
     return json.dumps(_plain(value), default=str, indent=1, allow_nan=False)
@@ -166,7 +166,7 @@ def sql(recipe: Path, query: str, overrides: tuple[str, ...], work: str | None, 
         raise UsageError(f"this SQL cannot be run: {error}", remedy="`show tables` lists the views") from error
     if as_json:
         unique = _numbered(names)
-        click.echo(_json([dict(zip(unique, row, strict=True)) for row in rows]))
+        click.echo(as_json_text([dict(zip(unique, row, strict=True)) for row in rows]))
     else:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from curation.plan import GroupPlan, Plan
+    from curation.plan import DedupPlan, GroupPlan, Plan
     from curation.whatif import Change, Effect, Sample, WhatIf
 
 
@@ -113,6 +113,9 @@ def _planned(answer: Plan) -> Iterator[str]:
     yield from aligned([("group", "tokens asked", "~there", "copies", ""), *groups])
     yield "copies of other documents are among these: a sample cannot tell how many"
     yield ""
+    if answer.dedup:
+        yield from _found(answer.dedup)
+        yield ""
     seconds = [(stage, duration_of(one)) for stage, one in answer.seconds.items()]
     total = ("all", duration_of(sum(answer.seconds.values())))
     yield from aligned([("stage", f"~time, {answer.workers} workers"), *seconds, total])
@@ -124,6 +127,19 @@ def _planned(answer: Plan) -> Iterator[str]:
     yield f"memory  up to {amount_of(answer.memory_bytes)} (2 GiB a worker), {amount_of(answer.memory_free)} free{few}"
     if answer.requests:
         yield "S3      " + ", ".join(f"~{count:,} {name}" for name, count in answer.requests.items())
+
+
+def _found(dedup: DedupPlan) -> Iterator[str]:
+    similarities = [point["similarity"] for point in dedup.curve]
+    marked = [f"{one:g}*" if one == dedup.similarity else f"{one:g}" for one in similarities]
+    likely = [f"{point['likely']:.1%}" for point in dedup.curve]
+    yield from aligned([("near-duplicates of similarity", *marked), ("are found", *likely)])
+    yield f"* the recipe's; a pair that shares none of {dedup.bands} bands of {dedup.rows} rows is not compared"
+    if dedup.likely < 0.5:
+        yield (
+            f"warning: of near-duplicates that are just {dedup.similarity:g} similar {dedup.likely:.1%} are found, "
+            "less than half: take more dedup.bands, or fewer dedup.rows"
+        )
 
 
 def _enough(group: GroupPlan) -> str:

@@ -17,6 +17,7 @@ from curation.errors import CurationError, UsageError
 
 if TYPE_CHECKING:
     from curation.progress import Progress
+    from curation.recipe import Recipe
 
 
 @click.command(short_help="Make a folder with a recipe and a sample.")
@@ -78,7 +79,7 @@ def run(
         record = {"recipe": loaded.name, "stages": state.stages, "figures": state.figures, "warnings": state.warnings}
         click.echo(json.dumps(record, indent=1, default=str))
         return
-    for line in _summary(state.figures):
+    for line in _summary(state.figures, loaded):
         click.echo(line)
     if "publish" in state.figures:
         release = state.figures["publish"]["release"]
@@ -127,7 +128,7 @@ def _progress(stack: ExitStack, silent: bool) -> Progress:
     return stack.enter_context(Terminal()) if sys.stderr.isatty() else Lines()
 
 
-def _summary(figures: dict[str, Any]) -> list[str]:
+def _summary(figures: dict[str, Any], recipe: Recipe) -> list[str]:
     """The funnel by source and the blend by group, as aligned lines."""
     lines: list[str] = []
     if "judge" in figures:
@@ -140,6 +141,7 @@ def _summary(figures: dict[str, Any]) -> list[str]:
         recall = ", ".join(f"{way} {tried['found'][way] / most:.1%}" for way, most in tried["planted"].items() if most)
         alarms = f"{tried['false_alarms']:,} of {tried['lookalikes']:,} look-alikes"
         lines += ["", f"contamination: planted items found: {recall}; false alarms: {alarms}"]
+    lines += _copies(figures, recipe)
     if "blend" in figures:
         rows = [
             (
@@ -153,3 +155,18 @@ def _summary(figures: dict[str, Any]) -> list[str]:
         ]
         lines += ["", *aligned([("group", "tokens asked", "achieved", "share", "documents"), *rows])]
     return lines
+
+
+def _copies(figures: dict[str, Any], recipe: Recipe) -> list[str]:
+    """Where most duplicates were, and how to look at the largest cluster of them; nothing where there were none."""
+    judged = figures.get("judge", {}).get("sources", {})
+    shares = {name: counts["duplicates"] / (counts["duplicates"] + counts["kept"])
+              for name, counts in judged.items() if counts["duplicates"]}  # fmt: skip
+    if not shares:
+        return []
+    most = max(shares, key=lambda name: shares[name])
+    line = f"duplicates: most in {most}, {shares[most]:.1%} of what passed the rules"
+    if cluster := figures.get("report", {}).get("largest_cluster"):
+        line += f"; {cluster['documents']:,} documents in the largest cluster: "
+        line += f"curate dedup show {recipe.shown} {cluster['kept'][:12]}"
+    return ["", line]

@@ -19,8 +19,8 @@ from curation.report.shown import environment
 if TYPE_CHECKING:
     from curation.run import Run
 
-#: Raised when the same documents and verdicts give another page.
-VERSION = 3
+#: Raised when the same documents and verdicts give another page, or other figures.
+VERSION = 4
 #: The page is at most so many bytes: with shorter texts of samples, or with none, where it would be more.
 LIMIT = 1_900_000
 
@@ -28,7 +28,8 @@ LIMIT = 1_900_000
 def report(run: Run) -> dict[str, Any]:
     """Write `report.html`, one file that needs nothing else, unless it is there already and was made from the same.
 
-    The figures are its size and what the manifest takes over; `report.json` keeps them beside the page.
+    The figures are its size, what the manifest takes over, and the kept document and size of the largest cluster of
+    copies; `report.json` keeps them beside the page.
     """
     made_from = _fingerprint(run)
     there = _there(run, made_from)
@@ -36,7 +37,7 @@ def report(run: Run) -> dict[str, Any]:
         return there
     view = page(run)
     data = html(view).encode()
-    figures = {"bytes": len(data), **facts(run, view["counts"])}
+    figures = {"bytes": len(data), **facts(run, view["counts"]), "largest_cluster": view["largest_cluster"]}
     record = {"made_from": made_from, "sha256": hashlib.sha256(data).hexdigest(), "figures": figures}
     run.work.storage.write("report.html", data)
     run.work.storage.write("report.json", json.dumps(record, ensure_ascii=False).encode())

@@ -61,6 +61,7 @@ def page(run: Run) -> dict[str, Any]:
         "pairs": run.figures["compare"],
         "curve": curve(run.recipe.dedup.similarity, run.recipe.dedup.bands, run.recipe.dedup.rows),
         "clusters": _clusters(copies),
+        "largest_cluster": dict(zip(("kept", "documents"), copies.largest[0], strict=True)) if copies.largest else None,
         "losing": _losing(run),
         "blend": blended,
         "groups": _groups(blended),
