@@ -177,8 +177,17 @@ def test_how_likely_near_duplicates_are_found_is_told(sample: Path, tmp_path: Pa
 
     similarities, likely, below = told()
     assert similarities == ["0.5", "0.6", "0.7", "0.75*", "0.8", "0.85", "0.9", "0.95"]
-    assert likely == ["5.3%", "21.1%", "56.5%", "77.2%", "92.4%", "98.8%", "100.0%", "100.0%"]  # as docs/duplicates.md
-    assert "14 bands of 8 rows" in below
+    assert likely == [
+        "24.7%",
+        "57.7%",
+        "89.5%",
+        "97.1%",
+        "99.6%",
+        "100.0%",
+        "100.0%",
+        "100.0%",
+    ]  # as docs/duplicates.md
+    assert "18 bands of 6 rows" in below
     assert "warning" not in below
     similarities, likely, below = told("dedup.similarity=0.77", "dedup.bands=9", "dedup.rows=13")
     assert similarities[3:6] == ["0.75", "0.77*", "0.8"]
@@ -196,12 +205,12 @@ def test_it_is_printed_as_json(sample: Path, tmp_path: Path) -> None:
     assert set(answer["seconds"]) == {stage.__name__ for stage in pipeline.STAGES}
     dedup = answer["dedup"]
     assert (dedup["bands"], dedup["rows"], dedup["similarity"], dedup["likely"]) == (
-        14,
-        8,
+        18,
+        6,
         0.75,
-        round(1 - (1 - 0.75**8) ** 14, 6),
+        round(1 - (1 - 0.75**6) ** 18, 6),
     )
-    assert {"similarity": 0.5, "likely": 0.05332} in dedup["curve"]
+    assert {"similarity": 0.5, "likely": 0.246835} in dedup["curve"]
 
 
 WRONG = {
