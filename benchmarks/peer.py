@@ -1,4 +1,4 @@
-"""The environment in which a peer lives: never ours, because its dependencies are not."""
+"""The environment in which peers live: never ours, because their dependencies are not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 #: English is split into words by spaCy's blank pipeline, which downloads nothing.
 DATATROVE = ("datatrove[processing]>=0.10,<0.11", "spacy>=3.8", "pyarrow", "regex", "numpy")
+#: What else finds near-duplicates. Each is installed by itself: one that cannot be leaves the others.
+DEDUPLICATION = {"datasketch": "2.0.0", "rensa": "0.5.0", "daft": "0.7.26", "text-dedup": "0.4.0"}
+
+_VERSION = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +34,44 @@ def python(options: argparse.Namespace, scratch: Path) -> str:
     if not executable.exists():
         print(f"making the peer's environment in {place}", file=sys.stderr)
         uv = shutil.which("uv")
-        if uv:
-            subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(place)], check=True)
-            subprocess.run([uv, "pip", "install", "-q", "--python", str(executable), *DATATROVE], check=True)
-        else:
-            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-            subprocess.run([str(executable), "-m", "pip", "install", "-q", *DATATROVE], check=True)
+        making = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+        subprocess.run([*making, str(place)], check=True)
+        subprocess.run(_installing(str(executable), *DATATROVE), check=True)
     return str(executable)
+
+
+def deduplicating(options: argparse.Namespace, scratch: Path) -> tuple[str, list[str]]:
+    """The peer's Python, and which of datatrove and `DEDUPLICATION` it has; says why one is missing.
+
+    They are installed where they are missing, but not into a Python that the options name.
+    """
+    executable = python(options, scratch)
+    found = ["datatrove"]
+    for name, version in DEDUPLICATION.items():
+        why = "it is not in the Python that --peer-python names"
+        if not _version(executable, name) and not options.peer_python:
+            print(f"installing {name} {version} for comparison", file=sys.stderr)
+            done = subprocess.run(
+                _installing(executable, f"{name}=={version}"), check=False, capture_output=True, text=True
+            )
+            why = " ".join(done.stderr.split()[-40:])
+        there = _version(executable, name)
+        if there == version:
+            found.append(name)
+        else:
+            print(f"without {name} {version}: {f'there is {there}' if there else why}")
+    return executable, found
+
+
+def _installing(executable: str, *requirements: str) -> list[str]:
+    """The command that installs them for this Python."""
+    uv = shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install", "-q", "--python", executable, *requirements]
+    return [executable, "-m", "pip", "install", "-q", *requirements]
+
+
+def _version(executable: str, name: str) -> str:
+    """The version that this Python has, "" for none."""
+    done = subprocess.run([executable, "-c", _VERSION, name], check=False, capture_output=True, text=True)
+    return done.stdout.strip()
