@@ -46,21 +46,17 @@ def deduplicating(options: argparse.Namespace, scratch: Path) -> tuple[str, list
     They are installed where they are missing, but not into a Python that the options name.
     """
     executable = python(options, scratch)
-    found = ["datatrove"]
+    why = dict.fromkeys(DEDUPLICATION, "it is not in the Python that --peer-python names")
     for name, version in DEDUPLICATION.items():
-        why = "it is not in the Python that --peer-python names"
-        if not _version(executable, name) and not options.peer_python:
+        if not options.peer_python and _version(executable, name) != version:
             print(f"installing {name} {version} for comparison", file=sys.stderr)
-            done = subprocess.run(
-                _installing(executable, f"{name}=={version}"), check=False, capture_output=True, text=True
-            )
-            why = " ".join(done.stderr.split()[-40:])
-        there = _version(executable, name)
-        if there == version:
-            found.append(name)
-        else:
-            print(f"without {name} {version}: {f'there is {there}' if there else why}")
-    return executable, found
+            command = _installing(executable, f"{name}=={version}")
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            why[name] = " ".join(done.stderr.split()[-40:]) or "another peer needs another version"
+    found = [name for name, version in DEDUPLICATION.items() if _version(executable, name) == version]
+    for name in (one for one in DEDUPLICATION if one not in found):
+        print(f"without {name} {DEDUPLICATION[name]}: {why[name]}")
+    return executable, ["datatrove", *found]
 
 
 def _installing(executable: str, *requirements: str) -> list[str]:

@@ -39,7 +39,7 @@ from curation.signals import SIGNALS, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -103,9 +103,9 @@ def signatures(options: argparse.Namespace, scratch: Path) -> None:
     found = {name: statistics.median(seconds) for name, seconds in rounds.items()}
     least = found["curate, from the text"]
     print(f"\nsample: {sum(map(len, texts)):,} documents of every source, {size:.1f} MB, medians of {options.repeats}")
-    print(f"{'':46} CPU s  MB/s a core  times ours")
+    print(f"{'':46}   CPU s  MB/s a core  times ours")
     for name, seconds in found.items():
-        print(f"{name:44} {seconds:7.3f} {size / seconds:12.2f} {seconds / least:11.1f}")
+        print(f"{name:46} {seconds:7.3f} {size / seconds:12.2f} {seconds / least:11.1f}")
     whole(executable, [name for name in peers if name == "daft"])
 
 
@@ -125,7 +125,7 @@ def whole(executable: str, peers: list[str]) -> None:
         for way, seconds in told(executable, name, mixed(), passes=1).items()
     }
     for name, seconds in found.items():
-        print(f"{name:44} {seconds:7.3f} {size / seconds:12.2f}")
+        print(f"{name:46} {seconds:7.3f} {size / seconds:12.2f}")
 
 
 def ours(texts: list[pa.Array]) -> dict[str, Callable[[], Any]]:
@@ -214,7 +214,7 @@ def job(options: argparse.Namespace, scratch: Path) -> None:
     folder.mkdir()
     write_documents(folder / "documents.parquet", options.documents)
     size = megabytes(texts_of(folder / "documents.parquet"))
-    found, removed = {}, {}
+    found, removed, inside = {}, {}, {}
     few = scratch / "few.parquet"
     write_documents(few, 10)
     cost(ours_until_judge(few, scratch / "first", "exact"))  # kernels are compiled once, at an installation's first run
@@ -223,8 +223,7 @@ def job(options: argparse.Namespace, scratch: Path) -> None:
         found[f"curate, {verify}"] = cost(ours_until_judge(folder / "documents.parquet", work, verify))
         removed[f"curate, {verify}"] = len(gone(work))
         stages = json.loads((work / "run.json").read_text())["stages"]
-        parts = ", ".join(f"{name} {stage['seconds']:.1f} s" for name, stage in stages.items())
-        print(f"… the stages, verify = {verify}: {parts}", file=sys.stderr)
+        inside[verify] = ", ".join(f"{name} {stage['seconds']:.1f}" for name, stage in stages.items())
     theirs = scratch / "theirs"
     found["datatrove"] = cost(datatrove_s(executable, folder, theirs))
     removed["datatrove"] = len(gone_of_datatrove(theirs))
@@ -232,6 +231,8 @@ def job(options: argparse.Namespace, scratch: Path) -> None:
     print(f"{'':22} CPU s  clock s  MB of the largest process  removed")
     for name, (cpu, wall, peak) in found.items():
         print(f"{name:20} {cpu:7.1f} {wall:8.1f} {peak:26.0f} {removed[name]:8,}")
+    for verify, parts in inside.items():
+        print(f"  stages of curate, {verify}, clock s: {parts}")
 
 
 def ours_until_judge(documents: Path, work: Path, verify: str) -> list[str]:
@@ -305,7 +306,8 @@ def quality(options: argparse.Namespace, scratch: Path) -> None:
         removed[verify] = {goes for goes, _ in pairs}
         named[verify] = [jaccard(sets[a], sets[b]) for a, b in pairs]
     theirs = scratch / "quality-datatrove"
-    cost(datatrove_s(peer.python(options, scratch), place, theirs))
+    executable = peer.python(options, scratch)
+    cost(datatrove_s(executable, place, theirs))
     removed["datatrove"] = {order[one] for one in gone_of_datatrove(theirs)}
     print(f"\n{'the same documents; verify =':46} signature      exact  datatrove")
     for title, figures in after(similar, removed).items():
@@ -313,6 +315,14 @@ def quality(options: argparse.Namespace, scratch: Path) -> None:
     below = [sum(value < DEDUP.similarity for value in values) for values in named.values()]
     title = f"removed, and below {DEDUP.similarity} to the one it is a copy of"
     print(f"{title:45}" + "".join(f"{figure:11,}" for figure in below))
+
+    shingles_of_theirs = scratch / "shingles.parquet"
+    program, path = str(HERE / "datatrove_shingles.py"), str(place / "documents.parquet")
+    cost([executable, program, path, str(shingles_of_theirs), str(DEDUP.ngram)])
+    by_theirs = similarities(map(frozenset, pq.read_table(shingles_of_theirs)["shingles"].to_pylist()))
+    print("similar by datatrove's words:")
+    for title, figures in list(after(by_theirs, removed).items())[1:]:
+        print(f"{title:45}" + "".join(f"{figure:11,}" for figure in figures))
 
 
 def after(similar: dict[tuple[int, int], float], removed: dict[str, set[int]]) -> dict[str, list[int]]:
@@ -349,9 +359,9 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / (len(a | b) or 1)
 
 
-def similarities(sets: Iterable[frozenset[str]]) -> dict[tuple[int, int], float]:
+def similarities(sets: Iterable[Iterable[Hashable]]) -> dict[tuple[int, int], float]:
     """The Jaccard similarity of each pair that has at least the least of `BOUNDS`, by places."""
-    numbers: dict[str, int] = {}
+    numbers: dict[Hashable, int] = {}
     held = [[numbers.setdefault(gram, len(numbers)) for gram in grams] for grams in sets]
     lists = pa.table({"place": pa.array(range(len(held))), "grams": pa.array(held, pa.list_(pa.int64()))})
     connection = duckdb.connect()
@@ -379,7 +389,7 @@ def classes(known: dict[tuple[int, int], float], text: pa.Array) -> None:
         _, bands = kernels.minhash.signatures(hashes, bounds, DEDUP.ngram, DEDUP.bands, DEDUP.rows, SEED + number)
         found[number] = (bands[places[:, 0]] == bands[places[:, 1]]).any(axis=1)
     promised = np.array([probability(value, DEDUP.bands, DEDUP.rows) for value in known.values()])
-    print(f"similarity      pairs  our seed  promised  {_SEEDS} seeds (95 % interval)")
+    print(f"similarity      pairs  documents  our seed  promised  {_SEEDS} seeds (95 % interval)")
     for least, most in zip(BOUNDS, (*BOUNDS[1:], np.inf), strict=True):
         there = (values >= least) & (values < most)
         if not there.any():
@@ -387,10 +397,9 @@ def classes(known: dict[tuple[int, int], float], text: pa.Array) -> None:
         shares = found[:, there].mean(axis=1)
         mean, wide = shares.mean(), 1.96 * shares.std(ddof=1) / np.sqrt(_SEEDS)
         title = f"{least:.2f} to {most:.2f}" if most <= 1 else "1.00"
-        print(
-            f"{title:12} {there.sum():8,} {shares[0]:9.1%} {promised[there].mean():9.1%} {mean:9.1%}"
-            f"  ({max(0.0, mean - wide):.1%} to {min(1.0, mean + wide):.1%})"
-        )
+        count = f"{there.sum():8,} {len(np.unique(places[there])):10,}"
+        interval = f"({max(0.0, mean - wide):.1%} to {min(1.0, mean + wide):.1%})"
+        print(f"{title:12} {count} {shares[0]:9.1%} {promised[there].mean():9.1%} {mean:9.1%}  {interval}")
 
 
 if __name__ == "__main__":
