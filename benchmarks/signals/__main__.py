@@ -30,19 +30,31 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks import peer
-from benchmarks.signals.measuring import HEURISTIC, OF_PRESETS, SHARED, batches, measure, share_of, signals, texts_of
+from benchmarks.signals.measuring import (
+    HEURISTIC,
+    OF_PRESETS,
+    SHARED,
+    batches,
+    measure,
+    median,
+    megabytes,
+    mixed,
+    share_of,
+    signals,
+    texts_of,
+    timed,
+    write_sample,
+)
 from curation.dataset import ROW_GROUP_ROWS
 from curation.signals import SIGNALS, bare, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -66,41 +78,10 @@ def main() -> None:
             sys.stdout.flush()
 
 
-def mixed() -> Path:
-    """The mixed file of the real input."""
-    return Path(os.environ["CURATE_DATA"]).expanduser().resolve() / "bench" / "text-mixed.parquet"
-
-
-def megabytes(texts: Iterable[pa.Array]) -> float:
-    """Bytes of UTF-8 in millions."""
-    return sum(pc.sum(pc.binary_length(text)).as_py() or 0 for text in texts) / 1e6
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """CPU and clock seconds."""
-    cpu, wall = time.process_time(), time.monotonic()
-    work()
-    return time.process_time() - cpu, time.monotonic() - wall
-
-
-def median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    """The medians of CPU and of clock seconds."""
-    return statistics.median(cpu for cpu, _ in pairs), statistics.median(wall for _, wall in pairs)
-
-
 def against_peer(options: argparse.Namespace, scratch: Path) -> None:
     """Our signals and datatrove's filters on the same documents, in turns."""
     sample = scratch / "sample.parquet"
-    share = options.sample_mb * 1e6 / pc.sum(pc.binary_length(pq.read_table(mixed(), columns=["text"])["text"])).as_py()
-    duckdb.execute(f"""
-        COPY (
-            SELECT text FROM (
-                SELECT text, row_number() OVER (PARTITION BY source ORDER BY md5(id)) AS place,
-                    count(*) OVER (PARTITION BY source) AS documents
-                FROM '{mixed()}'
-            ) WHERE place <= greatest(1, round(documents * {share}))
-        ) TO '{sample}' (FORMAT parquet)
-    """)
+    write_sample(sample, options.sample_mb)
     executable = peer.python(options, scratch)
     texts = texts_of(sample)
     size = megabytes(texts)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,8 +19,7 @@ from curation.signals import SIGNALS, bare, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
 #: The signals that the four filters of datatrove correspond to.
 OF_PRESETS = ("length", "symbols", "gopher_quality", "gopher_repetition", "c4", "fineweb")
@@ -24,6 +27,42 @@ OF_PRESETS = ("length", "symbols", "gopher_quality", "gopher_repetition", "c4", 
 HEURISTIC = tuple(signal_name(module) for module in SIGNALS if module.__name__.startswith("curation.signals."))
 #: What signals share, made when it is first asked for.
 SHARED = tuple(name for name in ("characters", "word_spans", "line_spans", "repeated_grams") if hasattr(Batch, name))
+
+
+def mixed() -> Path:
+    """The mixed file of the real input."""
+    return Path(os.environ["CURATE_DATA"]).expanduser().resolve() / "bench" / "text-mixed.parquet"
+
+
+def write_sample(target: Path, size: float) -> None:
+    """Write about so many MB of texts of the mixed file, of every source its share: those whose ids hash least."""
+    share = size * 1e6 / pc.sum(pc.binary_length(pq.read_table(mixed(), columns=["text"])["text"])).as_py()
+    duckdb.execute(f"""
+        COPY (
+            SELECT text FROM (
+                SELECT text, row_number() OVER (PARTITION BY source ORDER BY md5(id)) AS place,
+                    count(*) OVER (PARTITION BY source) AS documents
+                FROM '{mixed()}'
+            ) WHERE place <= greatest(1, round(documents * {share}))
+        ) TO '{target}' (FORMAT parquet)
+    """)
+
+
+def megabytes(texts: Iterable[pa.Array]) -> float:
+    """Bytes of UTF-8 in millions."""
+    return sum(pc.sum(pc.binary_length(text)).as_py() or 0 for text in texts) / 1e6
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """CPU and clock seconds."""
+    cpu, wall = time.process_time(), time.monotonic()
+    work()
+    return time.process_time() - cpu, time.monotonic() - wall
+
+
+def median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """The medians of CPU and of clock seconds."""
+    return statistics.median(cpu for cpu, _ in pairs), statistics.median(wall for _, wall in pairs)
 
 
 def batches(text: pa.Array) -> list[pa.Array]:

@@ -1,0 +1,406 @@
+"""Deduplication beside its peers: `CURATE_DATA=… python -m benchmarks.dedup [SECTION…]`; `--help` lists the options.
+
+- `signatures`: what signing costs us and datatrove, Daft, datasketch, Rensa and text-dedup, on the same documents, in
+  turns;
+- `job`: from text to verdicts on the same documents, as commands: ours, and datatrove's four steps;
+- `quality`: which of all pairs become candidates, beside what the formula promises, and whether what is removed was
+  similar; the similarities are computed from all pairs, in plain Python and one SQL query.
+
+MB are 10^6 bytes of UTF-8, CPU time is that of all threads and processes together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import peer
+from benchmarks.signals.measuring import megabytes, mixed, texts_of, write_sample
+from curation import kernels
+from curation.dedup.signatures import SEED, Signatures, probability, shingles
+from curation.recipe import Dedup
+from curation.signals import SIGNALS, signal_name
+from curation.signals.batch import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from plain import text as units  # noqa: E402  # the plain definition of a word
+
+#: Bounds of the classes in which pairs are counted.
+BOUNDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+#: Long enough for a figure of ours: the sample is signed again and again for so many seconds of CPU.
+_LEAST_SECONDS = 1.0
+#: Sets of permutations over which candidates are averaged.
+_SEEDS = 100
+
+DEDUP = Dedup()
+
+
+def main() -> None:
+    """Run the sections that are asked for, print what they say."""
+    sections = {"signatures": signatures, "job": job, "quality": quality}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup", description=(__doc__ or "").split(":")[0])
+    parser.add_argument("sections", nargs="*", choices=[*sections, []], metavar="SECTION", help=", ".join(sections))
+    parser.add_argument("--repeats", type=int, default=3, help="rounds of `signatures` (3)")
+    parser.add_argument("--sample-mb", type=float, default=6, help="what is signed by all (6)")
+    parser.add_argument("--documents", type=int, default=5000, help="documents of `job` and `quality` (5000)")
+    peer.add_options(parser)
+    options = parser.parse_args()
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
+    shape = f"{DEDUP.bands} x {DEDUP.rows}, {DEDUP.ngram} words a shingle"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {shape}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.sections or sections:
+            print(f"… {name}", file=sys.stderr)
+            sections[name](options, Path(scratch))
+            sys.stdout.flush()
+
+
+def signer() -> Signatures:
+    """Signatures of the recipe's defaults."""
+    return Signatures(DEDUP.ngram, DEDUP.bands, DEDUP.rows)
+
+
+def signatures(options: argparse.Namespace, scratch: Path) -> None:
+    """Signing the same documents, in turns: ours, and each peer's."""
+    executable, peers = peer.deduplicating(options, scratch)
+    sample = scratch / "sample.parquet"
+    write_sample(sample, options.sample_mb)
+    texts = texts_of(sample)
+    size = megabytes(texts)
+    given = scratch / "given.parquet"
+    pq.write_table(pa.concat_tables([with_ours(text) for text in texts]), given)
+    rounds: dict[str, list[float]] = {}
+    works = ours(texts)
+    for number in range(options.repeats):
+        for name, work in works.items():
+            rounds.setdefault(f"curate, {name}", []).append(seconds_of(work))
+        for name in peers:
+            print(f"… round {number + 1} of {options.repeats}: {name}", file=sys.stderr)
+            for way, seconds in told(executable, name, given, passes=1 if name in SLOW else 5).items():
+                rounds.setdefault(f"{name}, {way}", []).append(seconds)
+    found = {name: statistics.median(seconds) for name, seconds in rounds.items()}
+    least = found["curate, from the text"]
+    print(f"\nsample: {sum(map(len, texts)):,} documents of every source, {size:.1f} MB, medians of {options.repeats}")
+    print(f"{'':46}   CPU s  MB/s a core  times ours")
+    for name, seconds in found.items():
+        print(f"{name:46} {seconds:7.3f} {size / seconds:12.2f} {seconds / least:11.1f}")
+    whole(executable, [name for name in peers if name == "daft"])
+
+
+#: Peers that take seconds where the others take a tenth.
+SLOW = ("datatrove", "datasketch", "text-dedup")
+
+
+def whole(executable: str, peers: list[str]) -> None:
+    """Sign the whole mixed file, where we and the peer are fast enough."""
+    texts = texts_of(mixed())
+    size = megabytes(texts)
+    print(f"\nwhole file: {sum(map(len, texts)):,} documents, {size:.1f} MB, once")
+    found = {f"curate, {name}": seconds_of(work) for name, work in ours(texts).items()}
+    found |= {
+        f"{name}, {way}": seconds
+        for name in peers
+        for way, seconds in told(executable, name, mixed(), passes=1).items()
+    }
+    for name, seconds in found.items():
+        print(f"{name:46} {seconds:7.3f} {size / seconds:12.2f}")
+
+
+def ours(texts: list[pa.Array]) -> dict[str, Callable[[], Any]]:
+    """What we do with the texts, their kernels loaded."""
+    signal = signer()
+    given = [hashed(Batch(text)) for text in texts]
+
+    def sign(hashes: Any, bounds: Any) -> None:
+        kernels.minhash.signatures(hashes, bounds, DEDUP.ngram, DEDUP.bands, DEDUP.rows, SEED)
+
+    works: dict[str, Callable[[], Any]] = {
+        "from the text": lambda: [sign(*hashed(Batch(text))) for text in texts],
+        "with the hash that exact copies share": lambda: [signal.measure(Batch(text)) for text in texts],
+        "its hashes of words given": lambda: [sign(*one) for one in given],
+    }
+    signal.measure(Batch(pa.array(["One sentence. Another one."])))
+    return works
+
+
+def hashed(batch: Batch) -> tuple[Any, Any]:
+    """Hashes of the words of all texts, and where each text's begin."""
+    words = batch.word_spans
+    return kernels.folding.word_hashes(batch.data, batch.bounds, words), words.bounds
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """CPU seconds for all the texts once."""
+    began, passes = time.process_time(), 0
+    while not passes or time.process_time() - began < _LEAST_SECONDS:
+        work()
+        passes += 1
+    return (time.process_time() - began) / passes
+
+
+def with_ours(text: pa.Array) -> pa.Table:
+    """The texts with what peers may be given of ours: shingles' hashes, and signatures to compare with."""
+    batch = Batch(text)
+    bounds, hashes = shingles(batch, DEDUP.ngram)
+    lists = pa.LargeListArray.from_arrays(pa.array(bounds), pa.array(hashes))
+    return pa.table({"text": text, "shingles": lists, "minhash": signer().measure(batch)["minhash"]})
+
+
+def told(executable: str, name: str, path: Path, passes: int) -> dict[str, float]:
+    """CPU seconds of each way that a peer signs the documents."""
+    shape = [str(number) for number in (DEDUP.bands, DEDUP.rows, DEDUP.ngram, passes)]
+    command = [executable, str(HERE / "peer_signatures.py"), name, str(path), *shape]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def write_documents(target: Path, documents: int) -> None:
+    """Real documents of all sources, chosen so that those stay together whose ids end alike: editions of one page."""
+    duckdb.execute(f"""
+        COPY (
+            SELECT id, text FROM '{mixed()}'
+            ORDER BY md5(regexp_extract(id, '[^/]*$')), id LIMIT {documents}
+        ) TO '{target}' (FORMAT parquet)
+    """)
+
+
+#: Runs a command by itself, so that what the system says of ended children is said of it alone.
+_ALONE = """
+import json, resource, subprocess, sys, time
+began = time.monotonic()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1024]))
+"""
+
+
+def cost(command: list[str]) -> tuple[float, float, float]:
+    """CPU and clock seconds of a command with all its processes, and MB of the largest of them."""
+    done = subprocess.run([sys.executable, "-c", _ALONE, *command], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    cpu, wall, peak = json.loads(done.stdout)
+    return cpu, wall, peak
+
+
+def job(options: argparse.Namespace, scratch: Path) -> None:
+    """From text to verdicts: `curate run --until judge`, and datatrove's four steps, with one worker each."""
+    executable = peer.python(options, scratch)
+    folder = scratch / "documents"
+    folder.mkdir()
+    write_documents(folder / "documents.parquet", options.documents)
+    size = megabytes(texts_of(folder / "documents.parquet"))
+    found, removed, inside = {}, {}, {}
+    few = scratch / "few.parquet"
+    write_documents(few, 10)
+    cost(ours_until_judge(few, scratch / "first", "exact"))  # kernels are compiled once, at an installation's first run
+    for verify in ("signature", "exact"):
+        work = scratch / f"ours-{verify}"
+        found[f"curate, {verify}"] = cost(ours_until_judge(folder / "documents.parquet", work, verify))
+        removed[f"curate, {verify}"] = len(gone(work))
+        stages = json.loads((work / "run.json").read_text())["stages"]
+        inside[verify] = ", ".join(f"{name} {stage['seconds']:.1f}" for name, stage in stages.items())
+    theirs = scratch / "theirs"
+    found["datatrove"] = cost(datatrove_s(executable, folder, theirs))
+    removed["datatrove"] = len(gone_of_datatrove(theirs))
+    print(f"\nfrom text to verdicts: {options.documents:,} documents, {size:.1f} MB, one worker, once")
+    print(f"{'':22} CPU s  clock s  MB of the largest process  removed")
+    for name, (cpu, wall, peak) in found.items():
+        print(f"{name:20} {cpu:7.1f} {wall:8.1f} {peak:26.0f} {removed[name]:8,}")
+    for verify, parts in inside.items():
+        print(f"  stages of curate, {verify}, clock s: {parts}")
+
+
+def ours_until_judge(documents: Path, work: Path, verify: str) -> list[str]:
+    """The command that finds and judges the copies, nothing else: of the signals only the length is measured."""
+    recipe = work.with_suffix(".toml")
+    names = [signal_name(module) for module in SIGNALS]
+    off = "".join(f"[signals.{name}]\nenabled = false\n" for name in names if name != "length")
+    recipe.write_text(
+        f'name = "mixed"\n[[source]]\nname = "mixed"\nkind = "parquet"\npaths = ["{documents}"]\n'
+        f'fields = {{ uri = "id" }}\nmax_loss = 1.0\n[dedup]\nverify = "{verify}"\nprefer = "byte_count desc"\n{off}'
+    )
+    return [
+        sys.executable, "-m", "curation", "run", str(recipe), "--work", str(work), "--workers", "1", "--until", "judge",
+    ]  # fmt: skip
+
+
+def datatrove_s(executable: str, folder: Path, work: Path) -> list[str]:
+    """The command that runs datatrove's four steps over a folder."""
+    shape = [str(number) for number in (DEDUP.bands, DEDUP.rows, DEDUP.ngram)]
+    return [executable, str(HERE / "datatrove_job.py"), str(folder), str(work), *shape]
+
+
+def gone_of_datatrove(work: Path) -> list[str]:
+    """The ids of the documents that datatrove removed."""
+    files = sorted(work.glob("removed/*.parquet"))
+    return [one for file in files for one in pq.read_table(file, columns=["id"])["id"].to_pylist()]
+
+
+def gone(work: Path) -> list[tuple[str, str]]:
+    """Of each document that we removed its URI, and that of the kept one it is said to be a copy of."""
+    return duckdb.execute(f"""
+        WITH documents AS (SELECT id, uri FROM '{work}/documents/**/*.parquet')
+        SELECT goes.uri, stays.uri
+        FROM '{work}/verdicts/**/*.parquet' v
+        JOIN documents goes ON goes.id = v.id JOIN documents stays ON stays.id = v.duplicate_of
+        ORDER BY ALL
+    """).fetchall()
+
+
+def quality(options: argparse.Namespace, scratch: Path) -> None:
+    """Candidates and removed documents against the similarity of all pairs."""
+    folder = Path(os.environ["CURATE_DATA"]).expanduser().resolve() / "textbooks"
+    books = pq.read_table(folder / "openstax.parquet", columns=["id", "text"])
+    listed = duckdb.execute(f"SELECT a, b, jaccard5 FROM '{folder}/near-duplicate-pairs.jsonl.gz'").fetchall()
+    places = {one: place for place, one in enumerate(books["id"].to_pylist())}
+    known = {tuple(sorted((places[a], places[b]))): similarity for a, b, similarity in listed}
+    print(f"\n{len(books)} textbook modules, the {len(listed)} pairs that are listed")
+    classes(known, books["text"].combine_chunks())
+    own = [grams(text) for text in books["text"].to_pylist()]
+    apart = [similarity - jaccard(own[a], own[b]) for (a, b), similarity in known.items() if similarity < 1]
+    print(
+        f"with our words those below 1 are less similar than listed: by {np.mean(apart):.3f}, at most {max(apart):.3f}"
+    )
+
+    place = scratch / "quality"
+    place.mkdir()
+    write_documents(place / "documents.parquet", options.documents)
+    rows = pq.read_table(place / "documents.parquet")
+    sets = [grams(text) for text in rows["text"].to_pylist()]
+    similar = similarities(sets)
+    print(f"\n{len(rows):,} documents of every source, all pairs")
+    classes(similar, rows["text"].combine_chunks())
+
+    order = {one: number for number, one in enumerate(rows["id"].to_pylist())}
+    removed: dict[str, set[int]] = {}
+    named: dict[str, list[float]] = {}
+    for verify in ("signature", "exact"):
+        work = scratch / f"quality-{verify}"
+        cost(ours_until_judge(place / "documents.parquet", work, verify))
+        pairs = [(order[a], order[b]) for a, b in gone(work)]
+        removed[verify] = {goes for goes, _ in pairs}
+        named[verify] = [jaccard(sets[a], sets[b]) for a, b in pairs]
+    theirs = scratch / "quality-datatrove"
+    executable = peer.python(options, scratch)
+    cost(datatrove_s(executable, place, theirs))
+    removed["datatrove"] = {order[one] for one in gone_of_datatrove(theirs)}
+    print(f"\n{'the same documents; verify =':46} signature      exact  datatrove")
+    for title, figures in after(similar, removed).items():
+        print(f"{title:45}" + "".join(f"{figure:11,}" for figure in figures))
+    below = [sum(value < DEDUP.similarity for value in values) for values in named.values()]
+    title = f"removed, and below {DEDUP.similarity} to the one it is a copy of"
+    print(f"{title:45}" + "".join(f"{figure:11,}" for figure in below))
+
+    shingles_of_theirs = scratch / "shingles.parquet"
+    program, path = str(HERE / "datatrove_shingles.py"), str(place / "documents.parquet")
+    cost([executable, program, path, str(shingles_of_theirs), str(DEDUP.ngram)])
+    by_theirs = similarities(map(frozenset, pq.read_table(shingles_of_theirs)["shingles"].to_pylist()))
+    print("similar by datatrove's words:")
+    for title, figures in list(after(by_theirs, removed).items())[1:]:
+        print(f"{title:45}" + "".join(f"{figure:11,}" for figure in figures))
+
+
+def after(similar: dict[tuple[int, int], float], removed: dict[str, set[int]]) -> dict[str, list[int]]:
+    """How many documents each has removed, how well that is founded, and what it has left."""
+    bound = DEDUP.similarity
+    lines: dict[str, list[int]] = {}
+    for goes in removed.values():
+        best = dict.fromkeys(goes, 0.0)
+        for (a, b), value in similar.items():
+            for one, other in ((a, b), (b, a)):
+                if one in goes and other not in goes:
+                    best[one] = max(best[one], value)
+        left = [value for pair, value in similar.items() if value >= bound and not goes & set(pair)]
+        figures = {
+            "removed": len(goes),
+            "  all shingles equal to one that stays": sum(value == 1 for value in best.values()),
+            f"  none that stays is as similar as {bound}": sum(value < bound for value in best.values()),
+            f"pairs of {bound} and more that both stay": len(left),
+        }
+        for title, figure in figures.items():
+            lines.setdefault(title, []).append(figure)
+    return lines
+
+
+def grams(text: str) -> frozenset[str]:
+    """The shingles of a text as they are defined: n words in a row, NFC and case-folded; all of a shorter text's."""
+    words = [unicodedata.normalize("NFC", unicodedata.normalize("NFC", word).casefold()) for word in units.words(text)]
+    width = min(DEDUP.ngram, len(words))
+    return frozenset(" ".join(words[start : start + width]) for start in range(len(words) - width + 1) if words)
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """The share of shingles that two documents have in common."""
+    return len(a & b) / (len(a | b) or 1)
+
+
+def similarities(sets: Iterable[Iterable[Hashable]]) -> dict[tuple[int, int], float]:
+    """The Jaccard similarity of each pair that has at least the least of `BOUNDS`, by places."""
+    numbers: dict[Hashable, int] = {}
+    held = [[numbers.setdefault(gram, len(numbers)) for gram in grams] for grams in sets]
+    lists = pa.table({"place": pa.array(range(len(held))), "grams": pa.array(held, pa.list_(pa.int64()))})
+    connection = duckdb.connect()
+    connection.register("lists", lists)
+    found = connection.execute(f"""
+        WITH one AS (SELECT place, len(grams) AS size, unnest(grams) AS gram FROM lists)
+        SELECT a.place, b.place, count(*) / (any_value(a.size) + any_value(b.size) - count(*)) AS similarity
+        FROM one a JOIN one b ON a.gram = b.gram AND a.place < b.place
+        GROUP BY ALL HAVING similarity >= {BOUNDS[0]}
+    """).fetchall()
+    return {(a, b): similarity for a, b, similarity in found}
+
+
+def classes(known: dict[tuple[int, int], float], text: pa.Array) -> None:
+    """Print for each class of similarity which share of the pairs became candidates, and which was to.
+
+    Documents of one mould agree or differ together, so that one set of permutations says little about their class; the
+    interval (95 %) is that of the mean over independent sets.
+    """
+    places = np.array(list(known))
+    values = np.array(list(known.values()))
+    hashes, bounds = hashed(Batch(text))
+    found = np.zeros((_SEEDS, len(known)), bool)
+    for number in range(_SEEDS):
+        _, bands = kernels.minhash.signatures(hashes, bounds, DEDUP.ngram, DEDUP.bands, DEDUP.rows, SEED + number)
+        found[number] = (bands[places[:, 0]] == bands[places[:, 1]]).any(axis=1)
+    promised = np.array([probability(value, DEDUP.bands, DEDUP.rows) for value in known.values()])
+    print(f"similarity      pairs  documents  our seed  promised  {_SEEDS} seeds (95 % interval)")
+    for least, most in zip(BOUNDS, (*BOUNDS[1:], np.inf), strict=True):
+        there = (values >= least) & (values < most)
+        if not there.any():
+            continue
+        shares = found[:, there].mean(axis=1)
+        mean, wide = shares.mean(), 1.96 * shares.std(ddof=1) / np.sqrt(_SEEDS)
+        title = f"{least:.2f} to {most:.2f}" if most <= 1 else "1.00"
+        count = f"{there.sum():8,} {len(np.unique(places[there])):10,}"
+        interval = f"({max(0.0, mean - wide):.1%} to {min(1.0, mean + wide):.1%})"
+        print(f"{title:12} {count} {shares[0]:9.1%} {promised[there].mean():9.1%} {mean:9.1%}  {interval}")
+
+
+if __name__ == "__main__":
+    main()
