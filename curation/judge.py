@@ -192,7 +192,7 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
     near = pa.concat_tables(
         [schema.PAIRS.empty_table(), *(work.pairs.read(part) for part in sorted(there) if part != COPIES)]
     )
-    connection = connect(work)
+    connection = connect(work, threads=run.engine.workers, memory="2GB")
     connection.register("exact", exact)
     connection.register("near", near)
     connection.execute("CREATE TEMP TABLE involved (id VARCHAR)")
