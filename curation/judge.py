@@ -235,7 +235,7 @@ def write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
         mine = gone
         if len(gone):
             ids = pa.concat_tables([run.work.hits.read(part, ["id"]) for part in group])["id"]
-            mine = gone.take(pc.drop_null(pc.index_in(ids, gone["id"].combine_chunks())))
+            mine = gone.filter(pc.is_in(gone["id"], ids.combine_chunks()))  # the smaller table is the one looked up in
         tasks.append(Verdicts(run.work, [(part, wanted[part]) for part in group], mine))
     run.engine.map(_write_all, tasks, label="judge: verdicts", little=run.is_little)
 
