@@ -55,7 +55,7 @@ def test_an_explanation_is_json_with_its_bytes(tiny: Callable[..., Run]) -> None
     """The signature is hex."""
     path = tiny({"s": TEXTS}, until="judge").recipe.path
     (found,) = json.loads(call(inspecting.explain, path, "a", "--json")[1], parse_constant=pytest.fail)
-    assert len(bytes.fromhex(found["signals"]["signature"]["minhash"])) == 14 * 8 * 4
+    assert len(bytes.fromhex(found["signals"]["signature"]["minhash"])) == 18 * 6 * 4
 
 
 def test_verdicts_of_another_recipe_are_said_to_be(tiny: Callable[..., Run]) -> None:
