@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import tomllib
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import duckdb
 import pyarrow as pa
@@ -17,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import text as units
 
+from curation.kernels import repetition
 from curation.schema import SPANS
 from curation.signals import SIGNALS, c4, contamination, datatrove, gopher_repetition, length, signal_name, url
 from curation.signals.batch import Batch
@@ -211,13 +214,45 @@ def slow_grams(words: list[str]) -> dict[str, float]:
     return ratios
 
 
+@pytest.mark.parametrize("long", [1, repetition.LONG])
 @given(text=REPETITIVE)
 @settings(max_examples=200, deadline=None)
-def test_ngrams_are_those_of_the_slow_definition(text: str) -> None:
-    """Numbering n-grams step by step finds what comparing tuples finds."""
-    answers = measured(gopher_repetition, [text])
+def test_ngrams_are_those_of_the_slow_definition(long: int, text: str) -> None:
+    """Numbering n-grams step by step finds what comparing tuples finds, and so does the way of long texts."""
+    with patch.object(repetition, "LONG", long):
+        answers = measured(gopher_repetition, [text])
     for name, value in slow_grams(units.words(text)).items():
         assert answers[name][0].as_py() == pytest.approx(value, rel=1e-6), name
+
+
+def long_texts() -> dict[str, str]:
+    """Texts of 50,000 words and more that are hard on n-grams, each in its own way."""
+    chosen = random.Random(7)  # noqa: S311  # the same texts each time
+    phrases = [" ".join(chosen.choices("abcdefghij", k=12)) for _ in range(40)]
+    return {
+        "one word": "word " * 50_000,
+        "two in turns, and then another": "a b " * 25_000 + "c",
+        "every 5-gram often, few longer ones": " ".join(chosen.choices("abcde", k=60_000)),
+        "more n-grams than are told apart": " ".join(map(str, chosen.choices(range(500), k=60_000))),
+        "each word once": " ".join(map(str, range(50_000))),
+        "nothing twice in a row": " ".join(f"{place} {place % 7}" for place in range(30_000)),
+        "as frequent as others, but longer": "aa bb cc dd " * 7_000 + "x " + "é ûû ccc dddd " * 7_000,
+        "phrases that end in the middle": " ".join(chosen.choices(phrases, k=6_000)) + " a b c d e f",
+        "words of any length": " ".join(chosen.choices(["ab", "é", "a" * 9, "a" * 8 + "b", "漢", "ü" * 30], k=60_000)),
+    }
+
+
+@pytest.mark.parametrize("kind", long_texts())
+def test_long_texts_are_as_repetitive_as_short_ones(kind: str) -> None:
+    """What a long text's n-grams are found by gives what going from each length to the next gives."""
+    batch = Batch(pa.array([long_texts()[kind]]))
+    found = []
+    for long in (1, 10**9):
+        with patch.object(repetition, "LONG", long):
+            found.append(repetition.grams(batch.data, batch.bounds, batch.word_spans))
+    assert batch.word_spans.counts[0] >= 50_000
+    for one, other in zip(*found, strict=True):
+        assert one.tolist() == other.tolist()
 
 
 def test_what_c4_leaves_is_what_it_keeps() -> None:

@@ -15,7 +15,7 @@ from curation.kernels import lines as units
 from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.lines import line_ends, read_line, trimmed, without_citations
-from curation.kernels.repetition import SALT, number, table_size
+from curation.kernels.numbering import SALT, number, table_size
 from curation.kernels.unicode import TERMINAL, WHITE, properties
 from curation.kernels.utf8 import before, byte, characters, decode, packed, phrase, property_of
 
@@ -288,6 +288,7 @@ def _repeats(
     most = len(starts)
     numbers, times, again = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.bool_)
     pieces, slots = np.empty(most, np.int32), np.empty(2 * table_size(most), np.uint64)
+    zero = np.int64(0)
     for row in range(len(bounds) - 1):
         begin, stop = bounds[row], bounds[row + 1]
         if begin == stop:
@@ -306,7 +307,9 @@ def _repeats(
         figures[_FEEDS, row] = feeds
         figures[_ITEMS, row] = count
         size = table_size(count)
-        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, size, salt)
+        distinct = number(
+            data, begin, started, ended, zero, count, zero, zero, numbers, times, pieces, slots, size, salt
+        )[0]
         figures[_REPEATED, row] = count - distinct
         repeated(numbers, count, again)
         for line in range(count):
@@ -338,7 +341,9 @@ def _repeats(
                 break
         figures[_PARAGRAPHS, row] = count
         size = table_size(count)
-        distinct = number(data, begin, started, ended, np.int64(0), count, numbers, times, pieces, slots, size, salt)
+        distinct = number(
+            data, begin, started, ended, zero, count, zero, zero, numbers, times, pieces, slots, size, salt
+        )[0]
         figures[_REPEATED_PARAGRAPHS, row] = count - distinct
         repeated(numbers, count, again)
         for paragraph in range(count):

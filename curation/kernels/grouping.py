@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from curation.kernels.compiled import array, kernel, out
-from curation.kernels.repetition import SALT, shift_of, table_size
+from curation.kernels.numbering import SALT, shift_of, table_size
 
 #: Keys of one partition, whose table fits the processor's cache.
 _PARTITION = 1 << 15

@@ -4,9 +4,10 @@ Nothing is compared by a hash alone. Words and lines get numbers, equal ones the
 the grams of n - 1 words that it begins and ends with, so it has a number too, and a pair of numbers is a key without
 collisions. A gram can only occur again where both of those do, so each n looks at fewer places than the one before.
 
-Time is linear. A text with many words is worked through in partitions by the key's hash, so that tables stay in the
-processor's cache, and at most `_HELD` keys are held at once. Hashes depend on a random number of the process (the
-figures do not), so that no text can be made whose words all meet in one place of a table.
+Time is linear. A text of many words goes another way (`curation.kernels.recurrence`), or, where that is none, is worked
+through in partitions by the key's hash, so that tables stay in the processor's cache, and at most `_HELD` keys are held
+at once. Hashes depend on random numbers of the process (the figures do not), so that no text can be made whose words
+all meet in one place of a table.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
+from curation.kernels import recurrence
 from curation.kernels.compiled import array, helper, inlined, kernel, out
 from curation.kernels.lines import OPENS_PARAGRAPH, Lines
-from curation.kernels.utf8 import add, characters, eight, hashed, same, seed
+from curation.kernels.numbering import SALT, number, shift_of, table_size
+from curation.kernels.utf8 import HIGHS, add, characters, eight, seed
 
 if TYPE_CHECKING:
     from curation.kernels.words import Words
@@ -35,12 +38,14 @@ _PARTITIONS = 1 << 13
 #: Keys that are held at once, 16 bytes each, unless one partition has more.
 _HELD = 1 << 24
 _ONCE = np.uint64(1 << 63)
-#: So many words may all be different; in a longer text each occurs so often at a guess, and if not, all is done again.
-_FEW, _OFTEN = 1 << 12, 8
 #: What a helper answers for which the table is too small.
-_MORE_SLOTS = -1
-#: An odd factor: the highest bits of a key times it are the key's place in a table.
-SALT = np.uint64(secrets.randbits(64) | 1)
+MORE_SLOTS = recurrence.MORE_SLOTS
+#: From so many words on a text is long (`curation.kernels.recurrence`).
+LONG = 1 << 15
+#: Odd factors, one for each word of a gram and one more.
+FACTORS = np.array([secrets.randbits(64) | 1 for _ in range(_LAST + 1)], np.uint64)
+#: So many words may all be different; where there are more different ones, the table grows.
+_FEW = 1 << 12
 
 
 def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> tuple[Any, Any]:
@@ -58,7 +63,23 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
     most = int(words.counts.max(initial=1))
     # Kept from text to text, and filled only as far as a text needs it. NumPy asks for large pages, kernels do not.
     held, scratch = np.empty(2 * most, np.uint64), np.empty((4, most + 1), np.int32)
-    _grams(data, bounds, words.bounds, words.start, words.end, SALT, held, *scratch, *covered)
+    spare = held[most:].view(np.uint32)  # of what a long text needs two thirds as much
+    members, rates = spare[:most], spare[most:].view(np.uint8)[:most]
+    _grams(
+        data,
+        bounds,
+        words.bounds,
+        words.start,
+        words.end,
+        SALT,
+        FACTORS,
+        LONG,
+        held,
+        members,
+        rates,
+        *scratch,
+        *covered,
+    )
     return tuple(covered)
 
 
@@ -71,74 +92,6 @@ def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
     figures = np.zeros((6, len(bounds) - 1), np.int64)
     _repeats(data, bounds, lines.bounds, lines.start, lines.end, lines.chars, lines.kind, SALT, figures)
     return figures
-
-
-@helper
-def table_size(items: int) -> int:
-    """A power of two at which a table of so many items is half full at most."""
-    size = 16
-    while size < 2 * items:
-        size *= 2
-    return size
-
-
-@helper
-def shift_of(size: int) -> Any:
-    """How far to shift a salted key so that it is a place among so many, a power of two."""
-    shift = 64
-    while size > 1:
-        size >>= 1
-        shift -= 1
-    return np.uint64(shift)
-
-
-@helper
-def number(
-    data: Any, begin: int, starts: Any, ends: Any, first: int, last: int, numbers: Any, times: Any, pieces: Any,
-    table: Any, size: int, salt: Any,
-) -> int:  # fmt: skip
-    """Number the pieces of a text from `first` to `last` by their bytes, in the order of first appearance.
-
-    `numbers` gets a number for each; `times` and `pieces` get for each number how often it occurs, and the first piece
-    of it. Comes back with how many numbers there are, or `_MORE_SLOTS`: so many that `size` slots are more than half
-    full. That cannot be where they are `table_size` of the pieces.
-
-    A piece of up to eight bytes is its own key, with its size; the highest byte is one that stands in no UTF-8, unless
-    eight bytes fill it. A longer one is compared byte by byte where the hash is the same. The table has for each slot
-    the key, and 1 more than the number.
-    """
-    table[: 2 * size] = 0
-    shift, last_slot = shift_of(size), np.uint64(size - 1)
-    found = 0
-    for piece in range(last - first):
-        start, end = begin + starts[first + piece], begin + ends[first + piece]
-        length = end - start
-        if length > 8:
-            key = hashed(data, start, end, salt) & np.uint64(2**56 - 1) | np.uint64(0xC1 << 56)
-        else:
-            tag = np.uint64(0xF8 + length) << np.uint64(56)
-            key = eight(data, start, end) | (tag if length < 8 else np.uint64(0))
-        slot = key * salt >> shift
-        while table[np.uint64(2) * slot + np.uint64(1)] != 0:
-            if table[np.uint64(2) * slot] == key:
-                if length <= 8:
-                    break
-                other = first + pieces[table[np.uint64(2) * slot + np.uint64(1)] - np.uint64(1)]
-                if ends[other] - starts[other] == length and same(data, begin + starts[other], start, length):
-                    break
-            slot = slot + np.uint64(1) & last_slot
-        known = np.int64(table[np.uint64(2) * slot + np.uint64(1)])
-        if known == 0:
-            if 2 * found == size:
-                return _MORE_SLOTS
-            table[np.uint64(2) * slot] = key
-            times[found], pieces[found] = 0, piece
-            found += 1
-            known = found
-            table[np.uint64(2) * slot + np.uint64(1)] = np.uint64(known)
-        numbers[piece] = known - 1
-        times[known - 1] += 1
-    return found
 
 
 @helper
@@ -185,7 +138,7 @@ def settled(
         # A key that was seen once has its index there, and the highest bit; one that was seen again its number, plus 1.
         if known == 0:
             if room == 0:
-                return filled, _MORE_SLOTS
+                return filled, MORE_SLOTS
             room -= 1
             table[two * slot], table[two * slot + one] = key, index | _ONCE
             continue
@@ -229,7 +182,7 @@ def longer(gram: Any, place: Any, count: int, again: Any, is_new: bool, scratch:
 
     `gram` and `place` have twice the number and the first word of each of `count` grams that occur again, by place.
     `again` gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of
-    its kind; -1 where it does not occur again. The answer may be `_MORE_SLOTS`: then ask again.
+    its kind; -1 where it does not occur again. The answer may be `MORE_SLOTS`: then ask again.
     """
     held, seen, fill, starts, table = scratch
     again[:count] = -1
@@ -328,7 +281,10 @@ def measure_words(data: Any, begin: int, end: int, starts: Any, ends: Any, first
     total = 0
     for word in range(first, last):
         sums[word - first] = total
-        total += ends[word] - starts[word] if plain else characters(data, begin + starts[word], begin + ends[word])
+        length = ends[word] - starts[word]
+        if not plain and (length > 8 or eight(data, begin + starts[word], begin + ends[word]) & HIGHS):
+            length = characters(data, begin + starts[word], begin + ends[word])
+        total += length
     sums[last - first] = total
 
 
@@ -368,32 +324,50 @@ def covered_by(gram: Any, place: Any, count: int, n: int, sums: Any, best: int) 
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
-        types.uint64, out(types.uint64), out(types.int32), out(types.int32), out(types.int32), out(types.int32),
-        out(types.int64, 2), out(types.int64, 2),
+        types.uint64, array(types.uint64), types.int64, out(types.uint64), out(types.uint32), out(types.uint8),
+        out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
+        out(types.int64, 2),
     )
 )  # fmt: skip
 def _grams(
-    data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, held: Any, gram: Any, again: Any,
-    place: Any, sums: Any, covered: Any, jumped: Any,
+    data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, factors: Any, long: int, held: Any,
+    members: Any, rates: Any, gram: Any, again: Any, place: Any, sums: Any, covered: Any, jumped: Any,
 ) -> None:  # fmt: skip
     fill, filled = np.empty(_PARTITIONS + 1, np.int64), np.empty(max(_PARTITIONS, len(gram) >> 15) + 2, np.int64)
     seen, table = np.empty(16 * _PARTITION, np.uint8), np.empty(8 * _PARTITION, np.uint64)
+    sketch, packed = np.empty(recurrence.SKETCH if len(gram) > long else 1, np.uint32), np.empty(512, np.uint64)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
-        size = table_size(max(min(words, _FEW), words // _OFTEN))
-        distinct = _MORE_SLOTS
-        while distinct < 0:
-            if len(table) < 2 * size:
-                table = np.empty(2 * size, np.uint64)
-            distinct = number(
-                data, begin, starts, ends, offsets[row], offsets[row + 1], gram, again, place, table, size, salt
-            )
-            size *= 4
+        is_long = words >= long
         measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
+        done = MORE_SLOTS
+        while done < 0:
+            size, distinct, numbered = table_size(min(words, _FEW)), 0, -1
+            while numbered < words:
+                if len(table) < 2 * size:
+                    table = np.empty(2 * size, np.uint64)
+                distinct, numbered = number(
+                    data, begin, starts, ends, offsets[row], offsets[row + 1], distinct, max(numbered, 0), gram, again,
+                    place, table, size, salt,
+                )  # fmt: skip
+                size *= 4
+            if not is_long:
+                break
+            highest = recurrence.rate(gram, again, words, distinct, place, rates)
+            while done == MORE_SLOTS:
+                room = factors, sketch, seen, fill, table, packed, place, held, members, again
+                done = recurrence.measure(
+                    gram, rates, words, distinct, highest, (_LAST_TOP, _LAST), sums, room, covered, jumped, row
+                )
+                if done == MORE_SLOTS:
+                    table = np.empty(4 * len(table), np.uint64)
+            is_long = False
+        if done >= 0:
+            continue
         count = only_repeated(gram, place, words, again)
         is_new = True  # most grams of the next length occur once
         for n in range(2, _LAST + 1):
-            numbers = _MORE_SLOTS
+            numbers = MORE_SLOTS
             while numbers < 0:
                 numbers = longer(gram, place, count, again, is_new, (held, seen, fill, filled, table), salt)
                 if numbers < 0:
@@ -428,12 +402,15 @@ def _repeats(
     numbers, times, pieces = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
     opens = np.empty(most + 1, np.int32)
     slots, keys, table = np.empty(1024, np.int32), np.empty(1024, np.uint64), np.empty(4096, np.uint64)
+    zero = np.int64(0)
     for row in range(len(bounds) - 1):
         begin, first, last = bounds[row], offsets[row], offsets[row + 1]
         size = table_size(last - first)
         if len(table) < 2 * size:
             table = np.empty(2 * size, np.uint64)
-        distinct = number(data, begin, starts, ends, first, last, numbers, times, pieces, table, size, salt)
+        distinct = number(
+            data, begin, starts, ends, first, last, zero, zero, numbers, times, pieces, table, size, salt
+        )[0]
         figures[0, row] = last - first - distinct
         highest = -1
         paragraphs = 0
