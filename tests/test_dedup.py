@@ -6,30 +6,33 @@ import gzip
 import itertools
 import json
 import random
+import shutil
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash, MinHashLSH
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from plain.hashing import hashed
 
+from curation import compare, pull
 from curation.compare import COPIES, pair_parts
 from curation.dedup import candidates, signatures
 from curation.dedup.signatures import Signatures, probability, shingles
 from curation.dedup.survivors import choose
+from curation.engine import LocalEngine
+from curation.run import Run
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from curation.run import Run
 
 TEXTS = (
     "The tide rises and falls twice a day because the moon pulls at the water of the sea.",
@@ -385,6 +388,82 @@ def test_copies_among_real_textbooks(tiny: Callable[..., Run], data: Path) -> No
     assert not [pair for pair in missed if pair["exact"]]
     alike = {tuple(sorted((number[pair["a"]], number[pair["b"]]))): pair["jaccard5"] for pair in known}
     assert all(alike.get(pair, 0) > 0.5 for pair in near)
+
+
+def corpus_of_copies() -> dict[str, list[dict[str, str]]]:
+    """Four sources of pages of which many are near, exact or many times over the same."""
+    random.seed(11)
+    bases = [words(60) for _ in range(10)]
+    page = words(60)
+    sources = {}
+    for name in "abcd":
+        texts = [changed(base, random.choice([0.0, 0.01, 0.02])) for base in random.choices(bases, k=14)]  # noqa: S311
+        texts += [f"{page} {name}{number}" for number in range(8)]
+        sources[name] = [{"text": text, "uri": f"{name}{number}"} for number, text in enumerate(texts)]
+    return sources
+
+
+ALL_MAY_GO = '[dedup]\nprefer = "word_count desc"\nmax_loss = 1.0\n'
+
+
+def verdicts(run: Run) -> list[tuple[str, bool, str | None, float | None]]:
+    """What became of each document, in the order of their ids."""
+    rows = [row for part in run.parts for row in run.work.verdicts.read(part).to_pylist()]
+    return sorted((row["id"], row["keep"], row["duplicate_of"], row["similarity"]) for row in rows)
+
+
+def in_this_process(_: LocalEngine, function: Callable[[Any], Any], items: list[Any], **__: object) -> list[Any]:
+    """As `LocalEngine.map`, without workers, which would not see what a test sets."""
+    return [function(item) for item in items]
+
+
+@pytest.fixture(scope="module")
+def as_it_comes() -> dict[str, Any]:
+    """What the first run of each way to verify gave."""
+    return {}
+
+
+@settings(
+    max_examples=8, deadline=None, phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    order=st.permutations("abcd"), part_rows=st.sampled_from([4, 9, 1000]), pairs_a_task=st.sampled_from([1, 7, 1000]),
+    together=st.sampled_from([30, 1 << 20]), verify=st.sampled_from(["signature", "exact"]),
+)  # fmt: skip
+def test_copies_are_the_same_for_any_parts_tasks_and_order(
+    as_it_comes: dict[str, Any], tiny: Callable[..., Run], tmp_path: Path, order: list[str], part_rows: int,
+    pairs_a_task: int, together: int, verify: str,
+) -> None:  # fmt: skip
+    """However sources are ordered, parts and tasks are cut and bands are passed through, the verdicts are the same."""
+    shutil.rmtree(tmp_path / "work", ignore_errors=True)
+    sources = corpus_of_copies()
+    with (
+        patch.object(pull, "PART_ROWS", part_rows),
+        patch.object(compare, "_PAIRS_A_TASK", pairs_a_task),
+        patch.object(compare, "_DOCUMENTS_A_TASK", 5 * pairs_a_task),
+        patch.object(candidates, "_TOGETHER", together),
+        patch.multiple(candidates, FULL_BUCKET=6, HUBS=2, NEIGHBOURS=2),
+        patch.object(LocalEngine, "map", in_this_process),
+    ):
+        run = tiny({name: sources[name] for name in order}, ALL_MAY_GO, f'dedup.verify="{verify}"', until="judge")
+    found = verdicts(run)
+    assert sum(row[2] is not None for row in found) >= 40
+    assert run.figures["compare"]["not_compared"] > 0, "some band has more documents than are compared each with each"
+    assert len(run.parts) >= 4 * -(-22 // part_rows)
+    assert found == as_it_comes.setdefault(verify, found)
+
+
+@pytest.mark.parametrize("verify", ["signature", "exact"])
+def test_copies_are_the_same_for_any_workers(tiny: Callable[..., Run], tmp_path: Path, verify: str) -> None:
+    """What workers find together is what one process finds."""
+    sources = corpus_of_copies()
+    found = []
+    for is_little in (True, False):
+        with patch.object(Run, "is_little", is_little):
+            found.append(verdicts(tiny(sources, ALL_MAY_GO, f'dedup.verify="{verify}"', until="judge")))
+        shutil.rmtree(tmp_path / "work")
+    assert found[0] == found[1]
 
 
 # who stays

@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,13 +38,13 @@ from curation.signals import SIGNALS, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from plain import text as units  # noqa: E402  # the plain definition of a word
+from plain.shingles import grams, jaccard, similarities  # noqa: E402  # the plain definitions
 
 #: Bounds of the classes in which pairs are counted.
 BOUNDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
@@ -281,7 +280,7 @@ def quality(options: argparse.Namespace, scratch: Path) -> None:
     known = {tuple(sorted((places[a], places[b]))): similarity for a, b, similarity in listed}
     print(f"\n{len(books)} textbook modules, the {len(listed)} pairs that are listed")
     classes(known, books["text"].combine_chunks())
-    own = [grams(text) for text in books["text"].to_pylist()]
+    own = [grams(text, DEDUP.ngram) for text in books["text"].to_pylist()]
     apart = [similarity - jaccard(own[a], own[b]) for (a, b), similarity in known.items() if similarity < 1]
     print(
         f"with our words those below 1 are less similar than listed: by {np.mean(apart):.3f}, at most {max(apart):.3f}"
@@ -291,8 +290,8 @@ def quality(options: argparse.Namespace, scratch: Path) -> None:
     place.mkdir()
     write_documents(place / "documents.parquet", options.documents)
     rows = pq.read_table(place / "documents.parquet")
-    sets = [grams(text) for text in rows["text"].to_pylist()]
-    similar = similarities(sets)
+    sets = [grams(text, DEDUP.ngram) for text in rows["text"].to_pylist()]
+    similar = similarities(sets, BOUNDS[0])
     print(f"\n{len(rows):,} documents of every source, all pairs")
     classes(similar, rows["text"].combine_chunks())
 
@@ -319,7 +318,7 @@ def quality(options: argparse.Namespace, scratch: Path) -> None:
     shingles_of_theirs = scratch / "shingles.parquet"
     program, path = str(HERE / "datatrove_shingles.py"), str(place / "documents.parquet")
     cost([executable, program, path, str(shingles_of_theirs), str(DEDUP.ngram)])
-    by_theirs = similarities(map(frozenset, pq.read_table(shingles_of_theirs)["shingles"].to_pylist()))
+    by_theirs = similarities(map(frozenset, pq.read_table(shingles_of_theirs)["shingles"].to_pylist()), BOUNDS[0])
     print("similar by datatrove's words:")
     for title, figures in list(after(by_theirs, removed).items())[1:]:
         print(f"{title:45}" + "".join(f"{figure:11,}" for figure in figures))
@@ -345,34 +344,6 @@ def after(similar: dict[tuple[int, int], float], removed: dict[str, set[int]]) -
         for title, figure in figures.items():
             lines.setdefault(title, []).append(figure)
     return lines
-
-
-def grams(text: str) -> frozenset[str]:
-    """The shingles of a text as they are defined: n words in a row, NFC and case-folded; all of a shorter text's."""
-    words = [unicodedata.normalize("NFC", unicodedata.normalize("NFC", word).casefold()) for word in units.words(text)]
-    width = min(DEDUP.ngram, len(words))
-    return frozenset(" ".join(words[start : start + width]) for start in range(len(words) - width + 1) if words)
-
-
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """The share of shingles that two documents have in common."""
-    return len(a & b) / (len(a | b) or 1)
-
-
-def similarities(sets: Iterable[Iterable[Hashable]]) -> dict[tuple[int, int], float]:
-    """The Jaccard similarity of each pair that has at least the least of `BOUNDS`, by places."""
-    numbers: dict[Hashable, int] = {}
-    held = [[numbers.setdefault(gram, len(numbers)) for gram in grams] for grams in sets]
-    lists = pa.table({"place": pa.array(range(len(held))), "grams": pa.array(held, pa.list_(pa.int64()))})
-    connection = duckdb.connect()
-    connection.register("lists", lists)
-    found = connection.execute(f"""
-        WITH one AS (SELECT place, len(grams) AS size, unnest(grams) AS gram FROM lists)
-        SELECT a.place, b.place, count(*) / (any_value(a.size) + any_value(b.size) - count(*)) AS similarity
-        FROM one a JOIN one b ON a.gram = b.gram AND a.place < b.place
-        GROUP BY ALL HAVING similarity >= {BOUNDS[0]}
-    """).fetchall()
-    return {(a, b): similarity for a, b, similarity in found}
 
 
 def classes(known: dict[tuple[int, int], float], text: pa.Array) -> None:
