@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 
 #: Every signal of the project, in the order of measuring.
 SIGNALS: tuple[ModuleType, ...] = (
-    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, mojibake, contamination, url,
-    lines, language, education,
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, mojibake, contamination,
+    url, lines,
+    language, education,
 )  # fmt: skip
 
 
