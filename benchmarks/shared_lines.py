@@ -254,8 +254,8 @@ class Disk(Watch):
 
     def _look(self) -> None:
         while not self._over.wait(0.05):
-            files = [path for name in ("line_counts", "line_sets") for path in (self.root / name).rglob("*")]
             with suppress(OSError):  # removed meanwhile
+                files = [path for name in ("line_counts", "line_sets") for path in (self.root / name).rglob("*")]
                 self.most = max(self.most, sum(path.stat().st_size for path in files))
 
 

@@ -1,6 +1,6 @@
 """Corpus columns: what only the whole corpus can tell of a document, made in compare from sidecars.
 
-A module for each signal that they are made of; its `made_from` and `make` are what `compare` asks of it. Each has its
+A module for each signal that they are made of; its `fingerprint_of` and `make` are what `compare` asks of it. Each has its
 own sidecar, so that a setting of the one makes nothing of the other anew.
 """
 
@@ -25,7 +25,9 @@ def fingerprints(run: Run, signals_from: Mapping[Part, Mapping[str, str]], pairs
     `signals_from` has the fingerprints of each part's sidecars, `pairs` that of the pairs, None where there are none.
     """
     return {
-        dataset.name: _MODULES[name].made_from(run, [made_from[name] for made_from in signals_from.values()], pairs)
+        dataset.name: _MODULES[name].fingerprint_of(
+            run, [made_from[name] for made_from in signals_from.values()], pairs
+        )
         for name, dataset in run.work.corpus.items()
     }
 

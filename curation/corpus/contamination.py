@@ -34,7 +34,7 @@ class Counted:
         return ", ".join(map(str, self.parts))
 
 
-def made_from(_run: Run, sidecars: Sequence[str], _pairs: str | None) -> str:
+def fingerprint_of(_run: Run, sidecars: Sequence[str], _pairs: str | None) -> str:
     """What every part's column is made from: the sidecars of all parts."""
     return fingerprint("corpus", VERSION, sidecars)
 

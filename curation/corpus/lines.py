@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Raised when the same sidecars give other columns.
 VERSION = 1
 
-#: Lines that are held at once, about 100 bytes each.
+#: Lines that are held at once; with all that is made of them a worker takes 1 GB at most.
 TOGETHER = 1 << 22
 #: Places of the table that sifts, a byte each, and of the one that shared lines are looked up in first.
 SIFTED, LOOKED_UP = 1 << 28, 1 << 26
@@ -113,7 +113,7 @@ class Mark:
         return ", ".join(map(str, self.parts))
 
 
-def made_from(run: Run, sidecars: Sequence[str], pairs: str | None) -> str:
+def fingerprint_of(run: Run, sidecars: Sequence[str], pairs: str | None) -> str:
     """What every part's columns are made from: the sidecars of all parts, who is a copy, and what a shared line is."""
     signal = _signal(run)
     return fingerprint("shared lines", VERSION, hosts_from(), [signal.documents, signal.hosts], pairs, sidecars)
@@ -162,11 +162,12 @@ def _read_set(step: Step, part: Part) -> NDArray[np.uint64]:
 
 def _copies(work: Workspace) -> NDArray[np.uint64]:
     """The ids, as numbers, of documents that are a copy of one with a smaller id, ascending."""
-    found = np.empty(0, np.uint64)
-    for part in work.pairs.parts():
-        for table in work.pairs.batches(part, ["id_b"]):
-            found = distinct(np.concatenate([found, _numbers(table["id_b"])]))
-    return found
+    found = [
+        _numbers(table["id_b"])
+        for part in work.pairs.parts()  # those that compare has just made, or found complete
+        for table in work.pairs.batches(part, ["id_b"])
+    ]
+    return distinct(np.concatenate([np.empty(0, np.uint64), *found]))
 
 
 def _numbers(ids: pa.ChunkedArray) -> NDArray[np.uint64]:
