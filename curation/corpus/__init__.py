@@ -1,7 +1,7 @@
 """Corpus columns: what only the whole corpus can tell of a document, made in compare from sidecars.
 
-A module for each signal that they are made of; its `fingerprint_of` and `make` are what `compare` asks of it. Each has its
-own sidecar, so that a setting of the one makes nothing of the other anew.
+A module for each signal that they are made of, with `fingerprint_of` and `make`. Each has its own sidecar, so that a
+setting of the one makes nothing of the other anew.
 """
 
 from __future__ import annotations
