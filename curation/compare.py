@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import schema
-from curation.corpus import count_in_corpus
+from curation import corpus, schema
 from curation.dataset import Footer, Part, Workspace, fingerprint
 from curation.dedup import candidates, compared, verifying
 from curation.dedup.rows import Rows, distinct
@@ -95,8 +94,9 @@ class Slice:
 
 def compare(run: Run) -> dict[str, Any]:
     """Make `pairs` and the corpus columns, unless they are there already."""
-    count_in_corpus(run)
-    return _compared(run)
+    figures = _compared(run)
+    corpus.make(run)
+    return figures
 
 
 def _compared(run: Run) -> dict[str, Any]:

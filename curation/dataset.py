@@ -331,14 +331,23 @@ class Workspace:
         return Dataset(self.storage, f"signals/{name}", schema.sidecar(dict(self.signals[name])))
 
     @cached_property
-    def corpus(self) -> Dataset:
-        """The sidecar of the columns that only the whole corpus can tell."""
-        return Dataset(self.storage, "corpus", schema.CORPUS)
+    def corpus(self) -> dict[str, Dataset]:
+        """The sidecars of columns that only the whole corpus can tell, by the signal that they are made of."""
+        return {
+            name: Dataset(self.storage, f"corpus/{name}", schema.sidecar(columns))
+            for name, columns in schema.CORPUS.items()
+            if schema.CORPUS_FROM[name] in self.signals.get(name, {})
+        }
 
-    @property
-    def has_corpus_columns(self) -> bool:
-        """Whether the signal is on whose items the corpus columns count."""
-        return "contamination_items" in self.signals.get("contamination", {})
+    @cached_property
+    def line_counts(self) -> Dataset:
+        """How many documents of each host have a line."""
+        return Dataset(self.storage, "line_counts", schema.LINE_COUNTS)
+
+    @cached_property
+    def line_sets(self) -> Dataset:
+        """The hashes of lines that are shared, and what is needed to find them."""
+        return Dataset(self.storage, "line_sets", schema.LINE_SETS)
 
     @cached_property
     def columns(self) -> dict[str, Dataset]:
@@ -346,8 +355,8 @@ class Workspace:
         found = dict.fromkeys(schema.DOCUMENT_COLUMNS, self.documents)
         for name, columns in self.signals.items():
             found |= dict.fromkeys(columns, self.signal(name))
-        if self.has_corpus_columns:
-            found |= dict.fromkeys(schema.CORPUS.names[1:], self.corpus)
+        for name, dataset in self.corpus.items():
+            found |= dict.fromkeys(schema.CORPUS[name], dataset)
         return found
 
     @cached_property

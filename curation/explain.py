@@ -134,12 +134,10 @@ def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, d
     columns["text"] = None if text is None else text[:PREVIEW] + ("…" if len(text) > PREVIEW else "")
     signals: dict[str, dict[str, Any]] = {}
     sidecars = {name: work.signal(name) for name in work.signals}
-    if work.has_corpus_columns:
-        sidecars["corpus"] = work.corpus
-    for name, sidecar in sidecars.items():
+    for name, sidecar in [*sidecars.items(), *(("corpus", dataset) for dataset in work.corpus.values())]:
         values = _row(sidecar, part, row, document)
         if values is not None:
-            signals[name] = {key: value for key, value in values.items() if key != "id"}
+            signals.setdefault(name, {}).update({key: value for key, value in values.items() if key != "id"})
     flat = {**columns, **{key: value for values in signals.values() for key, value in values.items()}}
     verdict = _row(work.verdicts, part, row, document)
     reasons = verdict["reasons"] if verdict else []

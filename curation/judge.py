@@ -118,7 +118,7 @@ def _signals_in(work: Workspace, sql: str) -> list[str]:
     """The sidecars that an expression reads, as `Run.signals_from` names them."""
     datasets = {work.columns[name].name for name in ruling.columns_in(sql, work)} | {"signals/length"}
     names = [name for name in work.signals if f"signals/{name}" in datasets]
-    return [*names, *(["corpus"] if "corpus" in datasets else [])]
+    return [*names, *(dataset.name for dataset in work.corpus.values() if dataset.name in datasets)]
 
 
 def _rule_all(task: Rulings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import kernels
-from curation.corpus import corpus_fingerprint
+from curation.compare import pairs_fingerprint
+from curation.corpus import fingerprints
 from curation.dataset import Part, Workspace, fingerprint
 from curation.decontamination import decontamination
 from curation.engine import chunks
@@ -100,16 +101,14 @@ def _compile(module: str) -> None:
 
 
 def signals_from(run: Run) -> dict[Part, dict[str, str]]:
-    """What each part's sidecars are made from, by signal; `corpus` is that of the corpus columns."""
+    """What each part's sidecars are made from, by signal; those of corpus columns by the names of their datasets."""
     found = {
         part: {name: sidecar_fingerprint(name, signal, footer) for name, signal in run.signals.items()}
         for part, footer in run.parts.items()
     }
-    if run.work.has_corpus_columns:
-        counted = corpus_fingerprint(found)
-        for made_from in found.values():
-            made_from["corpus"] = counted
-    return found
+    pairs = pairs_fingerprint(replace(run, signals_from=found)) if run.recipe.dedup.enabled else None
+    of_corpus = fingerprints(run, found, pairs)
+    return {part: {**made_from, **of_corpus} for part, made_from in found.items()}
 
 
 def sidecar_fingerprint(name: str, signal: Signal, documents: Footer) -> str:

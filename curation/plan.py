@@ -299,6 +299,10 @@ def _measured(
         sizes[f"signals/{name}"] = _written(sidecar)
         for column in list(target)[1:]:
             columns = columns.append_column(column, sidecar[column.name])
+    for dataset in work.corpus.values():  # what a sample cannot tell is none
+        for column in list(dataset.schema)[1:]:
+            nothing: Any = [] if pa.types.is_nested(column.type) else 0
+            columns = columns.append_column(column, pa.array([nothing] * len(table), column.type))
     return columns, seconds, sizes
 
 

@@ -405,7 +405,8 @@ def _fill(writer: PartWriter, items: Iterable[_Item]) -> bool:
 
 def _remove_orphans(run: Run) -> None:
     storage = run.work.storage
-    for dataset in (run.work.documents, run.work.corpus, run.work.hits, run.work.verdicts, run.work.blend):
+    work = run.work
+    for dataset in (work.documents, *work.corpus.values(), work.hits, work.verdicts, work.blend):
         dataset.keep_only(run.parts)
     known = {signal_name(module) for module in SIGNALS} | {"signature", *run.recipe.signals}
     for name in storage.folders("signals"):

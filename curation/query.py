@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def open_views(recipe: Recipe, query: str = "*") -> duckdb.DuckDBPyConnection:
     """A connection with the views `documents`, one for each signal, `pairs`, `verdicts`, `blend` and `corpus`.
 
-    Corpus columns, where the recipe has any, are in `corpus_columns`. Datasets that were not made yet have no view.
-    Where WORK is in S3 the texts are fetched only for a `query` that has the word `text` or a `*`; else `documents` is
-    without. Raises `StorageError` when nothing was run yet.
+    Columns that only the whole corpus can tell are in views like `corpus_lines`, after the signal that they are made
+    of. Datasets that were not made yet have no view. Where WORK is in S3 the texts are fetched only for a `query` that
+    has the word `text` or a `*`; else `documents` is without. Raises `StorageError` when nothing was run yet.
     """
     work, _ = workspace(recipe)
     parts = list(parts_there(recipe, work))
@@ -33,8 +33,7 @@ def open_views(recipe: Recipe, query: str = "*") -> duckdb.DuckDBPyConnection:
         )
     connection = connect(work, threads=2, memory="2GB")
     sidecars = {name: work.signal(name) for name in work.signals} | {"verdicts": work.verdicts, "blend": work.blend}
-    if work.has_corpus_columns:
-        sidecars["corpus_columns"] = work.corpus
+    sidecars |= {f"corpus_{name}": dataset for name, dataset in work.corpus.items()}
     columns = None if re.search(r"\btext\b|\*", query) else [name for name in schema.DOCUMENTS.names if name != "text"]
     far = work.storage.local_path("") is None
     connection.register("documents", work.documents.scan(parts, columns if far else None))

@@ -103,17 +103,27 @@ SHARD = pa.schema(
     ]
 )
 
-#: What only the whole corpus tells of each document (sidecar): in how many documents the rarest stands of the benchmark
-#: items in it; 0 for none.
-CORPUS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("contamination_document_count", pa.int32(), nullable=False),
-    ]
-)
-
 #: A span of a document's text that a signal found: bytes of UTF-8, `end` not included.
 SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
+
+#: What only the whole corpus tells of each document, by the signal whose sidecars it is made of (a sidecar each), and
+#: the column of that signal that it is made of.
+CORPUS: dict[str, dict[str, pa.DataType]] = {
+    "contamination": {"contamination_document_count": pa.int32()},
+    "lines": {"shared_line_ratio": pa.float32(), "shared_lines": SPANS},
+}
+CORPUS_FROM = {"contamination": "contamination_items", "lines": "line_hashes"}
+
+#: How many documents of a host have a line, and sets of numbers that go with it, kept until the columns are written:
+#: `curation.corpus.lines`.
+LINE_COUNTS = pa.schema(
+    [
+        pa.field("place", pa.uint64(), nullable=False),
+        pa.field("host", pa.int64(), nullable=False),  # not uint64, which is never written as a dictionary
+        pa.field("documents", pa.int64(), nullable=False),
+    ]
+)
+LINE_SETS = pa.schema([pa.field("number", pa.uint64(), nullable=False)])
 
 
 def sidecar(columns: dict[str, pa.DataType]) -> pa.Schema:

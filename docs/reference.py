@@ -12,7 +12,7 @@ from curation import recipe
 from curation.cli import cli
 from curation.dedup.signatures import Signatures, probability
 from curation.rules import presets
-from curation.signals import SIGNALS, contamination, signal_name, url
+from curation.signals import SIGNALS, contamination, lines, signal_name, url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[extract]", recipe.Extract, "extract"),
     ("[signals.url]", url.Settings, "signals.url"),
     ("[signals.contamination]", contamination.Settings, "signals.contamination"),
+    ("[signals.lines]", lines.Settings, "signals.lines"),
     ("[signals.education]", education.Settings, "signals.education"),
     ("[dedup]", recipe.Dedup, "dedup"),
     ("[rules]", recipe.Rules, "rules"),
@@ -62,6 +63,9 @@ ABOUT = {
     "[decontamination.md](decontamination.md)",
     "signals.contamination.question_fields": "the first of these that an item has is its question",
     "signals.contamination.answer_fields": "all of these are an item's answers",
+    "signals.lines.documents": "a line is shared that stands in more documents than this: "
+    "[shared-lines.md](shared-lines.md)",
+    "signals.lines.hosts": "and on at least so many hosts; documents without one count as their source's",
     "signals.education.model": "the model behind `education_score`; your own: [classifier.md](classifier.md)",
     "dedup.enabled": "false: no signatures are measured and no copies looked for",
     "dedup.similarity": "from this verified similarity on, one of two documents goes",

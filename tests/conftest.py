@@ -70,6 +70,7 @@ _BARE = "".join(
         "fineweb",
         "pii",
         "mojibake",
+        "lines",
         "language",
         "education",
     )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from plain import contamination as plain
 
 from curation import decontamination as trying
-from curation.corpus import rarest
+from curation.corpus.contamination import rarest
 from curation.errors import RecipeError, UsageError
 from curation.explain import explain
 from curation.kernels import contamination as kernel

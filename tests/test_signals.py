@@ -21,7 +21,7 @@ from plain import text as units
 
 from curation.kernels import repetition
 from curation.schema import SPANS
-from curation.signals import SIGNALS, c4, contamination, datatrove, gopher_repetition, length, signal_name, url
+from curation.signals import SIGNALS, c4, contamination, datatrove, gopher_repetition, length, lines, signal_name, url
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 #: The signals of a text in curation/signals. Those of classifiers/ have cases of their own form in
 #: tests/test_classifiers.py, `url`, which reads no text, in tests/test_url.py, those of `contamination`, which needs
-#: benchmarks, in tests/test_contamination.py.
+#: benchmarks, in tests/test_contamination.py, those of `lines`, which a corpus decides, in tests/test_lines.py.
 HEURISTIC = tuple(
     module
     for module in SIGNALS
-    if module.__name__.startswith("curation.signals.") and module not in (url, contamination)
+    if module.__name__.startswith("curation.signals.") and module not in (url, contamination, lines)
 )
 CASES = Path(__file__).parent / "cases"
 PRESETS = Path(__file__).parent.parent / "curation" / "rules" / "presets"

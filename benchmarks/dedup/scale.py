@@ -151,10 +151,13 @@ def folded(values: np.ndarray[Any, np.dtype[np.uint32]]) -> np.ndarray[Any, np.d
 
 
 class Watch:
-    """The most memory that this process and its children had at once, looked at ten times a second."""
+    """The most memory that this process and its children had at once, and the largest of them had alone.
+
+    It is looked at ten times a second.
+    """
 
     def __enter__(self) -> Self:
-        self.most, self._over = 0, threading.Event()
+        self.most, self.largest, self._over = 0, 0, threading.Event()
         self._thread = threading.Thread(target=self._look)
         self._thread.start()
         return self
@@ -165,7 +168,8 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.1):
-            self.most = max(self.most, sum(map(_resident, [os.getpid(), *_children(os.getpid())])))
+            each = list(map(_resident, [os.getpid(), *_children(os.getpid())]))
+            self.most, self.largest = max(self.most, sum(each)), max(self.largest, *each)
 
 
 def _children(process: int) -> list[int]:

@@ -26,7 +26,7 @@ OF_PRESETS = ("length", "symbols", "gopher_quality", "gopher_repetition", "c4", 
 #: Every signal that no model is asked for.
 HEURISTIC = tuple(signal_name(module) for module in SIGNALS if module.__name__.startswith("curation.signals."))
 #: What signals share, made when it is first asked for.
-SHARED = tuple(name for name in ("characters", "word_spans", "line_spans", "repeated_grams") if hasattr(Batch, name))
+SHARED = ("characters", "word_spans", "line_spans", "repeated_grams", "word_hashes")
 
 
 def mixed() -> Path:

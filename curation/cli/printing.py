@@ -32,5 +32,5 @@ def shown(value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     if isinstance(value, list):
-        return f"{len(value)} spans"
+        return f"{len(value)} {'spans' if isinstance(value[0], dict) else 'values'}" if value else "none"
     return plain(str(value))

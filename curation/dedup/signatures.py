@@ -37,9 +37,7 @@ def shingles(batch: Batch, ngram: int) -> tuple[np.ndarray[Any, Any], np.ndarray
     >>> bounds.tolist(), bool(hashes[2] == hashes[3])
     ([0, 2, 3, 3, 4], True)
     """
-    words = batch.word_spans
-    hashes = kernels.folding.word_hashes(batch.data, batch.bounds, words)
-    bounds, found = kernels.minhash.shingles(hashes, words.bounds, ngram)
+    bounds, found = kernels.minhash.shingles(batch.word_hashes, batch.word_spans.bounds, ngram)
     return bounds, found
 
 
@@ -67,8 +65,8 @@ class Signatures:
     def measure(self, batch: Batch) -> dict[str, Any]:
         """The columns for each row. Equal text hashes mean equal signatures, which are part of what is hashed."""
         words = batch.word_spans
-        hashes = kernels.folding.word_hashes(batch.data, batch.bounds, words)
-        values, bands = kernels.minhash.signatures(hashes, words.bounds, self.ngram, self.bands, self.rows, SEED)
+        sizes = (self.ngram, self.bands, self.rows)
+        values, bands = kernels.minhash.signatures(batch.word_hashes, words.bounds, *sizes, SEED)
         there = words.counts > 0
         signatures = _binary(values.astype("<u4", copy=False), there)
         texts = kernels.folding.normalised_texts(batch.data, batch.bounds)

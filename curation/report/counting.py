@@ -164,7 +164,7 @@ def _count(task: Count) -> Counts:
     side = [name for name in ("language", "registered_domain") if name in available and name in _own(task.work, name)]
     personal = _personal(task.work)
     columns = dict.fromkeys(["source", "error", "byte_count", *task.drawn, *task.used, *side, *personal])
-    columns |= {"is_contaminated": None} if task.work.has_corpus_columns else {}
+    columns |= {"is_contaminated": None} if "contamination" in task.work.corpus else {}
     documents, verdicts, blended, places = [], [], [], []
     for index, part in enumerate(task.parts):
         documents.append(task.work.read(part, columns))
@@ -198,7 +198,7 @@ def _count(task: Count) -> Counts:
         _languages(connection, counts)
     if "registered_domain" in side:
         _domains(connection, counts)
-    if task.work.has_corpus_columns:
+    if "contamination" in task.work.corpus:
         _contaminated(connection, counts)
     for column in personal:
         _occurrences(connection, counts, column)

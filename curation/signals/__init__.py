@@ -36,6 +36,7 @@ from curation.signals import (
     gopher_quality,
     gopher_repetition,
     length,
+    lines,
     mojibake,
     pii,
     symbols,
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 
 #: Every signal of the project, in the order of measuring.
 SIGNALS: tuple[ModuleType, ...] = (
-    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, mojibake, contamination, url,
+    length, symbols, gopher_quality, gopher_repetition, c4, fineweb, datatrove, pii, mojibake, contamination,
+    url, lines,
     language, education,
 )  # fmt: skip
 
@@ -125,9 +127,8 @@ def with_stand_ins(signals: Mapping[str, Signal]) -> dict[str, Callable[[list[st
 
 def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
     """The faults of columns that two signals have, or that documents have already."""
-    owners = dict.fromkeys(
-        (*SHARD.names, *BLEND.names, *VERDICTS.names, *CORPUS.names, "key", "copy"), "those that every run makes"
-    )
+    owners = dict.fromkeys((*SHARD.names, *BLEND.names, *VERDICTS.names, "key", "copy"), "those that every run makes")
+    owners |= dict.fromkeys((column for columns in CORPUS.values() for column in columns), "the corpus columns")
     owners |= dict.fromkeys(DOCUMENTS.names, "documents")
     faults = []
     for name, signal in signals.items():
@@ -165,9 +166,7 @@ def absent_columns(on: frozenset[str]) -> dict[str, str]:
         if name not in on:
             needs = getattr(module, "NEEDS", "enabled")
             why = f"the signal {name} is off, see signals.{name}.{needs}"
-            found |= dict.fromkeys(bare(module).COLUMNS, why)
-            if module is contamination:
-                found |= dict.fromkeys(CORPUS.names[1:], why)
+            found |= dict.fromkeys((*bare(module).COLUMNS, *CORPUS.get(name, ())), why)
     return found
 
 

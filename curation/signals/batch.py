@@ -72,6 +72,11 @@ class Batch:
         return kernels.words.words(self.data, self.bounds)
 
     @cached_property
+    def word_hashes(self) -> NDArray[np.uint64]:
+        """A hash of each word of `word_spans`, without case; the same in every process."""
+        return np.asarray(kernels.folding.word_hashes(self.data, self.bounds, self.word_spans), np.uint64)
+
+    @cached_property
     def line_spans(self) -> Lines:
         """Where the lines of each document that are not blank stand, how they begin and end, and their sentences."""
         return kernels.lines.lines(self.data, self.bounds)

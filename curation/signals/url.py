@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Entry = TypeVar("Entry")
 
+#: Raised when the same URL gives another answer.
+VERSION = "1"
 COLUMNS = {
     "host": pa.string(),
     "registered_domain": pa.string(),
@@ -119,7 +121,7 @@ def load(settings: Settings) -> Url:
     words = tuple((path, xxh3_128_hexdigest(_content(path))) for path in settings.blocked_words)
     _listed_domains(domains)  # read now, so that what is wrong in them is said before anything else is read
     _listed_words(words)
-    parts = ["1", f"publicsuffixlist-{_version('publicsuffixlist')}", f"idna-{_version('idna')}"]
+    parts = [VERSION, f"publicsuffixlist-{_version('publicsuffixlist')}", f"idna-{_version('idna')}"]
     if domains or words:
         digests = [*sorted({f"domains {digest}" for _, digest in domains}), *sorted({f"words {d}" for _, d in words})]
         parts.append(xxh3_128_hexdigest("\n".join(digests).encode())[:16])
@@ -140,6 +142,11 @@ def parse(uri: str) -> tuple[str, str]:
     found = _URL.match(uri)
     host = normal_host(found[1]) if found else ""
     return (host, uri[found.end() :]) if found and host else ("", "")
+
+
+def hosts_from() -> str:
+    """What a URL's host depends on beside the URL; part of a fingerprint."""
+    return f"{VERSION}+idna-{_version('idna')}"
 
 
 def normal_host(text: str) -> str:

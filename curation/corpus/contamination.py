@@ -1,4 +1,4 @@
-"""Corpus columns: what only the whole corpus can tell of a document, made in compare from sidecars."""
+"""In how many documents of the corpus the benchmark items of a document stand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curation.dataset import Part, Workspace, connect, fingerprint
 from curation.engine import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from curation.run import Run
 
@@ -34,22 +34,16 @@ class Counted:
         return ", ".join(map(str, self.parts))
 
 
-def corpus_fingerprint(signals_from: Mapping[Part, Mapping[str, str]]) -> str:
-    """What every part's corpus columns are made from: the sidecars of all parts."""
-    return fingerprint("corpus", VERSION, [made_from["contamination"] for made_from in signals_from.values()])
+def fingerprint_of(_run: Run, sidecars: Sequence[str], _pairs: str | None) -> str:
+    """What every part's column is made from: the sidecars of all parts."""
+    return fingerprint("corpus", VERSION, sidecars)
 
 
-def count_in_corpus(run: Run) -> None:
-    """Make the corpus columns, where the recipe's signals have what they are made of."""
-    work, parts = run.work, list(run.parts)
-    if not work.has_corpus_columns:
-        return
-    made_from = corpus_fingerprint(run.signals_from)
-    missing = list(work.corpus.not_made(dict.fromkeys(parts, made_from)))
-    if not missing:
-        return
+def make(run: Run, missing: list[Part], made_from: str) -> None:
+    """Write the column `contamination_document_count` of these parts."""
+    work = run.work
     connection = connect(work)
-    connection.register("measured", work.signal("contamination").scan(parts, ["contamination_items"]))
+    connection.register("measured", work.signal("contamination").scan(run.parts, ["contamination_items"]))
     items = connection.sql("""
         SELECT item, count(*)::INTEGER AS documents
         FROM (SELECT unnest(contamination_items) AS item FROM measured)
@@ -57,7 +51,7 @@ def count_in_corpus(run: Run) -> None:
     """).to_arrow_table()
     sizes = [run.parts[part].rows for part in missing]
     tasks = [Counted(work, group, made_from, items) for group in chunks(missing, sizes, 100_000)]
-    run.engine.map(_write, tasks, label="compare: corpus columns", little=run.is_little)
+    run.engine.map(_write, tasks, label="compare: benchmark items", little=run.is_little)
 
 
 def _write(task: Counted) -> None:
@@ -65,7 +59,7 @@ def _write(task: Counted) -> None:
         measured = task.work.signal("contamination").read(part, ["id", "contamination_items"])
         least = rarest(measured["contamination_items"].combine_chunks(), task.items)
         table = pa.table({"id": measured["id"], "contamination_document_count": least})
-        task.work.corpus.write(part, table, task.made_from)
+        task.work.corpus["contamination"].write(part, table, task.made_from)
 
 
 def rarest(lists: pa.ListArray, items: pa.Table) -> pa.Array:
