@@ -15,7 +15,7 @@ from numba import types
 
 from curation.kernels import lines as units
 from curation.kernels.compiled import array, kernel, out
-from curation.kernels.repetition import shift_of
+from curation.kernels.numbering import shift_of
 from curation.kernels.utf8 import add, last, seed
 
 if TYPE_CHECKING:
