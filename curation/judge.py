@@ -13,13 +13,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation import releases, schema
 from curation import rules as ruling
-from curation import schema
 from curation.compare import COPIES, pair_parts, pairs_fingerprint
 from curation.dataset import Part, Workspace, connect, fingerprint, first_row
-from curation.dedup.survivors import GONE, choose
+from curation.dedup import survivors
 from curation.engine import chunks
 from curation.errors import RuleError, WipeOutError
+from curation.stable import basis
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same columns and rules give other verdicts.
-VERSION = 2
+VERSION = 3
+#: What is said of a document that goes for another one: that one, how similar the two are at least, and the entry of
+#: `dedup.against` that it is of, null for a document of the run.
+GONE = pa.schema([*survivors.GONE, ("duplicate_in", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Rulings:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Parts to write verdicts for, with the copies among their documents (`survivors.GONE`)."""
+    """Parts to write verdicts for, with the copies among their documents (`GONE`)."""
 
     work: Workspace
     parts: list[tuple[Part, str]]
@@ -70,10 +74,15 @@ def judge(run: Run) -> dict[str, Any]:
     """
     hits = _apply_rules(run)
     run.verdicts_from = wanted = verdicts_from(run, hits)
+    if run.basis is not None:
+        stays = run.basis.release
+        run.progress.line(
+            f"  stable: what release {stays.version} holds stays" if stays else "  stable: there is no release yet"
+        )
     if run.work.verdicts.not_made(wanted):
         write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
     figures = _figures(run)
-    _refuse_wipe_out(run, figures["sources"])
+    _refuse_wipe_out(run, figures)
     _alarms(run, figures)
     return figures
 
@@ -89,9 +98,13 @@ def hits_from(run: Run) -> dict[Part, str]:
 
 
 def verdicts_from(run: Run, hits: dict[Part, str]) -> dict[Part, str]:
-    """What each part's verdicts are made from: all hits, the pairs, and what is preferred."""
-    pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
+    """What each part's verdicts are made from: all hits, the pairs, what is preferred, and what stays, `run.basis`."""
+    dedup = run.recipe.dedup
+    pairs = pairs_fingerprint(run) if dedup.enabled else None
     made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
+    if dedup.stable and dedup.enabled:
+        run.basis = basis(run.recipe, made_from)
+        made_from = fingerprint(made_from, "stable", run.basis.manifest_sha256)
     return {part: fingerprint(made_from, hit) for part, hit in hits.items()}
 
 
@@ -186,12 +199,8 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
     """The documents that go because a better copy stays (`GONE`); `hits` has the `reasons` against each `id`."""
     if not run.recipe.dedup.enabled:
         return GONE.empty_table()
-    work, parts = run.work, list(run.parts)
-    there = pair_parts(work)
-    exact = work.pairs.read(COPIES, ["id_a", "id_b"]) if COPIES in there else schema.PAIRS.empty_table()
-    near = pa.concat_tables(
-        [schema.PAIRS.empty_table(), *(work.pairs.read(part) for part in sorted(there) if part != COPIES)]
-    )
+    work, parts, dedup = run.work, list(run.parts), run.recipe.dedup
+    exact, near = _keyed(work)
     connection = connect(work, threads=run.engine.workers, memory="2GB")
     connection.register("exact", exact)
     connection.register("near", near)
@@ -203,8 +212,12 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
             UNION ALL SELECT id_a FROM near UNION ALL SELECT id_b FROM near
         )
     """)
-    prefer = run.recipe.dedup.prefer
-    columns = ruling.columns_in(prefer, work)
+    connection.execute("CREATE TEMP TABLE stays (id VARCHAR)")
+    if run.basis is not None and run.basis.release is not None:
+        for ids in releases.ids(run.basis.release):
+            connection.register("released", pa.table({"id": ids}))
+            connection.execute("INSERT INTO stays SELECT id FROM released SEMI JOIN involved USING (id)")
+    columns = ruling.columns_in(dedup.prefer, work)
     connection.register("hits", hits)
     selected, joins = "", ""
     for name in sorted({work.columns[column].name for column in columns}):
@@ -216,14 +229,60 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
         selected += "".join(f', "{view}".{c}' for c in mine[1:])
     ranked = connection.sql(f"""
         SELECT id FROM (
-            SELECT hits.id AS id{selected}
+            SELECT hits.id AS id, hits.id IN (FROM stays) AS "it stays"{selected}
             FROM hits SEMI JOIN involved ON involved.id = hits.id{joins}
             WHERE len(hits.reasons) = 0
         )
-        ORDER BY {prefer}
+        ORDER BY "it stays" DESC, {dedup.prefer}
         , id
-    """).to_arrow_table()
-    return choose(exact, near, ranked["id"], run.recipe.dedup.similarity)
+    """).to_arrow_table()["id"]
+    outside = _outside(connection, dedup.against)
+    order = pa.chunked_array([*outside.chunks, *ranked.chunks], pa.string())
+    return _named(survivors.choose(exact, near, order, dedup.similarity, len(outside)))
+
+
+def _keyed(work: Workspace) -> tuple[pa.Table, pa.Table]:
+    """The copies, and the other pairs, with `key_of` for `id_a`."""
+    there = pair_parts(work)
+    column = schema.PAIRS.field("id_a")
+    keyed = {}
+    for part in sorted(there):
+        keyed[part] = table = work.pairs.read(part)
+        if table["against"].null_count < len(table):
+            keyed[part] = table.set_column(0, column, key_of(table["id_a"], table["against"]))
+    empty = schema.PAIRS.empty_table()
+    return keyed.pop(COPIES, empty), pa.concat_tables([empty, *keyed.values()])
+
+
+def key_of(ids: pa.ChunkedArray, entries: pa.ChunkedArray) -> pa.ChunkedArray:
+    r"""What no two documents have in common: the id of one of the run; of others their entry, a line break and the id.
+
+    >>> key_of(pa.chunked_array([["7", "7"]]), pa.chunked_array([[None, "old"]])).to_pylist()
+    ['7', 'old\n7']
+    """
+    return pc.coalesce(pc.binary_join_element_wise(entries, ids, "\n"), ids)
+
+
+def _outside(connection: duckdb.DuckDBPyConnection, entries: list[str]) -> pa.ChunkedArray:
+    """The documents from outside that are in pairs, in the order in which they are named."""
+    connection.register("entries", pa.table({"entry": pa.array(entries, pa.string()), "place": range(len(entries))}))
+    return connection.sql("""
+        SELECT key FROM (
+            SELECT DISTINCT id_a AS key, against AS entry
+            FROM (SELECT id_a, against FROM exact UNION ALL SELECT id_a, against FROM near) WHERE against IS NOT NULL
+        ) JOIN entries USING (entry)
+        ORDER BY place, key
+    """).to_arrow_table()["key"]
+
+
+def _named(chosen: pa.Table) -> pa.Table:
+    """What `choose` says (`survivors.GONE`) with the keys of documents from outside taken apart: `GONE`."""
+    keys = chosen["duplicate_of"].combine_chunks()
+    is_outside = pc.match_substring(keys, "\n")
+    pieces = pc.split_pattern(keys.filter(is_outside), "\n", max_splits=1)
+    ids = pc.replace_with_mask(keys, is_outside, pc.list_element(pieces, 1))
+    entries = pc.replace_with_mask(pa.nulls(len(keys), pa.string()), is_outside, pc.list_element(pieces, 0))
+    return chosen.set_column(1, "duplicate_of", ids).append_column("duplicate_in", entries)
 
 
 def write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
@@ -252,16 +311,17 @@ def _write_all(task: Verdicts) -> None:
                 "reasons": hits["reasons"],
                 "duplicate_of": copies["duplicate_of"],
                 "similarity": copies["similarity"],
+                "duplicate_in": copies["duplicate_in"],
             }
         )
         task.work.verdicts.write(part, table, made_from)
 
 
 def _figures(run: Run) -> dict[str, Any]:
-    """Documents by source and fate, and by rule: as counted, and by the first reason alone."""
+    """Documents by source and fate, by rule, and copies of documents from outside by entry and source."""
     connection = connect(run.work)
-    connection.register("verdicts", run.work.verdicts.scan(run.parts))
     sources: dict[str, dict[str, Any]] = {}
+    outside: dict[str, dict[str, int]] = {}
     rules: Counter[str] = Counter()
     for source in run.recipe.source:
         parts = [part for part in run.parts if part.source == source.name]
@@ -276,6 +336,11 @@ def _figures(run: Run) -> dict[str, Any]:
         """,
         )
         names = ("documents", "errors", "dropped", "duplicates", "kept")
+        outside[source.name] = dict(
+            connection.execute("""
+            SELECT duplicate_in, count(*) FROM mine WHERE duplicate_in IS NOT NULL GROUP BY duplicate_in
+        """).fetchall()
+        )
         by_rule = dict(
             connection.execute(f"""
             SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
@@ -284,27 +349,40 @@ def _figures(run: Run) -> dict[str, Any]:
         )
         rules.update(by_rule)
         sources[source.name] = {**dict(zip(names, counted, strict=True)), "rules": by_rule}
-    return {"sources": sources, "rules": dict(sorted(rules.items()))}
+    entries = run.recipe.dedup.against if run.recipe.dedup.enabled else []
+    return {
+        "sources": sources,
+        "rules": dict(sorted(rules.items())),
+        "against": {
+            entry: {name: counts[entry] for name, counts in outside.items() if entry in counts} for entry in entries
+        },
+        "stable": run.basis.release.version if run.basis and run.basis.release else None,
+    }
 
 
-def _refuse_wipe_out(run: Run, sources: dict[str, dict[str, Any]]) -> None:
+def _refuse_wipe_out(run: Run, figures: dict[str, Any]) -> None:
     faults, remedies = [], []
     for source in run.recipe.source:
-        counts = sources[source.name]
+        counts = figures["sources"][source.name]
         passed = counts["duplicates"] + counts["kept"]
         most = run.recipe.dedup.max_loss if source.max_loss is None else source.max_loss
         if counts["duplicates"] > most * passed:
             share = counts["duplicates"] / passed
+            outside = [f"{found[source.name]:,} of them of documents in {entry}"
+                       for entry, found in figures["against"].items() if source.name in found]  # fmt: skip
             faults.append(
                 f"source {source.name}: {counts['duplicates']:,} of the {passed:,} documents that passed the rules "
-                f"({share:.0%}) are copies of kept ones; at most {most:.0%} may go"
+                f"({share:.0%}) are copies of kept ones"
+                + (f", {', '.join(outside)}" if outside else "")
+                + f"; at most {most:.0%} may go"
             )
             remedies.append(f"max_loss = {_round_up(share)} in [[source]] {source.name}")
     if faults:
+        columns = "duplicate_in, duplicate_of" if figures["against"] else "duplicate_of"
         raise WipeOutError(
             "\n".join(faults),
-            remedy=f'look at them: curate sql {run.recipe.shown} "select duplicate_of, count(*) from verdicts '
-            'where duplicate_of is not null group by all order by 2 desc"; if that is right, set '
+            remedy=f'look at them: curate sql {run.recipe.shown} "select {columns}, count(*) from verdicts '
+            'where duplicate_of is not null group by all order by count(*) desc"; if that is right, set '
             + ", ".join(remedies),
         )
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import kernels
+from curation.against import measure_against
 from curation.corpus import corpus_fingerprint
 from curation.dataset import Part, Workspace, fingerprint
 from curation.decontamination import decontamination
@@ -59,7 +60,7 @@ class Measures:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """Make the sidecars that are missing."""
+    """Make the sidecars that are missing, and what is asked of documents from outside."""
     tasks, sizes = [], []
     run.signals_from = signals_from(run)
     missing: dict[Part, dict[str, str]] = {}
@@ -74,11 +75,12 @@ def measure(run: Run) -> dict[str, Any]:
     groups = chunks(tasks, sizes, 16 * 1024 * 1024)
     weights = [sum(run.parts[task.part].notes["text_bytes"] for task in group) for group in groups]
     items = [Measures(run.recipe, run.work, group) for group in groups]
-    if tasks:
+    if tasks or run.recipe.dedup.against:
         _compile_kernels(run)
     run.engine.map(_measure_all, items, label="measure", sizes=weights, unit="B")
     return {
         "decontamination": decontamination(run),
+        "against": measure_against(run),
         "rows": sum(run.parts[task.part].rows for task in tasks),
         "parts": len(tasks),
         "text_bytes": sum(sizes),

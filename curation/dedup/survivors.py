@@ -12,12 +12,13 @@ from curation import kernels
 GONE = pa.schema([("id", pa.string()), ("duplicate_of", pa.string()), ("similarity", pa.float32())])
 
 
-def choose(exact: pa.Table, near: pa.Table, ranked: pa.ChunkedArray, least: float) -> pa.Table:
+def choose(exact: pa.Table, near: pa.Table, ranked: pa.ChunkedArray, least: float, stay: int = 0) -> pa.Table:
     """The documents that go, each with the kept one it was verified similar to: `GONE`.
 
     `ranked` holds the ids of the documents that may stay, best first: those that no rule hit. The others take no part,
-    so nothing is removed for a copy that a rule dropped. `exact` links every copy (`id_b`) to the first of its group
-    (`id_a`); `near` links such firsts, and what it says of them (`similarity`) holds for their whole groups.
+    so nothing is removed for a copy that a rule dropped. The first `stay` of them stay, alike or not. `exact` links
+    every copy (`id_b`) to the first of its group (`id_a`); `near` links one of a group with one of another, and what it
+    says of them (`similarity`) holds for their whole groups.
 
     Documents are taken best first; one goes if a kept one is its verified neighbour: of several the most similar, then
     the better one. So none goes for being near one that went. Where a third document was compared with both, that may
@@ -34,13 +35,14 @@ def choose(exact: pa.Table, near: pa.Table, ranked: pa.ChunkedArray, least: floa
     of_rank, first, copy, one, other = (_numbers(column, every) for column in columns)
     group_of = np.arange(len(every))
     group_of[copy] = first
+    one, other = group_of[one], group_of[other]
     rank = np.full(len(every), -1, np.int64)
     rank[of_rank] = np.arange(len(of_rank))
     best = np.full(len(every), -1, np.int64)  # the best member of each group
     groups, places = np.unique(group_of[of_rank], return_index=True)
     best[groups] = of_rank[places]
     order = np.where(best >= 0, rank[best], -1)
-    goes, similar = kernels.survivors.walk(order, one, other, near["similarity"].to_numpy(), least)
+    goes, similar = kernels.survivors.walk(order, one, other, near["similarity"].to_numpy(), least, stay)
     mine = group_of[of_rank]
     is_near = goes[mine] >= 0
     kept = np.where(is_near, best[goes[mine]], best[mine])

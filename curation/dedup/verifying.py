@@ -14,7 +14,7 @@ from curation.dedup.signatures import shingles
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -36,7 +36,7 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDAr
     involved = distinct(np.concatenate([first, second]))
     values = np.empty((0, 0), np.uint32)
     filled = 0
-    for table in rows.pieces(work.signal("signature"), ["minhash"], involved):
+    for table in rows.pieces(work, ["minhash"], involved):
         for chunk in table["minhash"].chunks:
             offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
             part = np.frombuffer(chunk.buffers()[2], "<u4")[offsets[0] // 4 : offsets[-1] // 4]
@@ -50,21 +50,16 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDAr
     return np.asarray(kernels.grouping.agreement(values, *places), np.float64)
 
 
-def write_shingles(work: Workspace, part: Part, wanted: NDArray[np.int64], ngram: int, made_from: str) -> None:
-    """Write the shingle sets of a part's documents, `wanted` by their row in the part."""
+def write_shingles(work: Workspace, part: Part, texts: Iterable[pa.Array], ngram: int, made_from: str) -> None:
+    """Write the shingle sets of a part's candidates: of these texts, in order."""
     with work.shingles.writing(part, made_from) as writer:
-        start = 0
-        for table in work.documents.batches(part, ["text"]):
-            low, high = np.searchsorted(wanted, [start, start + len(table)])
-            text = table["text"].take(pa.array(wanted[low:high] - start)).combine_chunks()
-            start += len(table)
-            if high > low:
-                bounds, found = shingles(Batch(text), ngram)
-                sets = [distinct(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
-                writer.write(
-                    pa.table({"shingle_count": pa.array(map(len, sets), pa.int32()),
-                              "shingles": pa.array([one.tobytes() for one in sets], pa.binary())})
-                )  # fmt: skip
+        for text in texts:
+            bounds, found = shingles(Batch(text), ngram)
+            sets = [distinct(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
+            writer.write(
+                pa.table({"shingle_count": pa.array(map(len, sets), pa.int32()),
+                          "shingles": pa.array([one.tobytes() for one in sets], pa.binary())})
+            )  # fmt: skip
 
 
 def by_shingles(
