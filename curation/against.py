@@ -124,10 +124,10 @@ class Sign:
 
 
 def check(recipe: Recipe) -> None:
-    """Raise what `find` raises, and `InputError` where an entry's first file is no Parquet or has no text."""
+    """Raise what `find` raises, and `InputError` where a corpus's first file is no Parquet or has no text."""
     for entry in find(recipe):
-        for shard in entry.shards[:1]:
-            with _of(entry.number), _opened(shard.file):
+        if entry.release is None:
+            with _of(entry.number), _opened(entry.shards[0].file):
                 pass
 
 
@@ -151,7 +151,8 @@ def _refuse_own(recipe: Recipe) -> None:
     own = f"{release_place(recipe).identity}/{recipe.name}/"
     faults = []
     for number, written in enumerate(recipe.dedup.against):
-        path = located(written, recipe.base)
+        with _of(number):
+            path = located(written, recipe.base)
         if not _is_pattern(path) and f"{open_storage(path).identity}/".startswith(own):
             faults.append(
                 f"dedup.against[{number}]: {written} holds this recipe's own releases: every document that is in them "
@@ -169,7 +170,7 @@ def _of(number: int) -> Iterator[None]:
     """Puts the entry before the messages of errors."""
     try:
         yield
-    except (InputError, ReleaseError) as error:
+    except (InputError, ReleaseError, StorageError) as error:
         raise type(error)(f"dedup.against[{number}]: {error.message}", remedy=error.remedy) from error
 
 

@@ -409,7 +409,11 @@ def corpora(draw: st.DrawFn) -> tuple[list[tuple[str, str]], list[tuple[str, str
 
 
 def chosen(
-    exact: list[tuple[str, str]], near: list[tuple[str, str, float]], rank: dict[str, int], least: float = 0.75
+    exact: list[tuple[str, str]],
+    near: list[tuple[str, str, float]],
+    rank: dict[str, int],
+    least: float = 0.75,
+    stay: int = 0,
 ) -> dict[str, tuple[str, float]]:
     """Who goes, each with the kept one and how similar they are."""
     copies = pa.table({"id_a": pa.array([a for a, _ in exact], pa.string()),
@@ -418,7 +422,7 @@ def chosen(
              "id_b": pa.array([b for _, b, _ in near], pa.string()),
              "similarity": pa.array([value for _, _, value in near], pa.float32())}  # fmt: skip
     ranked = pa.chunked_array([pa.array(sorted(rank, key=rank.__getitem__), pa.string())])
-    rows = choose(copies, pa.table(pairs), ranked, least).to_pylist()
+    rows = choose(copies, pa.table(pairs), ranked, least, stay).to_pylist()
     return {row["id"]: (row["duplicate_of"], pytest.approx(row["similarity"], abs=1e-6)) for row in rows}
 
 
