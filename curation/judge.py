@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,6 +25,7 @@ from curation.stable import basis
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
+    from numpy.typing import NDArray
 
     from curation.recipe import Recipe
     from curation.rules import Edits, Rule
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 VERSION = 3
 #: What is said of a document that goes for another one: that one, how similar the two are at least, and the entry of
 #: `dedup.against` that it is of, null for a document of the run.
-GONE = pa.schema([*survivors.GONE, ("duplicate_in", pa.string())])
+GONE = pa.schema(
+    [("id", pa.string()), ("duplicate_of", pa.string()), ("similarity", pa.float32()), ("duplicate_in", pa.string())]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,90 +203,113 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
     """The documents that go because a better copy stays (`GONE`); `hits` has the `reasons` against each `id`."""
     if not run.recipe.dedup.enabled:
         return GONE.empty_table()
-    work, parts, dedup = run.work, list(run.parts), run.recipe.dedup
-    exact, near = _keyed(work)
-    connection = connect(work, threads=run.engine.workers, memory="2GB")
-    connection.register("exact", exact)
-    connection.register("near", near)
-    connection.execute("CREATE TEMP TABLE involved (id VARCHAR)")
-    connection.execute("""
-        INSERT INTO involved
-        SELECT DISTINCT id FROM (
-            SELECT id_a AS id FROM exact UNION ALL SELECT id_b FROM exact
-            UNION ALL SELECT id_a FROM near UNION ALL SELECT id_b FROM near
-        )
-    """)
+    dedup, connection = run.recipe.dedup, _graph(run)
     connection.execute("CREATE TEMP TABLE stays (id VARCHAR)")
     if run.basis is not None and run.basis.release is not None:
         for ids in releases.ids(run.basis.release):
             connection.register("released", pa.table({"id": ids}))
-            connection.execute("INSERT INTO stays SELECT id FROM released SEMI JOIN involved USING (id)")
-    columns = ruling.columns_in(dedup.prefer, work)
+            connection.execute("INSERT INTO stays SELECT id FROM released SEMI JOIN involved ON key = id")
     connection.register("hits", hits)
+    outside = _numbers(connection, _OUTSIDE)
+    copies, near = (_edges(connection, name) for name in ("copies", "near"))
+    chosen = survivors.choose(
+        first_row(connection, "SELECT count(*) FROM involved")[0],
+        survivors.Copies(*copies[:2]),
+        survivors.Near(*near),
+        np.concatenate([outside, _numbers(connection, _ranking(connection, run))]),
+        dedup.similarity,
+        len(outside),
+    )
+    connection.register("chosen", pa.table(dict(zip(chosen._fields, chosen, strict=True))))
+    found = connection.sql("""
+        SELECT goes.key AS id, stays.key[strpos(stays.key, chr(10)) + 1:] AS duplicate_of, similarity,
+            CASE WHEN contains(stays.key, chr(10)) THEN split_part(stays.key, chr(10), 1) END AS duplicate_in
+        FROM chosen
+        JOIN involved goes ON goes.node = chosen.node JOIN involved stays ON stays.node = chosen.kept
+    """)
+    return found.to_arrow_table().cast(GONE)
+
+
+#: Of the documents from outside that are in pairs their nodes, in the order in which they are named.
+_OUTSIDE = """
+    SELECT node FROM (
+        SELECT DISTINCT key_a AS key, against AS entry
+        FROM (SELECT key_a, against FROM copies UNION ALL SELECT key_a, against FROM near) WHERE against IS NOT NULL
+    ) JOIN entries USING (entry) JOIN involved USING (key)
+    ORDER BY place, key
+"""
+
+
+def _graph(run: Run) -> duckdb.DuckDBPyConnection:
+    """The pairs as views `copies` and `near`, and their documents as nodes: the table `involved` (`key`, `node`).
+
+    What no two documents have in common, their key, is the id of one of the run; of others their entry of
+    `dedup.against`, a line break and the id. Nodes are numbers from 0, in any order.
+    """
+    work, entries = run.work, run.recipe.dedup.against
+    connection = connect(work, threads=run.engine.workers, memory="1GB")
+    there = sorted(pair_parts(work))
+    for name, parts in (("copies", [COPIES] if COPIES in there else []), ("near", [p for p in there if p != COPIES])):
+        connection.register(f"{name} by id", work.pairs.scan(parts) if parts else schema.PAIRS.empty_table())
+        connection.execute(f"""
+            CREATE TEMP VIEW {name} AS
+            SELECT coalesce(against || chr(10) || id_a, id_a) AS key_a, id_b, similarity, against FROM "{name} by id"
+        """)
+    connection.execute("""
+        CREATE TEMP TABLE involved AS
+        SELECT key, (row_number() OVER () - 1)::INTEGER AS node
+        FROM (
+            SELECT key_a AS key FROM copies UNION SELECT id_b FROM copies
+            UNION SELECT key_a FROM near UNION SELECT id_b FROM near
+        )
+    """)
+    connection.register("entries", pa.table({"entry": pa.array(entries, pa.string()), "place": range(len(entries))}))
+    return connection
+
+
+def _edges(connection: duckdb.DuckDBPyConnection, name: str) -> list[NDArray[Any]]:
+    """Of each pair of a view the two nodes and the similarity."""
+    return _columns(connection, f"""
+        SELECT a.node, b.node, similarity FROM {name} JOIN involved a ON a.key = key_a JOIN involved b ON b.key = id_b
+    """)  # fmt: skip
+
+
+def _ranking(connection: duckdb.DuckDBPyConnection, run: Run) -> str:
+    """The query for the nodes that may stay, best first: those that no rule hit."""
+    prefer, work = run.recipe.dedup.prefer, run.work
+    columns = ruling.columns_in(prefer, work)
     selected, joins = "", ""
     for name in sorted({work.columns[column].name for column in columns}):
         view = name.replace("/", "_")
         dataset = next(dataset for dataset in work.columns.values() if dataset.name == name)
         mine = ["id", *(c for c in columns if work.columns[c].name == name and c != "id")]
-        connection.register(view, dataset.scan(parts, mine))
+        connection.register(view, dataset.scan(list(run.parts), mine))
         joins += f' JOIN "{view}" ON "{view}".id = hits.id'
         selected += "".join(f', "{view}".{c}' for c in mine[1:])
-    ranked = connection.sql(f"""
-        SELECT id FROM (
-            SELECT hits.id AS id, hits.id IN (FROM stays) AS "it stays"{selected}
-            FROM hits SEMI JOIN involved ON involved.id = hits.id{joins}
+    return f"""
+        SELECT "its node" FROM (
+            SELECT hits.id AS id, node AS "its node", hits.id IN (FROM stays) AS "it stays"{selected}
+            FROM hits JOIN involved ON involved.key = hits.id{joins}
             WHERE len(hits.reasons) = 0
         )
-        ORDER BY "it stays" DESC, {dedup.prefer}
+        ORDER BY "it stays" DESC, {prefer}
         , id
-    """).to_arrow_table()["id"]
-    outside = _outside(connection, dedup.against)
-    order = pa.chunked_array([*outside.chunks, *ranked.chunks], pa.string())
-    return _named(survivors.choose(exact, near, order, dedup.similarity, len(outside)))
-
-
-def _keyed(work: Workspace) -> tuple[pa.Table, pa.Table]:
-    """The copies, and the other pairs, with `key_of` for `id_a`."""
-    there = pair_parts(work)
-    column = schema.PAIRS.field("id_a")
-    keyed = {}
-    for part in sorted(there):
-        keyed[part] = table = work.pairs.read(part)
-        if table["against"].null_count < len(table):
-            keyed[part] = table.set_column(0, column, key_of(table["id_a"], table["against"]))
-    empty = schema.PAIRS.empty_table()
-    return keyed.pop(COPIES, empty), pa.concat_tables([empty, *keyed.values()])
-
-
-def key_of(ids: pa.ChunkedArray, entries: pa.ChunkedArray) -> pa.ChunkedArray:
-    r"""What no two documents have in common: the id of one of the run; of others their entry, a line break and the id.
-
-    >>> key_of(pa.chunked_array([["7", "7"]]), pa.chunked_array([[None, "old"]])).to_pylist()
-    ['7', 'old\n7']
     """
-    return pc.coalesce(pc.binary_join_element_wise(entries, ids, "\n"), ids)
 
 
-def _outside(connection: duckdb.DuckDBPyConnection, entries: list[str]) -> pa.ChunkedArray:
-    """The documents from outside that are in pairs, in the order in which they are named."""
-    connection.register("entries", pa.table({"entry": pa.array(entries, pa.string()), "place": range(len(entries))}))
-    return connection.sql("""
-        SELECT key FROM (
-            SELECT DISTINCT id_a AS key, against AS entry
-            FROM (SELECT id_a, against FROM exact UNION ALL SELECT id_a, against FROM near) WHERE against IS NOT NULL
-        ) JOIN entries USING (entry)
-        ORDER BY place, key
-    """).to_arrow_table()["key"]
+def _numbers(connection: duckdb.DuckDBPyConnection, sql: str) -> NDArray[np.int32]:
+    return np.asarray(_columns(connection, sql)[0], np.int32)
 
 
-def _named(chosen: pa.Table) -> pa.Table:
-    """What `choose` says (`survivors.GONE`) with the keys of documents from outside taken apart: `GONE`."""
-    keys = chosen["duplicate_of"].combine_chunks()
-    is_outside = pc.match_substring(keys, "\n")
-    pieces = pc.split_pattern(keys.filter(is_outside), "\n", max_splits=1)
-    ids = pc.replace_with_mask(keys, is_outside, pc.list_element(pieces, 1))
-    entries = pc.replace_with_mask(pa.nulls(len(keys), pa.string()), is_outside, pc.list_element(pieces, 0))
-    return chosen.set_column(1, "duplicate_of", ids).append_column("duplicate_in", entries)
+def _columns(connection: duckdb.DuckDBPyConnection, sql: str) -> list[NDArray[Any]]:
+    """What a query answers, column by column, without holding it a second time."""
+    reader = connection.sql(sql).to_arrow_reader(1 << 20)
+    pieces: list[list[NDArray[Any]]] = [[] for _ in reader.schema]
+    for batch in reader:
+        for piece, column in zip(pieces, batch.columns, strict=True):
+            piece.append(column.to_numpy().copy())
+    kinds = [field.type.to_pandas_dtype() for field in reader.schema]
+    return [np.concatenate([np.empty(0, kind), *piece]) for kind, piece in zip(kinds, pieces, strict=True)]
 
 
 def write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:

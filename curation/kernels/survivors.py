@@ -16,10 +16,10 @@ _ROUNDING = 1e-6
 def walk(
     order: np.ndarray[Any, Any], first: np.ndarray[Any, Any], second: np.ndarray[Any, Any],
     similarity: np.ndarray[Any, Any], least: float, stay: int = 0,
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float32]]]:  # fmt: skip
+) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndarray[Any, np.dtype[np.float32]]]:  # fmt: skip
     """Which node each goes for, and how similar they are at least; -1 for one that stays, or takes no part.
 
-    `order` (int64) has the rank of each node, 0 the best, -1 for one that takes no part. `first`, `second` (int64)
+    `order` (int32) has the rank of each node, 0 the best, -1 for one that takes no part. `first`, `second` (int32)
     and `similarity` (float32) are edges. Nodes are taken best first. One goes if a kept one is its neighbour: of
     several the most similar, then the better one. It goes too if it and a kept one have a neighbour in common
     to which they are so similar that they must be `least` similar to each other: 1 - similarity is a distance, for sets
@@ -27,18 +27,18 @@ def walk(
     """
     nodes = len(order)
     offsets = np.zeros(nodes + 1, np.int64)
-    beside, alike = np.empty(2 * len(first), np.int64), np.empty(2 * len(first), np.float32)
-    goes, how = np.full(nodes, -1, np.int64), np.zeros(nodes, np.float32)
-    taken = np.flatnonzero(order >= 0)
-    taken = taken[np.argsort(order[taken], kind="stable")]
+    beside, alike = np.empty(2 * len(first), np.int32), np.empty(2 * len(first), np.float32)
+    goes, how = np.full(nodes, -1, np.int32), np.zeros(nodes, np.float32)
+    takes_part = np.flatnonzero(order >= 0).astype(np.int32)
+    taken = takes_part[np.argsort(order[takes_part])]
     _walk(taken, order, first, second, similarity, least, stay, offsets, beside, alike, goes, how)
     return goes, how
 
 
 @kernel(
     types.void(
-        array(types.int64), array(types.int64), array(types.int64), array(types.int64), array(types.float32),
-        types.float64, types.int64, out(types.int64), out(types.int64), out(types.float32), out(types.int64),
+        array(types.int32), array(types.int32), array(types.int32), array(types.int32), array(types.float32),
+        types.float64, types.int64, out(types.int64), out(types.int32), out(types.float32), out(types.int32),
         out(types.float32),
     )
 )  # fmt: skip
@@ -61,18 +61,18 @@ def _walk(
         ends[b] += 1
     is_kept = np.zeros(nodes, np.bool_)
     # Of the kept neighbours of each node the most similar, of several the best, and how similar it is.
-    nearest, nearness = np.full(nodes, -1, np.int64), np.zeros(nodes, np.float32)
+    nearest, nearness = np.full(nodes, -1, np.int32), np.zeros(nodes, np.float32)
     for node in taken:
         best, highest = np.int64(-1), -1.0
         begin, end = offsets[node], offsets[node + 1]
         looked_at = begin if order[node] < stay else end
         for edge in range(begin, looked_at):
-            other, value = beside[edge], np.float64(alike[edge])
+            other, value = np.int64(beside[edge]), np.float64(alike[edge])
             if is_kept[other] and (value > highest or (value == highest and order[other] < order[best])):
                 best, highest = other, value
         if best < 0:
             for edge in range(begin, looked_at):
-                other = nearest[beside[edge]]
+                other = np.int64(nearest[beside[edge]])
                 if other < 0:
                     continue
                 value = np.float64(alike[edge]) + np.float64(nearness[beside[edge]]) - 1.0
