@@ -34,7 +34,7 @@ COPIES = Part("copies", "00000")
 _COPIES = Part("all", "copies")
 _PAIRS = Part("all", "pairs")
 _WANTED = Part("all", "wanted")
-#: What one task verifies: the signatures of its documents, twice as many at most, are held at once.
+#: What one task verifies, roughly.
 _DOCUMENTS_A_TASK, _PAIRS_A_TASK = 1_000_000, 8_000_000
 
 
@@ -246,7 +246,7 @@ def _verify(task: Slice) -> NDArray[np.float64]:
     pairs = step.numbers(_PAIRS)[task.first : task.last]
     if step.dedup.verify == "exact":
         return verifying.by_shingles(step.work, step.rows, pairs, step.numbers(_WANTED).astype(np.int64))
-    return verifying.by_signature(step.work, step.rows, pairs)
+    return verifying.by_signature(step.work, step.rows, pairs, step.dedup.bands * step.dedup.rows)
 
 
 def _name(task: Slice) -> None:

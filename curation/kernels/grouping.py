@@ -194,20 +194,27 @@ def _look_up(bits: Any, keys: Any, salt: Any, found: Any) -> None:
 
 
 def agreement(
-    values: np.ndarray[Any, Any], first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]
+    values: np.ndarray[Any, Any],
+    first: np.ndarray[Any, Any],
+    others: np.ndarray[Any, Any],
+    second: np.ndarray[Any, Any],
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """For each pair of rows of `values` (uint32, a signature each) the share of places where they agree."""
+    """For each pair of a row of `values` and one of `others` (uint32, a signature each) the share of equal places."""
     shares = np.empty(len(first), np.float64)
-    _agree(values, first, second, shares)
+    _agree(values, first, others, second, shares)
     return shares
 
 
-@kernel(types.void(array(types.uint32, 2), array(types.int64), array(types.int64), out(types.float64)))
-def _agree(values: Any, first: Any, second: Any, shares: Any) -> None:
+@kernel(
+    types.void(
+        array(types.uint32, 2), array(types.int64), array(types.uint32, 2), array(types.int64), out(types.float64)
+    )
+)
+def _agree(values: Any, first: Any, others: Any, second: Any, shares: Any) -> None:
     for pair in range(len(first)):
         same = 0
         for place in range(values.shape[1]):
-            same += values[first[pair], place] == values[second[pair], place]
+            same += values[first[pair], place] == others[second[pair], place]
         shares[pair] = np.float64(same) / np.float64(values.shape[1])
 
 
