@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation import against
 from curation.compare import COPIES, pair_parts
 from curation.dataset import connect
 from curation.difference import Difference, difference
@@ -27,26 +28,33 @@ if TYPE_CHECKING:
 #: Where following the pairs ends, since each step reads them all: about so many documents, or so many steps away.
 DOCUMENTS = 10_000
 STEPS = 50
+#: What becomes of a document, in the order in which it is told.
+FATES = ("kept", "duplicate", "dropped", "error", "outside")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """A document of a cluster.
 
-    `fate` is error, dropped, duplicate or kept, `reasons` are the rules that drop it. `similarity` is that to the
-    cluster's `centre`, null where no pair of the two was verified; `kept_similarity` that of a duplicate to
-    `duplicate_of`.
+    `fate` is error, dropped, duplicate or kept, `reasons` are the rules that drop it. A document of an entry of
+    `dedup.against` has the fate `outside`, and the entry for its `source`. `similarity` is that to the cluster's
+    `centre`, null where no pair of the two was verified; `kept_similarity` that of a duplicate to `duplicate_of`, a
+    document of the run or of the entry `duplicate_in`.
     """
 
     id: str
     source: str
     uri: str | None
-    origin: str
+    origin: str | None
     fate: str
     reasons: list[str]
     duplicate_of: str | None
+    duplicate_in: str | None
     kept_similarity: float | None
     similarity: float | None
+
+    def __str__(self) -> str:
+        return f"{self.id} in {self.source}" if self.fate == "outside" else self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +77,15 @@ class Cluster:
     """What there is to see of the cluster of a document.
 
     `also` are other documents with the URI that was asked for. `centre` is the document that similarities are to: the
-    kept one that the asked one is a copy of, else the asked one itself. `documents` counts the cluster and `fates` what
-    became of it; `is_whole` is False where there may be more of it. `members` come as the centre, then the most
-    similar; `more` are not among them. `pair` is null where there is nothing to compare.
+    one that the asked one is a copy of, in the run or in the entry `centre_in`, else the asked one itself. `documents`
+    counts the cluster and `fates` what became of it; `is_whole` is False where there may be more of it. `members` come
+    as the centre, then the most similar; `more` are not among them. `pair` is null where there is nothing to compare.
     """
 
     asked: Member
     also: list[str]
     centre: str
+    centre_in: str | None
     documents: int
     fates: dict[str, int]
     is_whole: bool
@@ -110,47 +119,72 @@ def cluster(recipe: Recipe, wanted: str, other: str | None = None, *, limit: int
     found = {document: part for part, document in find(recipe, work, parts, wanted)}
     others = {document: part for part, document in find(recipe, work, parts, other)} if other else {}
     connection = connect(work, threads=2, memory="2GB")
-    connection.register("pairs", work.pairs.scan(pairs, ["id_a", "id_b"]))
-    connection.register("copies", work.pairs.scan([COPIES], ["id_a", "id_b"]))
-    connection.register("near", work.pairs.scan([part for part in pairs if part != COPIES]))
-    connection.register("verdicts", work.verdicts.scan(parts))
+    _open_views(connection, work, pairs, parts)
     document = _in_a_pair(connection, list(found))
     centre, is_whole = _follow(connection, document)
     ranked = _judged(connection, "FROM cluster", centre)
     fates = Counter(row["fate"] for row in ranked)
     if others:
-        inside = [row["id"] for row in ranked if row["id"] in others]
+        inside = [row["key"] for row in ranked if row["key"] in others]
         beside = (inside or list(others))[0]
     else:
         beside = _most_telling(ranked, document, centre)
     if beside == document:
         raise UsageError(f"{document}: it does not differ from itself", remedy="name another document: --with OTHER")
     shown = ranked[:limit]
-    ids = list(dict.fromkeys([*(row["id"] for row in shown), document, *([beside] if beside else [])]))
-    connection.register("asked", pa.table({"id": pa.array(ids, pa.string())}))
-    members = _described(work, parts, _judged(connection, "FROM asked", centre))
-    if len(members) < len(ids):
+    keys = list(dict.fromkeys([*(row["key"] for row in shown), document, *([beside] if beside else [])]))
+    connection.register("asked", pa.table({"id": pa.array(keys, pa.string())}))
+    outside = against.parts_there(recipe, work) if any("\n" in key for key in keys) else {}
+    texts = _Texts(recipe, work, parts, outside)
+    members = _described(texts, _judged(connection, "FROM asked", centre))
+    if len(members) < len(keys):
         raise StorageError(
             f"{work.storage}: documents were pulled since copies were looked for",
             remedy=f"have them looked for again: curate run {recipe.shown} --until judge",
         )
     pair = None
     if beside:
-        first, second = members[document], members[beside]
-        if first.fate == "kept" != second.fate:
+        first, second = document, beside
+        if members[first].fate == "kept" != members[second].fate:
             first, second = second, first
-        pair = _pair(recipe, connection, work, parts, first, second, words)
+        (similarity,) = (row["similarity"] for row in _judged(connection, "FROM asked", second) if row["key"] == first)
+        pair = _pair(texts, (first, members[first]), (second, members[second]), similarity, words)
+    *entry, centre_id = centre.split("\n", 1)
     return Cluster(
         asked=members[document],
         also=[one for one in found if one != document],
-        centre=centre,
+        centre=centre_id,
+        centre_in=entry[0] if entry else None,
         documents=len(ranked),
-        fates={fate: fates[fate] for fate in ("kept", "duplicate", "dropped", "error") if fates[fate]},
+        fates={fate: fates[fate] for fate in FATES if fates[fate]},
         is_whole=is_whole,
-        members=[members[row["id"]] for row in shown],
+        members=[members[row["key"]] for row in shown],
         more=len(ranked) - len(shown),
         pair=pair,
     )
+
+
+def _open_views(connection: duckdb.DuckDBPyConnection, work: Workspace, pairs: list[Part], parts: list[Part]) -> None:
+    """Make the views `pairs`, `copies`, `near` and `verdicts`, in which documents are called by their keys.
+
+    A key is that of `judge.key_of`. What near pairs say of one copy stands there for the first of its group.
+    """
+    key = "coalesce(against || chr(10), '') || id_a AS id_a"
+    connection.register("all_pairs", work.pairs.scan(pairs))
+    connection.register("all_copies", work.pairs.scan([COPIES]))
+    connection.register("all_near", work.pairs.scan([part for part in pairs if part != COPIES]))
+    connection.register("all_verdicts", work.verdicts.scan(parts))
+    connection.execute(f"""
+        CREATE TEMP VIEW pairs AS SELECT {key}, id_b FROM all_pairs;
+        CREATE TEMP VIEW copies AS SELECT {key}, id_b FROM all_copies;
+        CREATE TEMP VIEW near AS
+        SELECT coalesce(one.id_a, pairs.id_a) AS id_a, coalesce(other.id_a, pairs.id_b) AS id_b, similarity
+        FROM (SELECT {key}, id_b, similarity FROM all_near) pairs
+            LEFT JOIN copies one ON one.id_b = pairs.id_a LEFT JOIN copies other ON other.id_b = pairs.id_b;
+        CREATE TEMP VIEW verdicts AS
+        SELECT id, reasons, coalesce(duplicate_in || chr(10), '') || duplicate_of AS duplicate_of, similarity
+        FROM all_verdicts;
+    """)
 
 
 def _in_a_pair(connection: duckdb.DuckDBPyConnection, ids: list[str]) -> str:
@@ -211,22 +245,28 @@ def _judged(connection: duckdb.DuckDBPyConnection, ids: str, centre: str) -> lis
             FROM (SELECT id {ids}) ids LEFT JOIN copies ON copies.id_b = ids.id
         ),
         beside AS (
-            SELECT CASE WHEN id_a = $first THEN id_b ELSE id_a END AS first, similarity
-            FROM near WHERE id_a = $first OR id_b = $first
-            UNION ALL SELECT $first, 1
+            SELECT first, max(similarity) AS similarity
+            FROM (
+                SELECT CASE WHEN id_a = $first THEN id_b ELSE id_a END AS first, similarity
+                FROM near WHERE id_a = $first OR id_b = $first
+                UNION ALL SELECT $first, 1
+            )
+            GROUP BY first
         )
-        SELECT verdicts.id, reasons, duplicate_of, verdicts.similarity, beside.similarity
-        FROM verdicts JOIN grouped USING (id) LEFT JOIN beside USING (first)
-        ORDER BY id <> $centre, beside.similarity DESC NULLS LAST, id
+        SELECT grouped.id, reasons, duplicate_of, verdicts.similarity, beside.similarity
+        FROM grouped LEFT JOIN verdicts USING (id) LEFT JOIN beside USING (first)
+        WHERE verdicts.id IS NOT NULL OR contains(grouped.id, chr(10))
+        ORDER BY grouped.id <> $centre, beside.similarity DESC NULLS LAST, grouped.id
         """,
         {"centre": centre, "first": first},
     ).fetchall()
     return [
         {
-            "id": document,
-            "fate": fate_of(reasons, duplicate_of),
-            "reasons": reasons,
-            "duplicate_of": duplicate_of,
+            "key": document,
+            "fate": "outside" if reasons is None else fate_of(reasons, duplicate_of),
+            "reasons": reasons or [],
+            "duplicate_of": duplicate_of and duplicate_of.split("\n", 1)[-1],
+            "duplicate_in": duplicate_of.split("\n", 1)[0] if duplicate_of and "\n" in duplicate_of else None,
             "kept_similarity": _rounded(to_kept),
             "similarity": _rounded(similarity),
         }
@@ -239,40 +279,66 @@ def _rounded(similarity: float | None) -> float | None:
 
 
 def _most_telling(ranked: list[dict[str, Any]], document: str, centre: str) -> str | None:
-    """What to compare with: the kept one that it is a copy of, else the most similar, one that went if it is kept."""
+    """What to compare with: the one that it is a copy of, else the most similar, one that went if it is kept."""
     if centre != document:
         return centre
-    fates = {row["id"]: row["fate"] for row in ranked}
-    others = [row for row in ranked if row["id"] != document]
+    fates = {row["key"]: row["fate"] for row in ranked}
+    others = [row for row in ranked if row["key"] != document]
     others.sort(key=lambda row: (row["similarity"] is None, fates[document] == "kept" == row["fate"]))
-    return others[0]["id"] if others else None
+    return others[0]["key"] if others else None
 
 
-def _described(work: Workspace, parts: list[Part], judged: list[dict[str, Any]]) -> dict[str, Member]:
-    """Each document with where it comes from, by id; without those that are no longer there."""
-    ids = pa.array([row["id"] for row in judged], pa.string())
-    scan = work.documents.scan(parts, ["id", "source", "uri", "origin"])
-    known = {row["id"]: row for row in scan.to_table(filter=pc.field("id").isin(ids)).to_pylist()}
-    return {row["id"]: Member(**{**known[row["id"]], **row}) for row in judged if row["id"] in known}
+def _described(texts: _Texts, judged: list[dict[str, Any]]) -> dict[str, Member]:
+    """Each document with where it comes from, by key; without those that are no longer there."""
+    own = [row["key"] for row in judged if row["fate"] != "outside"]
+    scan = texts.work.documents.scan(texts.parts, ["id", "source", "uri", "origin"])
+    known = {
+        row["id"]: row for row in scan.to_table(filter=pc.field("id").isin(pa.array(own, pa.string()))).to_pylist()
+    }
+    for row in judged:
+        if row["fate"] == "outside":
+            entry, document = row["key"].split("\n", 1)
+            *_, uri = texts.outside_place(entry, document)
+            known[row["key"]] = {"id": document, "source": entry, "uri": uri, "origin": None}
+    return {
+        row["key"]: Member(**known[row["key"]], **{name: value for name, value in row.items() if name != "key"})
+        for row in judged
+        if row["key"] in known
+    }
 
 
 def _pair(
-    recipe: Recipe, connection: duckdb.DuckDBPyConnection, work: Workspace, parts: list[Part],
-    first: Member, second: Member, words: int,
-) -> Pair:  # fmt: skip
-    (similarity,) = (row["similarity"] for row in _judged(connection, "FROM asked", second.id) if row["id"] == first.id)
-    (one, hashed), (other, hashed_too) = (_text(recipe, work, parts, member) for member in (first, second))
+    texts: _Texts, first: tuple[str, Member], second: tuple[str, Member], similarity: float | None, words: int
+) -> Pair:
+    (one, hashed), (other, hashed_too) = (texts.read(key) for key, _ in (first, second))
     same = "exact" if one == other else "normalised" if hashed == hashed_too else None
-    return Pair(first, second, similarity, same, None if same else difference(one, other, words))
+    return Pair(first[1], second[1], similarity, same, None if same else difference(one, other, words))
 
 
-def _text(recipe: Recipe, work: Workspace, parts: list[Part], member: Member) -> tuple[str, str]:
-    """A document's text, of which the one row group is read that holds it, and the hash that its exact copies share."""
-    part = next(part for part, document in find(recipe, work, parts, member.id) if document == member.id)
-    row = work.documents.read(part, ["id"])["id"].to_pylist().index(member.id)
-    ends = list(accumulate(rows for rows, _ in work.documents.groups(part, "text")))
-    group = next(number for number, end in enumerate(ends) if row < end)
-    text = work.documents.read_groups(part, [group], ["text"])["text"][row - ([0, *ends][group])].as_py()
-    if not text:
-        raise UsageError(f"{member.id}: it has no text to compare", remedy=f"curate explain {recipe.shown} {member.id}")
-    return text, work.signal("signature").read(part, ["text_hash"])["text_hash"][row].as_py()
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Where the texts of a run's documents are, and of those from outside."""
+
+    recipe: Recipe
+    work: Workspace
+    parts: list[Part]
+    outside: dict[Part, against.Outside]
+
+    def outside_place(self, entry: str, document: str) -> tuple[Part, int, str | None]:
+        """The part and row of a document from outside, and its URI."""
+        return against.look_up(self.work, self.outside, self.recipe.dedup.against.index(entry), document)
+
+    def read(self, key: str) -> tuple[str, str]:
+        """A document's text, of which one row group is read, and the hash that its exact copies share."""
+        if "\n" in key:
+            part, row, _ = self.outside_place(*key.split("\n", 1))
+            signatures, asked = self.work.against, np.array([row])
+            text = next(against.texts(self.outside[part], asked))[0].as_py()
+        else:
+            part = next(part for part, document in find(self.recipe, self.work, self.parts, key) if document == key)
+            row = self.work.documents.read(part, ["id"])["id"].to_pylist().index(key)
+            signatures, asked = self.work.signal("signature"), np.array([row])
+            text = next(self.work.documents.pick(part, asked, ["text"]))["text"][0].as_py()
+        if not text:
+            raise UsageError(f"{key}: it has no text to compare", remedy=f"curate explain {self.recipe.shown} {key}")
+        return text, next(signatures.pick(part, asked, ["text_hash"]))["text_hash"][0].as_py()

@@ -9,20 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import corpus, schema
+from curation import against, corpus, schema
 from curation.dataset import Footer, Part, Workspace, fingerprint
 from curation.dedup import candidates, compared, verifying
 from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
+    from curation.against import Outside
     from curation.recipe import Dedup
     from curation.run import Run
 
 #: Raised when the same signatures give other pairs.
-VERSION = 2
+VERSION = 3
 
 #: The part of the pairs that link copies to the first of their group; the others link such firsts.
 COPIES = Part("copies", "00000")
@@ -30,7 +33,7 @@ COPIES = Part("copies", "00000")
 _COPIES = Part("all", "copies")
 _PAIRS = Part("all", "pairs")
 _WANTED = Part("all", "wanted")
-#: What one task verifies: the signatures of its documents, twice as many at most, are held at once.
+#: What one task verifies, roughly.
 _DOCUMENTS_A_TASK, _PAIRS_A_TASK = 1_000_000, 8_000_000
 
 
@@ -74,6 +77,7 @@ class Read:
 
     step: Compare
     number: int
+    outside: Outside | None
 
     def __str__(self) -> str:
         return str(self.step.rows.parts[self.number])
@@ -104,15 +108,15 @@ def _compared(run: Run) -> dict[str, Any]:
     if not dedup.enabled:
         work.pairs.keep_only([])
         return {"exact": 0, "near": 0, "candidates": 0, "not_compared": 0, "newly_compared": 0}
-    rows = Rows(tuple(run.parts), tuple(footer.rows for footer in run.parts.values()))
+    rows = _rows(run)
     step = Compare(work, rows, dedup, pairs_fingerprint(run))
     there = pair_parts(work)
     if _complete(there, step.made_from):
         return _figures(there) | {"newly_compared": 0}
     work.storage.remove(work.pairs.path(COPIES))  # first: without it nothing is complete
     work.pairs.keep_only([])
-    copies, copied = candidates.copies(work, rows, by_signature=dedup.verify == "signature")
-    step.keep(_COPIES, copied)
+    copies, covered = candidates.copies(work, rows, dedup.against, by_signature=dedup.verify == "signature")
+    step.keep(_COPIES, covered)
     found = run.engine.map(
         _find,
         [Find(step, band) for band in step.bands],
@@ -121,7 +125,8 @@ def _compared(run: Run) -> dict[str, Any]:
         little=run.is_little,
     )
     pairs = candidates.merged(step.numbers(Part("band", band)) for band in step.bands)
-    signed = [run.signals_from[part]["signature"] for part in run.parts]
+    pairs = candidates.of_one_text(work, rows, pairs)
+    signed = _signed(run)
     is_known, similar = compared.earlier(work, rows, signed, dedup.verify).look_up(pairs)
     every = np.empty(len(pairs))
     every[is_known], every[~is_known] = similar, _verified(run, step, pairs[~is_known])
@@ -142,13 +147,30 @@ def _compared(run: Run) -> dict[str, Any]:
     return _figures(pair_parts(work)) | {"newly_compared": int((~is_known).sum())}
 
 
+def _rows(run: Run) -> Rows:
+    """The run's documents and those from outside, by number."""
+    parts = (*run.parts, *run.against)
+    counts = (*(footer.rows for footer in run.parts.values()), *(part.rows for part in run.against.values()))
+    return Rows(parts, counts, tuple(part.entry for part in run.against.values()))
+
+
+def _signed(run: Run) -> list[str]:
+    """What the signatures of each part are made from."""
+    return [
+        *(run.signals_from[part]["signature"] for part in run.parts),
+        *(part.made_from for part in run.against.values()),
+    ]
+
+
 def _verified(run: Run, step: Compare, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
     """How similar these pairs are, which were not compared before."""
     step.keep(_PAIRS, pairs)
     wanted = distinct(np.concatenate(verifying.sides(pairs)))
     if step.dedup.verify == "exact":
         step.keep(_WANTED, wanted)
-        reads = [Read(step, number) for number in range(len(step.rows.parts))]
+        there = np.flatnonzero(np.diff(np.searchsorted(wanted, step.rows.starts)))
+        parts = step.rows.parts
+        reads = [Read(step, number, run.against.get(parts[number])) for number in there.tolist()]
         run.engine.map(_read, reads, label="compare: read candidates", little=run.is_little)
     tasks = _slices(step, len(pairs), 1 + max(len(wanted) // _DOCUMENTS_A_TASK, len(pairs) // _PAIRS_A_TASK))
     similar = run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=run.is_little)
@@ -178,7 +200,10 @@ def pair_parts(work: Workspace) -> dict[Part, Footer]:
 def pairs_fingerprint(run: Run) -> str:
     """What the pairs are made from: the signatures, and how they are compared."""
     dedup = run.recipe.dedup
-    signatures = [run.signals_from[part]["signature"] for part in run.parts]
+    signatures = [
+        *_signed(run),
+        *([dedup.against, [part.entry for part in run.against.values()]] if run.against else []),
+    ]
     settings = [dedup.similarity, dedup.verify, candidates.FULL_BUCKET, candidates.HUBS, candidates.NEIGHBOURS]
     return fingerprint("pairs", VERSION, settings, signatures)
 
@@ -195,18 +220,25 @@ def _figures(parts: dict[Part, Footer]) -> dict[str, Any]:
 
 def _find(task: Find) -> int:
     step = task.step
-    copied = step.numbers(_COPIES).astype(np.int64)
-    pairs, left_out = candidates.of_band(step.work, step.rows, step.bands, task.band, copied)
+    covered = step.numbers(_COPIES).astype(np.int64)
+    pairs, left_out = candidates.of_band(step.work, step.rows, step.bands, task.band, covered)
     step.keep(Part("band", task.band), pairs)
     return left_out
 
 
 def _read(task: Read) -> None:
     step, number = task.step, task.number
+    part = step.rows.parts[number]
     start, end = step.rows.starts[number : number + 2]
     wanted = step.numbers(_WANTED).astype(np.int64)
     mine = wanted[(wanted >= start) & (wanted < end)] - start
-    verifying.write_shingles(step.work, step.rows.parts[number], mine, step.dedup.ngram, step.made_from)
+    texts = _own_texts(step.work, part, mine) if task.outside is None else against.texts(task.outside, mine)
+    verifying.write_shingles(step.work, part, texts, step.dedup.ngram, step.made_from)
+
+
+def _own_texts(work: Workspace, part: Part, rows: NDArray[np.int64]) -> Iterator[pa.Array]:
+    for table in work.documents.pick(part, rows, ["text"]):
+        yield table["text"].combine_chunks()
 
 
 def _verify(task: Slice) -> NDArray[np.float64]:
@@ -214,7 +246,7 @@ def _verify(task: Slice) -> NDArray[np.float64]:
     pairs = step.numbers(_PAIRS)[task.first : task.last]
     if step.dedup.verify == "exact":
         return verifying.by_shingles(step.work, step.rows, pairs, step.numbers(_WANTED).astype(np.int64))
-    return verifying.by_signature(step.work, step.rows, pairs)
+    return verifying.by_signature(step.work, step.rows, pairs, step.dedup.bands * step.dedup.rows)
 
 
 def _name(task: Slice) -> None:
@@ -224,14 +256,19 @@ def _name(task: Slice) -> None:
     table = table.slice(task.first, task.last - task.first)
     first, second = verifying.sides(table["pair"].to_numpy())
     involved = distinct(np.concatenate([first, second]))
-    ids = step.rows.take(work.signal("signature"), ["id"], involved)["id"].combine_chunks()
+    ids = step.rows.take(work, ["id"], involved)["id"].combine_chunks()
     one, other = (ids.take(pa.array(np.searchsorted(involved, side))) for side in (first, second))
-    in_order = pc.less(one, other)
+    entry = pa.array(step.rows.entry_of(second))
+    is_outside = pc.greater_equal(entry, 0)
+    in_order = pc.and_not(pc.less(one, other), is_outside)
+    names = pa.array(step.dedup.against, pa.string())
     pairs = {
         "id_a": pc.if_else(in_order, one, other),
         "id_b": pc.if_else(in_order, other, one),
         "similarity": table["similarity"].cast(pa.float32()),
         "kind": pa.array(["near"] * len(table), pa.string()),
+        "against": names.take(pc.if_else(is_outside, entry, None)),
     }
-    ordered = pa.table(pairs, schema=schema.PAIRS).sort_by([("id_a", "ascending"), ("id_b", "ascending")])
+    order = [("against", "ascending"), ("id_a", "ascending"), ("id_b", "ascending")]
+    ordered = pa.table(pairs, schema=schema.PAIRS).sort_by(order)
     work.pairs.write(Part("near", f"{task.number:05d}"), ordered, step.made_from)

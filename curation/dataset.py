@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow.dataset as pads
+    from numpy.typing import NDArray
 
     from curation.storage import Storage
 
@@ -134,6 +136,18 @@ class Dataset:
         with self._open(part) as file:
             names = None if columns is None else list(columns)
             return file.read_row_groups(list(groups), columns=names, use_threads=False)
+
+    def pick(self, part: Part, rows: NDArray[np.int64], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """These columns of these rows (int64, ascending), one row group after another, of those alone that hold any."""
+        with self._open(part) as file:
+            start = 0
+            for group in range(file.num_row_groups):
+                end = start + file.metadata.row_group(group).num_rows
+                low, high = np.searchsorted(rows, [start, end])
+                if low < high:
+                    table = file.read_row_group(group, columns=list(columns), use_threads=False)
+                    yield table.take(pa.array(rows[low:high] - start))
+                start = end
 
     def groups(self, part: Part, column: str) -> list[tuple[int, int]]:
         """For each row group its rows, and the bytes of one column in it before compression."""
@@ -285,6 +299,11 @@ class Workspace:
     def documents(self) -> Dataset:
         """What was pulled."""
         return Dataset(self.storage, "documents", schema.DOCUMENTS)
+
+    @cached_property
+    def against(self) -> Dataset:
+        """Documents from outside of the run that its own are compared with: what a comparison asks of them."""
+        return Dataset(self.storage, "against", schema.against(dict(self.signals["signature"])))
 
     @cached_property
     def pairs(self) -> Dataset:

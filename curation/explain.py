@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import releases
+from curation import against, releases
 from curation import rules as ruling
 from curation.dataset import connect
 from curation.engine import LocalEngine
-from curation.errors import RecipeError, StorageError, UsageError
+from curation.errors import CurationError, RecipeError, StorageError, UsageError
 from curation.judge import fate_of, hits_from, verdicts_from
 from curation.measure import signals_from
 from curation.progress import Silent
@@ -50,8 +51,9 @@ class Explanation:
     """All that is known of a document.
 
     `document` holds the columns of `documents`, `text` a beginning of it; `signals` what was measured, by signal;
-    `fate` is error, dropped, duplicate or kept; `survivor` the kept copy of a duplicate; `copies` what went because
-    this one stays; `shards` where it stands in the latest release.
+    `fate` is error, dropped, duplicate or kept; `survivor` the kept copy of a duplicate, or the document in the entry
+    `against` of `dedup.against` that it is a copy of; `copies` what went because this one stays; `shards` where it
+    stands in the latest release.
     """
 
     document: dict[str, Any]
@@ -93,7 +95,11 @@ def is_judged(recipe: Recipe) -> bool:
     run = Run(recipe, work, signals, LocalEngine(1), Silent(), lambda: None, parts_there(recipe, work))
     run.signals_from = signals_from(run)
     hits = hits_from(run)
-    return not work.hits.not_made(hits) and not work.verdicts.not_made(verdicts_from(run, hits))
+    try:
+        run.against = against.parts_there(recipe, work)
+        return not work.hits.not_made(hits) and not work.verdicts.not_made(verdicts_from(run, hits))
+    except CurationError:  # what it is to be compared with, or what is released, is not there as it was
+        return False
 
 
 def parts_of_run(recipe: Recipe, work: Workspace) -> list[Part]:
@@ -159,7 +165,7 @@ def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, d
         fate=fate_of(reasons, verdict["duplicate_of"]) if verdict else "not judged yet",
         hits=hits,
         similarity=verdict["similarity"] if verdict else None,
-        survivor=_brief(work, parts, [verdict["duplicate_of"]])[0] if verdict and verdict["duplicate_of"] else None,
+        survivor=_survivor(recipe, work, parts, verdict) if verdict and verdict["duplicate_of"] else None,
         copies=_copies(work, parts, document) if verdict else [],
         blend=_row(work.blend, part, row, document),
         release=release,
@@ -175,6 +181,18 @@ def _row(sidecar: Dataset, part: Part, row: int, document: str) -> dict[str, Any
     return values[0] if values and values[0]["id"] == document else None
 
 
+def _survivor(recipe: Recipe, work: Workspace, parts: list[Part], verdict: dict[str, Any]) -> dict[str, Any]:
+    """The document that another is a copy of, in the run or outside of it: what is known of it."""
+    document, entry = verdict["duplicate_of"], verdict["duplicate_in"]
+    if entry is None:
+        return {**_brief(work, parts, [document])[0], "against": None}
+    uri = None
+    with suppress(CurationError, ValueError):  # what it was compared with may be gone since
+        number = recipe.dedup.against.index(entry)
+        *_, uri = against.look_up(work, against.parts_there(recipe, work), number, document)
+    return {"id": document, "source": None, "uri": uri, "origin": None, "against": entry}
+
+
 def _brief(work: Workspace, parts: list[Part], ids: list[str]) -> list[dict[str, Any]]:
     scan = work.documents.scan(parts, ["id", "source", "uri", "origin"])
     table = scan.to_table(filter=pc.field("id").isin(pa.array(ids, pa.string())))
@@ -187,7 +205,11 @@ def _copies(work: Workspace, parts: list[Part], document: str) -> list[dict[str,
     judged = [part for part in parts if work.verdicts.footer(part) is not None]
     connection.register("verdicts", work.verdicts.scan(judged))
     rows = connection.execute(
-        "SELECT id, similarity FROM verdicts WHERE duplicate_of = ? ORDER BY similarity DESC, id", [document]
+        """
+        SELECT id, similarity FROM verdicts WHERE duplicate_of = ? AND duplicate_in IS NULL
+        ORDER BY similarity DESC, id
+        """,
+        [document],
     ).fetchall()
     similarity = {row[0]: round(row[1], 4) for row in rows}
     return [{**entry, "similarity": similarity[entry["id"]]} for entry in _brief(work, parts, [row[0] for row in rows])]

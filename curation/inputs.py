@@ -102,6 +102,12 @@ def find_inputs(
     return [found[name] for name in sorted(found)]
 
 
+def located(pattern: str, base: str | Path) -> str:
+    """A path or pattern with its variables filled in: absolute, or in S3. `InputError` for one that is not set."""
+    expanded = _expanded(pattern)
+    return expanded.rstrip("/") if _is_object(expanded) else _absolute(pattern, base)
+
+
 def _printable(name: str) -> str:
     r"""The name with the bytes that are not UTF-8 written as %FF.
 

@@ -10,26 +10,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation import releases, schema
 from curation import rules as ruling
-from curation import schema
 from curation.compare import COPIES, pair_parts, pairs_fingerprint
 from curation.dataset import Part, Workspace, connect, fingerprint, first_row
-from curation.dedup.survivors import GONE, choose
+from curation.dedup import survivors
 from curation.engine import chunks
 from curation.errors import RuleError, WipeOutError
+from curation.stable import basis
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
+    from numpy.typing import NDArray
 
     from curation.recipe import Recipe
     from curation.rules import Edits, Rule
     from curation.run import Run
 
 #: Raised when the same columns and rules give other verdicts.
-VERSION = 2
+VERSION = 3
+#: What is said of a document that goes for another one: that one, how similar the two are at least, and the entry of
+#: `dedup.against` that it is of, null for a document of the run.
+GONE = pa.schema(
+    [("id", pa.string()), ("duplicate_of", pa.string()), ("similarity", pa.float32()), ("duplicate_in", pa.string())]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Rulings:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Parts to write verdicts for, with the copies among their documents (`survivors.GONE`)."""
+    """Parts to write verdicts for, with the copies among their documents (`GONE`)."""
 
     work: Workspace
     parts: list[tuple[Part, str]]
@@ -70,10 +78,15 @@ def judge(run: Run) -> dict[str, Any]:
     """
     hits = _apply_rules(run)
     run.verdicts_from = wanted = verdicts_from(run, hits)
+    if run.basis is not None:
+        stays = run.basis.release
+        run.progress.line(
+            f"  stable: what release {stays.version} holds stays" if stays else "  stable: there is no release yet"
+        )
     if run.work.verdicts.not_made(wanted):
         write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
     figures = _figures(run)
-    _refuse_wipe_out(run, figures["sources"])
+    _refuse_wipe_out(run, figures)
     _alarms(run, figures)
     return figures
 
@@ -89,9 +102,13 @@ def hits_from(run: Run) -> dict[Part, str]:
 
 
 def verdicts_from(run: Run, hits: dict[Part, str]) -> dict[Part, str]:
-    """What each part's verdicts are made from: all hits, the pairs, and what is preferred."""
-    pairs = pairs_fingerprint(run) if run.recipe.dedup.enabled else None
+    """What each part's verdicts are made from: all hits, the pairs, what is preferred, and what stays, `run.basis`."""
+    dedup = run.recipe.dedup
+    pairs = pairs_fingerprint(run) if dedup.enabled else None
     made_from = fingerprint("verdicts", VERSION, pairs, _preference(run), list(hits.values()))
+    if dedup.stable and dedup.enabled:
+        run.basis = basis(run.recipe, made_from)
+        made_from = fingerprint(made_from, "stable", run.basis.manifest_sha256)
     return {part: fingerprint(made_from, hit) for part, hit in hits.items()}
 
 
@@ -186,44 +203,113 @@ def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
     """The documents that go because a better copy stays (`GONE`); `hits` has the `reasons` against each `id`."""
     if not run.recipe.dedup.enabled:
         return GONE.empty_table()
-    work, parts = run.work, list(run.parts)
-    there = pair_parts(work)
-    exact = work.pairs.read(COPIES, ["id_a", "id_b"]) if COPIES in there else schema.PAIRS.empty_table()
-    near = pa.concat_tables(
-        [schema.PAIRS.empty_table(), *(work.pairs.read(part) for part in sorted(there) if part != COPIES)]
+    dedup, connection = run.recipe.dedup, _graph(run)
+    connection.execute("CREATE TEMP TABLE stays (id VARCHAR)")
+    if run.basis is not None and run.basis.release is not None:
+        for ids in releases.ids(run.basis.release):
+            connection.register("released", pa.table({"id": ids}))
+            connection.execute("INSERT INTO stays SELECT id FROM released SEMI JOIN involved ON key = id")
+    connection.register("hits", hits)
+    outside = _numbers(connection, _OUTSIDE)
+    copies, near = (_edges(connection, name) for name in ("copies", "near"))
+    chosen = survivors.choose(
+        first_row(connection, "SELECT count(*) FROM involved")[0],
+        survivors.Copies(*copies[:2]),
+        survivors.Near(*near),
+        np.concatenate([outside, _numbers(connection, _ranking(connection, run))]),
+        dedup.similarity,
+        len(outside),
     )
-    connection = connect(work, threads=run.engine.workers, memory="2GB")
-    connection.register("exact", exact)
-    connection.register("near", near)
-    connection.execute("CREATE TEMP TABLE involved (id VARCHAR)")
+    connection.register("chosen", pa.table(dict(zip(chosen._fields, chosen, strict=True))))
+    found = connection.sql("""
+        SELECT goes.key AS id, stays.key[strpos(stays.key, chr(10)) + 1:] AS duplicate_of, similarity,
+            CASE WHEN contains(stays.key, chr(10)) THEN split_part(stays.key, chr(10), 1) END AS duplicate_in
+        FROM chosen
+        JOIN involved goes ON goes.node = chosen.node JOIN involved stays ON stays.node = chosen.kept
+    """)
+    return found.to_arrow_table().cast(GONE)
+
+
+#: Of the documents from outside that are in pairs their nodes, in the order in which they are named.
+_OUTSIDE = """
+    SELECT node FROM (
+        SELECT DISTINCT key_a AS key, against AS entry
+        FROM (SELECT key_a, against FROM copies UNION ALL SELECT key_a, against FROM near) WHERE against IS NOT NULL
+    ) JOIN entries USING (entry) JOIN involved USING (key)
+    ORDER BY place, key
+"""
+
+
+def _graph(run: Run) -> duckdb.DuckDBPyConnection:
+    """The pairs as views `copies` and `near`, and their documents as nodes: the table `involved` (`key`, `node`).
+
+    What no two documents have in common, their key, is the id of one of the run; of others their entry of
+    `dedup.against`, a line break and the id. Nodes are numbers from 0, in any order.
+    """
+    work, entries = run.work, run.recipe.dedup.against
+    connection = connect(work, threads=run.engine.workers, memory="1GB")
+    there = sorted(pair_parts(work))
+    for name, parts in (("copies", [COPIES] if COPIES in there else []), ("near", [p for p in there if p != COPIES])):
+        connection.register(f"{name} by id", work.pairs.scan(parts) if parts else schema.PAIRS.empty_table())
+        connection.execute(f"""
+            CREATE TEMP VIEW {name} AS
+            SELECT coalesce(against || chr(10) || id_a, id_a) AS key_a, id_b, similarity, against FROM "{name} by id"
+        """)
     connection.execute("""
-        INSERT INTO involved
-        SELECT DISTINCT id FROM (
-            SELECT id_a AS id FROM exact UNION ALL SELECT id_b FROM exact
-            UNION ALL SELECT id_a FROM near UNION ALL SELECT id_b FROM near
+        CREATE TEMP TABLE involved AS
+        SELECT key, (row_number() OVER () - 1)::INTEGER AS node
+        FROM (
+            SELECT key_a AS key FROM copies UNION SELECT id_b FROM copies
+            UNION SELECT key_a FROM near UNION SELECT id_b FROM near
         )
     """)
-    prefer = run.recipe.dedup.prefer
+    connection.register("entries", pa.table({"entry": pa.array(entries, pa.string()), "place": range(len(entries))}))
+    return connection
+
+
+def _edges(connection: duckdb.DuckDBPyConnection, name: str) -> list[NDArray[Any]]:
+    """Of each pair of a view the two nodes and the similarity."""
+    return _columns(connection, f"""
+        SELECT a.node, b.node, similarity FROM {name} JOIN involved a ON a.key = key_a JOIN involved b ON b.key = id_b
+    """)  # fmt: skip
+
+
+def _ranking(connection: duckdb.DuckDBPyConnection, run: Run) -> str:
+    """The query for the nodes that may stay, best first: those that no rule hit."""
+    prefer, work = run.recipe.dedup.prefer, run.work
     columns = ruling.columns_in(prefer, work)
-    connection.register("hits", hits)
     selected, joins = "", ""
     for name in sorted({work.columns[column].name for column in columns}):
         view = name.replace("/", "_")
         dataset = next(dataset for dataset in work.columns.values() if dataset.name == name)
         mine = ["id", *(c for c in columns if work.columns[c].name == name and c != "id")]
-        connection.register(view, dataset.scan(parts, mine))
+        connection.register(view, dataset.scan(list(run.parts), mine))
         joins += f' JOIN "{view}" ON "{view}".id = hits.id'
         selected += "".join(f', "{view}".{c}' for c in mine[1:])
-    ranked = connection.sql(f"""
-        SELECT id FROM (
-            SELECT hits.id AS id{selected}
-            FROM hits SEMI JOIN involved ON involved.id = hits.id{joins}
+    return f"""
+        SELECT "its node" FROM (
+            SELECT hits.id AS id, node AS "its node", hits.id IN (FROM stays) AS "it stays"{selected}
+            FROM hits JOIN involved ON involved.key = hits.id{joins}
             WHERE len(hits.reasons) = 0
         )
-        ORDER BY {prefer}
+        ORDER BY "it stays" DESC, {prefer}
         , id
-    """).to_arrow_table()
-    return choose(exact, near, ranked["id"], run.recipe.dedup.similarity)
+    """
+
+
+def _numbers(connection: duckdb.DuckDBPyConnection, sql: str) -> NDArray[np.int32]:
+    return np.asarray(_columns(connection, sql)[0], np.int32)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, sql: str) -> list[NDArray[Any]]:
+    """What a query answers, column by column, without holding it a second time."""
+    reader = connection.sql(sql).to_arrow_reader(1 << 20)
+    pieces: list[list[NDArray[Any]]] = [[] for _ in reader.schema]
+    for batch in reader:
+        for piece, column in zip(pieces, batch.columns, strict=True):
+            piece.append(column.to_numpy().copy())
+    kinds = [field.type.to_pandas_dtype() for field in reader.schema]
+    return [np.concatenate([np.empty(0, kind), *piece]) for kind, piece in zip(kinds, pieces, strict=True)]
 
 
 def write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
@@ -252,16 +338,17 @@ def _write_all(task: Verdicts) -> None:
                 "reasons": hits["reasons"],
                 "duplicate_of": copies["duplicate_of"],
                 "similarity": copies["similarity"],
+                "duplicate_in": copies["duplicate_in"],
             }
         )
         task.work.verdicts.write(part, table, made_from)
 
 
 def _figures(run: Run) -> dict[str, Any]:
-    """Documents by source and fate, and by rule: as counted, and by the first reason alone."""
+    """Documents by source and fate, by rule, and copies of documents from outside by entry and source."""
     connection = connect(run.work)
-    connection.register("verdicts", run.work.verdicts.scan(run.parts))
     sources: dict[str, dict[str, Any]] = {}
+    outside: dict[str, dict[str, int]] = {}
     rules: Counter[str] = Counter()
     for source in run.recipe.source:
         parts = [part for part in run.parts if part.source == source.name]
@@ -276,6 +363,11 @@ def _figures(run: Run) -> dict[str, Any]:
         """,
         )
         names = ("documents", "errors", "dropped", "duplicates", "kept")
+        outside[source.name] = dict(
+            connection.execute("""
+            SELECT duplicate_in, count(*) FROM mine WHERE duplicate_in IS NOT NULL GROUP BY duplicate_in
+        """).fetchall()
+        )
         by_rule = dict(
             connection.execute(f"""
             SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
@@ -284,27 +376,40 @@ def _figures(run: Run) -> dict[str, Any]:
         )
         rules.update(by_rule)
         sources[source.name] = {**dict(zip(names, counted, strict=True)), "rules": by_rule}
-    return {"sources": sources, "rules": dict(sorted(rules.items()))}
+    entries = run.recipe.dedup.against if run.recipe.dedup.enabled else []
+    return {
+        "sources": sources,
+        "rules": dict(sorted(rules.items())),
+        "against": {
+            entry: {name: counts[entry] for name, counts in outside.items() if entry in counts} for entry in entries
+        },
+        "stable": run.basis.release.version if run.basis and run.basis.release else None,
+    }
 
 
-def _refuse_wipe_out(run: Run, sources: dict[str, dict[str, Any]]) -> None:
+def _refuse_wipe_out(run: Run, figures: dict[str, Any]) -> None:
     faults, remedies = [], []
     for source in run.recipe.source:
-        counts = sources[source.name]
+        counts = figures["sources"][source.name]
         passed = counts["duplicates"] + counts["kept"]
         most = run.recipe.dedup.max_loss if source.max_loss is None else source.max_loss
         if counts["duplicates"] > most * passed:
             share = counts["duplicates"] / passed
+            outside = [f"{found[source.name]:,} of them of documents in {entry}"
+                       for entry, found in figures["against"].items() if source.name in found]  # fmt: skip
             faults.append(
                 f"source {source.name}: {counts['duplicates']:,} of the {passed:,} documents that passed the rules "
-                f"({share:.0%}) are copies of kept ones; at most {most:.0%} may go"
+                f"({share:.0%}) are copies of kept ones"
+                + (f", {', '.join(outside)}" if outside else "")
+                + f"; at most {most:.0%} may go"
             )
             remedies.append(f"max_loss = {_round_up(share)} in [[source]] {source.name}")
     if faults:
+        columns = "duplicate_in, duplicate_of" if figures["against"] else "duplicate_of"
         raise WipeOutError(
             "\n".join(faults),
-            remedy=f'look at them: curate sql {run.recipe.shown} "select duplicate_of, count(*) from verdicts '
-            'where duplicate_of is not null group by all order by 2 desc"; if that is right, set '
+            remedy=f'look at them: curate sql {run.recipe.shown} "select {columns}, count(*) from verdicts '
+            'where duplicate_of is not null group by all order by count(*) desc"; if that is right, set '
             + ", ".join(remedies),
         )
 

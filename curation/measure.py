@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import kernels
+from curation.against import measure_against
 from curation.compare import pairs_fingerprint
 from curation.corpus import fingerprints
 from curation.dataset import Part, Workspace, fingerprint
@@ -60,7 +61,10 @@ class Measures:
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """Make the sidecars that are missing."""
+    """Make the sidecars that are missing, and what is asked of documents from outside."""
+    if run.recipe.dedup.against:
+        _compile_kernels(run)
+    outside = measure_against(run)  # first: the copies depend on it, and columns that the whole corpus tells on those
     tasks, sizes = [], []
     run.signals_from = signals_from(run)
     missing: dict[Part, dict[str, str]] = {}
@@ -80,6 +84,7 @@ def measure(run: Run) -> dict[str, Any]:
     run.engine.map(_measure_all, items, label="measure", sizes=weights, unit="B")
     return {
         "decontamination": decontamination(run),
+        "against": outside,
         "rows": sum(run.parts[task.part].rows for task in tasks),
         "parts": len(tasks),
         "text_bytes": sum(sizes),

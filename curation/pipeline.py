@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from curation import rules
+from curation import against, rules
 from curation.blend import blend
 from curation.compare import compare
 from curation.errors import StorageError, UsageError
@@ -49,6 +49,7 @@ def run(
     work, signals = workspace(recipe)
     rules.check(recipe, work)
     refuse_overlap(recipe)
+    against.check(recipe)
     for place in (work.storage, release_place(recipe)):
         place.refuse_races()
     with work.storage.lock() as confirm:

@@ -434,6 +434,16 @@ def _manifest(
         "together": counted["together"],
         "languages": counted["languages"],
         "inputs": run.inputs,
+        "against": [
+            {
+                "name": entry["name"],
+                "documents": entry["documents"],
+                "duplicates": sum(judged["against"][written].values()),
+                "fingerprint": entry["fingerprint"],
+            }
+            for written, entry in run.figures["measure"]["against"].items()
+        ],
+        "stable": run.basis.record() if run.basis else None,
         "previous": previous.version if previous and previous.version != release.version else None,
         "forgotten": 0,
     }

@@ -107,7 +107,7 @@ class Pull:
 def pull(run: Run) -> dict[str, Any]:
     """Make the parts of `documents` that are missing and set `run.parts` and `run.inputs`."""
     found = {source.name: inputs_of(run.recipe, source) for source in run.recipe.source}
-    digests = _hashes(run, [file for files in found.values() for file in files])
+    digests = hashes(run, [file for files in found.values() for file in files])
     pulls = plan(run.recipe, run.work, found, digests)
     ends = run.work.storage.each(lambda task: task.finished()[1], pulls)
     undone = [task for task, end in zip(pulls, ends, strict=True) if end >= 0]
@@ -201,8 +201,9 @@ def document_id(source: str, uri: str | None, origin: str, text: str | None) -> 
     return digest.hexdigest()
 
 
-def _hashes(run: Run, files: list[Input]) -> dict[str, str]:
-    index = HashIndex(run.work.storage)
+def hashes(run: Run, files: list[Input], name: str = "inputs.json") -> dict[str, str]:
+    """The SHA-256 of each file by its path, as the index of this name remembers it or made now by the workers."""
+    index = HashIndex(run.work.storage, name)
     new = [file for file in files if index.get(file) is None]
     sizes = [file.size for file in new]
     groups = chunks(new, sizes, 64 * 1024 * 1024, count=256)
@@ -426,7 +427,7 @@ def is_whole(source: Source, file: Input) -> bool:
 
 
 def _stem_of(source: Source, file: Input) -> str:
-    return _bucket(file.name) if is_whole(source, file) else _stem(file.name)
+    return _bucket(file.name) if is_whole(source, file) else stem(file.name)
 
 
 def _bucket(name: str) -> str:
@@ -434,10 +435,10 @@ def _bucket(name: str) -> str:
     return f"files-{int.from_bytes(digest, 'little') % BUCKETS:03d}"
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """A part's name for an input: readable, safe as a path, and its own.
 
-    >>> _stem("crawl/a b.warc.gz")
+    >>> stem("crawl/a b.warc.gz")
     'a-b-471ec980d0324cfe'
     """
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", name.rsplit("/", 1)[-1].split(".", 1)[0])[:40] or "input"

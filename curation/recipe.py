@@ -115,7 +115,21 @@ class Dedup(_Table):
     rows: Annotated[Whole, Field(ge=1, le=64)] = _field("a whole number from 1 to 64", 6)
     ngram: Annotated[Whole, Field(ge=1, le=100)] = _field("a whole number of words from 1 to 100", 5)
     prefer: Text = _field("SQL to order by, best first", "education_score desc, word_count desc")
+    stable: Switch = _field("true or false", default=False)
+    against: list[Text] = _field("a list of paths of releases, or of folders or files of Parquet", default_factory=list)
     max_loss: Annotated[Number, Field(ge=0, le=1)] = _field(_SHARE, 0.5)
+
+    @model_validator(mode="after")
+    def _entries_differ(self) -> Self:
+        for index, entry in enumerate(self.against):
+            if not entry.strip() or not entry.isprintable():
+                message = f"expected a path, got {json.dumps(entry)}"
+            elif entry in self.against[:index]:
+                message = f'"{entry}" stands in it twice'
+            else:
+                continue
+            raise PydanticCustomError("place", "{message}", {"at": ["against", index], "message": message})
+        return self
 
 
 class Rules(_Table):
@@ -255,7 +269,7 @@ class Recipe(_Table):
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
-        del table["work"], table["single_writer"], table["release"]["to"]
+        del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"]
         for source in table["source"]:
             del source["paths"], source["root"]
         return table

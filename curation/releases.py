@@ -8,11 +8,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.errors import ReleaseError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from curation.storage import Storage
 
 VERSION_PATTERN = re.compile(r"(\d{4}\.\d{2}\.\d{2})(?:\.(\d+))?")
@@ -164,6 +167,31 @@ def _shard_faults(release: Release, shard: dict[str, Any]) -> list[str]:
     if (tokens := sum(table["tokens"].to_pylist())) != shard["tokens"]:
         faults.append(f"{path}: {tokens:,} tokens, not {shard['tokens']:,}")
     return faults
+
+
+def ids(release: Release) -> Iterator[pa.Array]:
+    """The ids of the documents in a release, a row group of a shard at a time, with repetitions.
+
+    Nothing else of the shards is read. Raises `ReleaseError` where one is missing or is none.
+    """
+    for shard in (release.manifest() or {})["shards"]:
+        stream = release.storage.open(f"{release.folder}/{shard['path']}", from_end=True)
+        if stream is None:
+            raise _broken(release, f"{shard['path']} is missing")
+        with stream:
+            try:
+                file = pq.ParquetFile(stream, pre_buffer=False)
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group, columns=["id"], use_threads=False)["id"].combine_chunks()
+            except (pa.ArrowException, OSError) as error:
+                raise _broken(release, f"{shard['path']} cannot be read: {error}") from error
+
+
+def _broken(release: Release, what: str) -> ReleaseError:
+    return ReleaseError(
+        f"{release.path}: {what}",
+        remedy=f"see what else is wrong: curate releases verify {release.path}; restore the files from a copy",
+    )
 
 
 def where_is(release: Release, manifest: dict[str, Any], document: str) -> list[dict[str, Any]]:

@@ -16,11 +16,13 @@ from curation.storage import open_storage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from curation.against import Outside
     from curation.dataset import Footer, Part
     from curation.engine import LocalEngine
     from curation.progress import Progress
     from curation.recipe import Recipe
     from curation.signals import Signal
+    from curation.stable import Basis
     from curation.storage import Storage
 
 #: The format of manifest.json, and of the shards: raised when the same blend gives others.
@@ -48,10 +50,14 @@ class Run:
     confirm: Callable[[], None]
     #: Every part of `documents`, in order, with its footer.
     parts: dict[Part, Footer] = field(default_factory=dict)
+    #: Every part from outside that those are compared with, in the order of `dedup.against`, as measure sets it.
+    against: dict[Part, Outside] = field(default_factory=dict)
     #: The fingerprints of each part's signals, of its verdicts and of its blend, as measure, judge and blend set them.
     signals_from: dict[Part, dict[str, str]] = field(default_factory=dict)
     verdicts_from: dict[Part, str] = field(default_factory=dict)
     blend_from: dict[Part, str] = field(default_factory=dict)
+    #: What of earlier releases the verdicts are made from, None where `dedup.stable` is false; judge sets it.
+    basis: Basis | None = None
     #: What was read: source, name, bytes and sha256 of each input.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     #: Figures that later stages and the report need, by stage.

@@ -26,14 +26,16 @@ DOCUMENTS = pa.schema(
 #: What rules, `prefer` and `where` may use of a document: everything but its text.
 DOCUMENT_COLUMNS = tuple(name for name in DOCUMENTS.names if name != "text")
 
-#: Verified pairs. The part `copies` links each copy, exact or of an equal signature, to the smallest id of its group;
-#: the parts `near` link such smallest ids.
+#: Verified pairs. The part `copies` links each copy, exact or of an equal signature (`id_b`), to the first of its group
+#: (`id_a`): its smallest id, or a document from outside of the run. The parts `near` link documents that stand for
+#: their groups. `against` is the entry of `dedup.against` that `id_a` is of, null where it is a document of the run.
 PAIRS = pa.schema(
     [
         pa.field("id_a", pa.string(), nullable=False),
         pa.field("id_b", pa.string(), nullable=False),
         pa.field("similarity", pa.float32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
+        pa.field("against", pa.string()),
     ]
 )
 
@@ -65,7 +67,8 @@ HITS = pa.schema(
     ]
 )
 
-#: What becomes of each document (sidecar): null `duplicate_of` and `similarity` = no duplicate.
+#: What becomes of each document (sidecar): null `duplicate_of` and `similarity` = no duplicate. `duplicate_in` is the
+#: entry of `dedup.against` that `duplicate_of` is of, null where it is a document of the run.
 VERDICTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -73,6 +76,7 @@ VERDICTS = pa.schema(
         pa.field("reasons", pa.list_(pa.string()), nullable=False),
         pa.field("duplicate_of", pa.string()),
         pa.field("similarity", pa.float32()),
+        pa.field("duplicate_in", pa.string()),
     ]
 )
 
@@ -134,3 +138,8 @@ def sidecar(columns: dict[str, pa.DataType]) -> pa.Schema:
             *(pa.field(name, kind, nullable=False) for name, kind in columns.items()),
         ]
     )
+
+
+def against(columns: dict[str, pa.DataType]) -> pa.Schema:
+    """The schema of documents from outside of the run: what their corpus calls each, and the signature's columns."""
+    return sidecar(columns).insert(1, pa.field("uri", pa.string()))

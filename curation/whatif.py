@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from curation import against
 from curation import rules as ruling
 from curation.blend import groups_of
 from curation.dataset import Part, Workspace, connect, first_row
@@ -177,6 +178,7 @@ def _last_run(run: Run) -> Run:
             remedy=again,
         )
     run.signals_from = signals_from(run)
+    run.against = against.parts_there(recipe, work)
     hits = hits_from(run)
     made_from = {work.hits: hits, work.verdicts: verdicts_from(run, hits)}
     for dataset, wanted in made_from.items():

@@ -25,7 +25,7 @@ from curation import compare, pull
 from curation.compare import COPIES, pair_parts
 from curation.dedup import candidates, signatures
 from curation.dedup.signatures import Signatures, probability, shingles
-from curation.dedup.survivors import choose
+from curation.dedup.survivors import Copies, Near, choose
 from curation.engine import LocalEngine
 from curation.run import Run
 from curation.signals.batch import Batch
@@ -488,17 +488,32 @@ def corpora(draw: st.DrawFn) -> tuple[list[tuple[str, str]], list[tuple[str, str
 
 
 def chosen(
-    exact: list[tuple[str, str]], near: list[tuple[str, str, float]], rank: dict[str, int], least: float = 0.75
+    exact: list[tuple[str, str]],
+    near: list[tuple[str, str, float]],
+    rank: dict[str, int],
+    least: float = 0.75,
+    stay: int = 0,
 ) -> dict[str, tuple[str, float]]:
     """Who goes, each with the kept one and how similar they are."""
-    copies = pa.table({"id_a": pa.array([a for a, _ in exact], pa.string()),
-                       "id_b": pa.array([b for _, b in exact], pa.string())})  # fmt: skip
-    pairs = {"id_a": pa.array([a for a, _, _ in near], pa.string()),
-             "id_b": pa.array([b for _, b, _ in near], pa.string()),
-             "similarity": pa.array([value for _, _, value in near], pa.float32())}  # fmt: skip
-    ranked = pa.chunked_array([pa.array(sorted(rank, key=rank.__getitem__), pa.string())])
-    rows = choose(copies, pa.table(pairs), ranked, least).to_pylist()
-    return {row["id"]: (row["duplicate_of"], pytest.approx(row["similarity"], abs=1e-6)) for row in rows}
+    names = sorted({*rank, *(name for pair in exact for name in pair), *(name for a, b, _ in near for name in (a, b))})
+    node = {name: place for place, name in enumerate(names)}
+    found = choose(
+        len(names),
+        Copies(numbers(node, [a for a, _ in exact]), numbers(node, [b for _, b in exact])),
+        Near(
+            numbers(node, [a for a, _, _ in near]), numbers(node, [b for _, b, _ in near]),
+            np.array([value for *_, value in near], np.float32),
+        ),
+        numbers(node, sorted(rank, key=rank.__getitem__)), least, stay,
+    )  # fmt: skip
+    return {
+        names[goes]: (names[kept], pytest.approx(value, abs=1e-6)) for goes, kept, value in zip(*found, strict=True)
+    }
+
+
+def numbers(node: dict[str, int], names: list[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The nodes of these names."""
+    return np.array([node[name] for name in names], np.int32)
 
 
 @settings(max_examples=500, deadline=None)

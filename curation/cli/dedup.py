@@ -70,10 +70,10 @@ def dedup_show(
 
 def _shown(found: Cluster, least: float) -> Iterator[str]:
     asked = found.asked
-    yield f"{asked.id}: {_became(asked)}"
+    yield f"{asked.id}: {plain(_became(asked))}"
     yield f"  {'source':8} {plain(asked.source)}"
     yield f"  {'uri':8} {plain(asked.uri or '-')}"
-    yield f"  {'origin':8} {plain(asked.origin)}"
+    yield f"  {'origin':8} {plain(asked.origin or '-')}"
     if found.also:
         first = ", ".join(found.also[:3]) + (", …" if len(found.also) > 3 else "")
         yield f"of its URI there are {len(found.also):,} more, to be asked for by id: {first}"
@@ -94,34 +94,41 @@ def _listed(found: Cluster) -> Iterator[str]:
         f"{count:,} {several.get(fate, fate) if count > 1 else fate}" for fate, count in found.fates.items()
     )
     yield f"cluster of {number} documents: {fates}; > is the one asked for"
-    whose = "it" if found.centre == found.asked.id else found.centre
+    centre = found.centre, found.centre_in
+    whose = "it" if centre == (found.asked.id, None) else _called(*centre)
     yield f"  {'similar':8} to {whose}; - where no pair of the two was verified"
-    became = {one.id: plain(_became(one, found.centre)) for one in found.members}
-    widths = max(map(len, became.values())), max(len(plain(one.source)) for one in found.members)
-    for one in found.members:
+    became = [plain(_became(one, centre)) for one in found.members]
+    ids = [plain(one.id) for one in found.members]
+    widths = [max(map(len, column)) for column in (ids, became, [plain(one.source) for one in found.members])]
+    for one, name, fate in zip(found.members, ids, became, strict=True):
         similar = "-" if one.similarity is None else f"{one.similarity:.3f}"
-        mark = ">" if one.id == found.asked.id else " "
+        mark = ">" if one == found.asked else " "
         yield (
-            f"{mark} {similar:8} {one.id}  {became[one.id]:{widths[0]}}  {plain(one.source):{widths[1]}}  "
-            f"{plain(one.uri or one.origin)}"
+            f"{mark} {similar:8} {name:{widths[0]}}  {fate:{widths[1]}}  {plain(one.source):{widths[2]}}  "
+            f"{plain(one.uri or one.origin or '-')}"
         )
     if found.more:
         yield f"{found.more:,} more: --limit {found.documents} lists them"
 
 
-def _became(one: Member, centre: str | None = None) -> str:
+def _became(one: Member, centre: tuple[str, str | None] | None = None) -> str:
     """What became of a document, in words; of which it is a duplicate is left out where that is the centre."""
     if one.fate == "dropped":
         return f"dropped by {', '.join(one.reasons)}"
-    if one.fate != "duplicate" or one.duplicate_of == centre:
+    if one.duplicate_of is None or (one.duplicate_of, one.duplicate_in) == centre:
         return one.fate
-    return f"duplicate of {one.duplicate_of}, similarity {one.kept_similarity:.3f}"
+    return f"duplicate of {_called(one.duplicate_of, one.duplicate_in)}, similarity {one.kept_similarity:.3f}"
+
+
+def _called(document: str, entry: str | None) -> str:
+    """A document of the run by its id; one from outside by its entry too."""
+    return plain(document) if entry is None else f"{plain(document)} in {plain(entry)}"
 
 
 def _compared(pair: Pair) -> Iterator[str]:
     similar = "no verified pair" if pair.similarity is None else f"similarity {pair.similarity:.3f}"
-    yield f"--- {pair.first.id} {plain(pair.first.uri or pair.first.origin)} ({pair.first.fate})"
-    yield f"+++ {pair.second.id} {plain(pair.second.uri or pair.second.origin)} ({pair.second.fate}), {similar}"
+    for sign, one, rest in ("---", pair.first, ""), ("+++", pair.second, f", {similar}"):
+        yield f"{sign} {plain(one.id)} {plain(one.uri or one.origin or one.source)} ({one.fate}){rest}"
     if pair.same == "exact":
         yield "the two texts are the same, character for character"
     elif pair.same:

@@ -103,8 +103,12 @@ def _explained(one: Explanation) -> list[str]:
         lines.append(f"  {hit.rule:32} {hit.predicate or hit.origin}" + (f"   here {values}" if values else ""))
     if one.survivor:
         kept = one.survivor
+        place = kept["uri"] or kept["origin"]
         lines.append(
-            f"copy of       {kept['id']} ({plain(kept['uri'] or kept['origin'])}), similarity {one.similarity:.3f}"
+            f"copy of       {plain(kept['id'])}"
+            + (f" in {plain(kept['against'])}" if kept["against"] else "")
+            + (f" ({plain(place)})" if place else "")
+            + f", similarity {one.similarity:.3f}"
         )
     if one.copies:
         lines.append("copies that went because this one stays")

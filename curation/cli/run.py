@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curation.cli.options import JSON, RECIPE, SET, WORK, WORKERS
-from curation.cli.printing import aligned
+from curation.cli.printing import aligned, plain
 from curation.errors import CurationError, UsageError
 
 if TYPE_CHECKING:
@@ -169,4 +169,10 @@ def _copies(figures: dict[str, Any], recipe: Recipe) -> list[str]:
     if cluster := figures.get("report", {}).get("largest_cluster"):
         line += f"; {cluster['documents']:,} documents in the largest cluster: "
         line += f"curate dedup show {recipe.shown} {cluster['kept'][:12]}"
-    return ["", line]
+    outside = figures["measure"]["against"]
+    found = {entry: sum(counts.values()) for entry, counts in figures["judge"]["against"].items()}
+    return [
+        "", line,
+        *(f"  {number:,} are copies of the {outside[entry]['documents']:,} documents in {plain(entry)}"
+          for entry, number in found.items()),
+    ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""Documents by their number: the row, counted through all parts in their order. Numbers say nothing beyond one run."""
+"""Documents by their number: the row, counted through all parts in their order. Numbers say nothing beyond one run.
+
+The run's own documents come first, then those from outside that they are compared with (`Workspace.against`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from curation.dataset import Dataset, Part
+    from curation.dataset import Dataset, Part, Workspace
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -26,10 +29,14 @@ _MOST = 2**32
 
 @dataclass(frozen=True)
 class Rows:
-    """The parts of a run and how many rows each has."""
+    """The parts of a run, how many rows each has, and for those from outside which entry of `dedup.against` it is of.
+
+    `entries` has a number for each part from outside; these are the last ones.
+    """
 
     parts: tuple[Part, ...]
     counts: tuple[int, ...]
+    entries: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.total >= _MOST:
@@ -48,22 +55,45 @@ class Rows:
         """How many documents there are."""
         return sum(self.counts)
 
-    def columns(self, dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
-        """Part by part the number of its first document, and these columns."""
-        for part, start in zip(self.parts, self.starts.tolist(), strict=False):
-            yield start, dataset.read(part, names)
+    @property
+    def own_parts(self) -> int:
+        """How many parts hold documents of the run."""
+        return len(self.parts) - len(self.entries)
 
-    def pieces(self, dataset: Dataset, names: Sequence[str], rows: NDArray[Any]) -> Iterator[pa.Table]:
-        """Part by part these columns of the documents with these numbers, which ascend."""
+    @cached_property
+    def own(self) -> int:
+        """How many documents are the run's: they have the numbers below."""
+        return sum(self.counts[: self.own_parts])
+
+    def entry_of(self, rows: NDArray[Any]) -> NDArray[np.int32]:
+        """For each number the entry that the document is of, -1 for one of the run."""
+        of_part = np.concatenate([np.full(self.own_parts, -1), np.array(self.entries)]).astype(np.int32)
+        return of_part[np.searchsorted(self.starts, rows, side="right") - 1]
+
+    def dataset(self, work: Workspace, number: int) -> Dataset:
+        """What holds the signatures of the part with this number."""
+        return work.signal("signature") if number < self.own_parts else work.against
+
+    def columns(
+        self, work: Workspace, names: Sequence[str], *, outside: bool = False
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Part by part the number of its first document, and these columns: the run's parts, or those from outside."""
+        chosen = range(self.own_parts, len(self.parts)) if outside else range(self.own_parts)
+        for number in chosen:
+            yield int(self.starts[number]), self.dataset(work, number).read(self.parts[number], names)
+
+    def pieces(self, work: Workspace, names: Sequence[str], rows: NDArray[Any]) -> Iterator[pa.Table]:
+        """Piece by piece these columns of the documents with these numbers, which ascend."""
         ends = np.searchsorted(rows, self.starts)
-        for part, start, low, high in zip(self.parts, self.starts, ends[:-1], ends[1:], strict=False):
-            if low < high:
-                yield dataset.read(part, names).take(pa.array(rows[low:high] - start))
+        for number in np.flatnonzero(np.diff(ends)).tolist():
+            mine = rows[ends[number] : ends[number + 1]] - self.starts[number]
+            yield from self.dataset(work, number).pick(self.parts[number], mine, names)
 
-    def take(self, dataset: Dataset, names: Sequence[str], rows: NDArray[Any]) -> pa.Table:
+    def take(self, work: Workspace, names: Sequence[str], rows: NDArray[Any]) -> pa.Table:
         """These columns of the documents with these numbers, which ascend."""
-        empty = pa.schema([dataset.schema.field(name) for name in names]).empty_table()
-        return pa.concat_tables([empty, *self.pieces(dataset, names, rows)])
+        schema = work.signal("signature").schema
+        empty = pa.schema([schema.field(name) for name in names]).empty_table()
+        return pa.concat_tables([empty, *self.pieces(work, names, rows)])
 
 
 def distinct(values: NDArray[Number]) -> NDArray[Number]:

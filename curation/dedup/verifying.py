@@ -14,14 +14,14 @@ from curation.dedup.signatures import shingles
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from curation.dataset import Part, Workspace
     from curation.dedup.rows import Rows
 
-#: Bytes of shingles that are held at once.
+#: Bytes of shingles that are held at once; of signatures twice as many.
 _HELD_BYTES = 256 * 1024 * 1024
 
 
@@ -30,41 +30,65 @@ def sides(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """How similar each pair is by its signatures: the share of permutations whose minima agree."""
+def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values: int) -> NDArray[np.float64]:
+    """How similar each pair is by its signatures of so many values: the share of permutations whose minima agree.
+
+    The pairs ascend. Signatures are held for as many documents as `_HELD_BYTES` have room for, twice.
+    """
     first, second = sides(pairs)
+    most = max(1, _HELD_BYTES // (4 * values))
     involved = distinct(np.concatenate([first, second]))
-    values = np.empty((0, 0), np.uint32)
+    if len(involved) <= 2 * most:
+        held = _signatures(work, rows, involved, values)
+        one, other = (np.searchsorted(involved, side) for side in (first, second))
+        return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
+    similar = np.empty(len(pairs))
+    for low, high in _cut(first, most):
+        mine = distinct(first[low:high])
+        held = _signatures(work, rows, mine, values)
+        order = low + np.argsort(second[low:high])
+        for begin, end in _cut(second[order], most):
+            chosen = order[begin:end]
+            others = distinct(second[chosen])
+            beside = _signatures(work, rows, others, values)
+            one, other = np.searchsorted(mine, first[chosen]), np.searchsorted(others, second[chosen])
+            similar[chosen] = kernels.grouping.agreement(held, one, beside, other)
+    return similar
+
+
+def _signatures(work: Workspace, rows: Rows, documents: NDArray[np.int64], values: int) -> NDArray[np.uint32]:
+    """The signatures of the documents with these numbers, which ascend: uint32 (documents, values)."""
+    found = np.empty((len(documents), values), np.uint32)
     filled = 0
-    for table in rows.pieces(work.signal("signature"), ["minhash"], involved):
+    for table in rows.pieces(work, ["minhash"], documents):
         for chunk in table["minhash"].chunks:
             offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-            part = np.frombuffer(chunk.buffers()[2], "<u4")[offsets[0] // 4 : offsets[-1] // 4]
-            if not len(chunk):
-                continue
-            if not filled:
-                values = np.empty((len(involved), len(part) // len(chunk)), np.uint32)
-            values[filled : filled + len(chunk)] = part.reshape(len(chunk), -1)
+            part = np.frombuffer(chunk.buffers()[2] or b"", "<u4")[offsets[0] // 4 : offsets[-1] // 4]
+            found[filled : filled + len(chunk)] = part.reshape(len(chunk), values)
             filled += len(chunk)
-    places = (np.searchsorted(involved, side) for side in (first, second))
-    return np.asarray(kernels.grouping.agreement(values, *places), np.float64)
+    return found
 
 
-def write_shingles(work: Workspace, part: Part, wanted: NDArray[np.int64], ngram: int, made_from: str) -> None:
-    """Write the shingle sets of a part's documents, `wanted` by their row in the part."""
+def _cut(ascending: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """Where runs of values begin and end that hold so many different ones at most.
+
+    >>> list(_cut(np.array([1, 1, 2, 5, 5, 7]), 2))
+    [(0, 3), (3, 6)]
+    """
+    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    yield from pairwise([*starts[::most].tolist(), len(ascending)])
+
+
+def write_shingles(work: Workspace, part: Part, texts: Iterable[pa.Array], ngram: int, made_from: str) -> None:
+    """Write the shingle sets of a part's candidates: of these texts, in order."""
     with work.shingles.writing(part, made_from) as writer:
-        start = 0
-        for table in work.documents.batches(part, ["text"]):
-            low, high = np.searchsorted(wanted, [start, start + len(table)])
-            text = table["text"].take(pa.array(wanted[low:high] - start)).combine_chunks()
-            start += len(table)
-            if high > low:
-                bounds, found = shingles(Batch(text), ngram)
-                sets = [distinct(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
-                writer.write(
-                    pa.table({"shingle_count": pa.array(map(len, sets), pa.int32()),
-                              "shingles": pa.array([one.tobytes() for one in sets], pa.binary())})
-                )  # fmt: skip
+        for text in texts:
+            bounds, found = shingles(Batch(text), ngram)
+            sets = [distinct(found[begin:end]).astype("<u8") for begin, end in pairwise(bounds.tolist())]
+            writer.write(
+                pa.table({"shingle_count": pa.array(map(len, sets), pa.int32()),
+                          "shingles": pa.array([one.tobytes() for one in sets], pa.binary())})
+            )  # fmt: skip
 
 
 def by_shingles(

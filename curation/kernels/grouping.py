@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import types
 
 from curation.kernels.compiled import array, kernel, out
 from curation.kernels.numbering import SALT, shift_of, table_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Keys of one partition, whose table fits the processor's cache.
 _PARTITION = 1 << 15
@@ -25,6 +28,17 @@ class Groups(NamedTuple):
     def sizes(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many rows each group has."""
         return np.diff(self.bounds)
+
+    def below(self, row: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many of each group's rows are smaller than this one: they are its first."""
+        smaller = np.concatenate([[0], np.cumsum(self.rows < row)])
+        return np.diff(smaller[self.bounds])
+
+    def of_some(self, row: int) -> Groups:
+        """The groups that have rows smaller than this one."""
+        wanted = self.rows[self.bounds[:-1]] < row
+        sizes = self.sizes
+        return Groups(np.concatenate([[0], np.cumsum(sizes[wanted])]), self.rows[np.repeat(wanted, sizes)])
 
 
 def groups(keys: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Groups:
@@ -100,48 +114,107 @@ def _group(keys: Any, rows: Any, salt: Any, held: Any, fill: Any, members: Any, 
     return found
 
 
-def pairs(groups: Groups, most: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Every pair of rows of the groups that have up to `most`: the smaller row times 2^32, plus the other one.
+def pairs(groups: Groups, own: int, most: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """The pairs of rows of a group in which a row below `own` is: the smaller row times 2^32, plus the other one.
 
-    >>> found = pairs(Groups(np.array([0, 3]), np.array([1, 2, 5])), 64)
+    A group's rows below `own` are paired with each other where they are up to `most`, and with the others where those
+    are up to `most`. No two others are paired.
+
+    >>> found = pairs(Groups(np.array([0, 4]), np.array([1, 2, 5, 7])), 5, 64)
     >>> [divmod(int(pair), 2**32) for pair in found]
-    [(1, 2), (1, 5), (2, 5)]
+    [(1, 2), (1, 5), (1, 7), (2, 5), (2, 7)]
     """
-    sizes = groups.sizes
-    small = sizes[sizes <= most]
-    found = np.empty(int((small * (small - 1) // 2).sum()), np.uint64)
-    _pair(groups.bounds, groups.rows, most, found)
+    mine = groups.below(own)
+    others = groups.sizes - mine
+    inside = np.where(mine <= most, mine * (mine - 1) // 2, 0)
+    across = np.where(others <= most, mine * others, 0)
+    found = np.empty(int((inside + across).sum()), np.uint64)
+    _pair(groups.bounds, groups.rows, mine, most, found)
     return found
 
 
-@kernel(types.void(array(types.int64), array(types.int64), types.int64, out(types.uint64)))
-def _pair(bounds: Any, rows: Any, most: int, found: Any) -> None:
+@kernel(types.void(array(types.int64), array(types.int64), array(types.int64), types.int64, out(types.uint64)))
+def _pair(bounds: Any, rows: Any, mine: Any, most: int, found: Any) -> None:
     filled = 0
     for group in range(len(bounds) - 1):
         begin, end = bounds[group], bounds[group + 1]
-        if end - begin > most:
-            continue
-        for first in range(begin, end):
-            for second in range(first + 1, end):
+        middle = begin + mine[group]
+        for first in range(begin, middle):
+            low = first + 1 if middle - begin <= most else middle
+            high = end if end - middle <= most else middle
+            for second in range(low, high):
                 found[filled] = np.uint64(rows[first]) << np.uint64(32) | np.uint64(rows[second])
                 filled += 1
 
 
+#: Bits for each key that is marked: of keys that are not, one in so many is taken for one at the most.
+_BITS = 8
+
+
+def marks(keys: Iterable[np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Bits that tell of a key (uint64) whether it may be among all of these: `may_be_among`."""
+    keys = list(keys)
+    size = 64
+    while size < _BITS * sum(map(len, keys)):
+        size *= 2
+    bits = np.zeros(size // 64, np.uint64)
+    for some in keys:
+        _mark(some, SALT, bits)
+    return bits
+
+
+@kernel(types.void(array(types.uint64), types.uint64, out(types.uint64)))
+def _mark(keys: Any, salt: Any, bits: Any) -> None:
+    shift, one, low = shift_of(64 * len(bits)), np.uint64(1), np.uint64(63)
+    for key in keys:
+        place = key * salt >> shift
+        bits[np.int64(place >> np.uint64(6))] |= one << (place & low)
+
+
+def may_be_among(
+    bits: np.ndarray[Any, np.dtype[np.uint64]], keys: np.ndarray[Any, Any]
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """For each key (uint64) whether it may be among those that were marked: True for all that are, and for few others.
+
+    >>> marked = marks([np.array([7, 9], np.uint64)])
+    >>> may_be_among(marked, np.array([9, 7], np.uint64)).tolist()
+    [True, True]
+    """
+    found = np.empty(len(keys), np.bool_)
+    _look_up(bits, keys, SALT, found)
+    return found
+
+
+@kernel(types.void(array(types.uint64), array(types.uint64), types.uint64, out(types.bool_)))
+def _look_up(bits: Any, keys: Any, salt: Any, found: Any) -> None:
+    shift, one, low = shift_of(64 * len(bits)), np.uint64(1), np.uint64(63)
+    for i in range(len(keys)):
+        place = keys[i] * salt >> shift
+        found[i] = bits[np.int64(place >> np.uint64(6))] >> (place & low) & one != np.uint64(0)
+
+
 def agreement(
-    values: np.ndarray[Any, Any], first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]
+    values: np.ndarray[Any, Any],
+    first: np.ndarray[Any, Any],
+    others: np.ndarray[Any, Any],
+    second: np.ndarray[Any, Any],
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """For each pair of rows of `values` (uint32, a signature each) the share of places where they agree."""
+    """For each pair of a row of `values` and one of `others` (uint32, a signature each) the share of equal places."""
     shares = np.empty(len(first), np.float64)
-    _agree(values, first, second, shares)
+    _agree(values, first, others, second, shares)
     return shares
 
 
-@kernel(types.void(array(types.uint32, 2), array(types.int64), array(types.int64), out(types.float64)))
-def _agree(values: Any, first: Any, second: Any, shares: Any) -> None:
+@kernel(
+    types.void(
+        array(types.uint32, 2), array(types.int64), array(types.uint32, 2), array(types.int64), out(types.float64)
+    )
+)
+def _agree(values: Any, first: Any, others: Any, second: Any, shares: Any) -> None:
     for pair in range(len(first)):
         same = 0
         for place in range(values.shape[1]):
-            same += values[first[pair], place] == values[second[pair], place]
+            same += values[first[pair], place] == others[second[pair], place]
         shares[pair] = np.float64(same) / np.float64(values.shape[1])
 
 

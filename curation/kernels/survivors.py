@@ -15,35 +15,36 @@ _ROUNDING = 1e-6
 
 def walk(
     order: np.ndarray[Any, Any], first: np.ndarray[Any, Any], second: np.ndarray[Any, Any],
-    similarity: np.ndarray[Any, Any], least: float,
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float32]]]:  # fmt: skip
+    similarity: np.ndarray[Any, Any], least: float, stay: int = 0,
+) -> tuple[np.ndarray[Any, np.dtype[np.int32]], np.ndarray[Any, np.dtype[np.float32]]]:  # fmt: skip
     """Which node each goes for, and how similar they are at least; -1 for one that stays, or takes no part.
 
-    `order` (int64) has the rank of each node, 0 the best, -1 for one that takes no part. `first`, `second` (int64)
+    `order` (int32) has the rank of each node, 0 the best, -1 for one that takes no part. `first`, `second` (int32)
     and `similarity` (float32) are edges. Nodes are taken best first. One goes if a kept one is its neighbour: of
     several the most similar, then the better one. It goes too if it and a kept one have a neighbour in common
     to which they are so similar that they must be `least` similar to each other: 1 - similarity is a distance, for sets
-    as for signatures.
+    as for signatures. Nodes of a rank below `stay` are kept whatever they are like.
     """
     nodes = len(order)
     offsets = np.zeros(nodes + 1, np.int64)
-    beside, alike = np.empty(2 * len(first), np.int64), np.empty(2 * len(first), np.float32)
-    goes, how = np.full(nodes, -1, np.int64), np.zeros(nodes, np.float32)
-    taken = np.flatnonzero(order >= 0)
-    taken = taken[np.argsort(order[taken], kind="stable")]
-    _walk(taken, order, first, second, similarity, least, offsets, beside, alike, goes, how)
+    beside, alike = np.empty(2 * len(first), np.int32), np.empty(2 * len(first), np.float32)
+    goes, how = np.full(nodes, -1, np.int32), np.zeros(nodes, np.float32)
+    takes_part = np.flatnonzero(order >= 0).astype(np.int32)
+    taken = takes_part[np.argsort(order[takes_part])]
+    _walk(taken, order, first, second, similarity, least, stay, offsets, beside, alike, goes, how)
     return goes, how
 
 
 @kernel(
     types.void(
-        array(types.int64), array(types.int64), array(types.int64), array(types.int64), array(types.float32),
-        types.float64, out(types.int64), out(types.int64), out(types.float32), out(types.int64), out(types.float32),
+        array(types.int32), array(types.int32), array(types.int32), array(types.int32), array(types.float32),
+        types.float64, types.int64, out(types.int64), out(types.int32), out(types.float32), out(types.int32),
+        out(types.float32),
     )
 )  # fmt: skip
 def _walk(
-    taken: Any, order: Any, first: Any, second: Any, similarity: Any, least: float, offsets: Any, beside: Any,
-    alike: Any, goes: Any, how: Any,
+    taken: Any, order: Any, first: Any, second: Any, similarity: Any, least: float, stay: int, offsets: Any,
+    beside: Any, alike: Any, goes: Any, how: Any,
 ) -> None:  # fmt: skip
     nodes = len(order)
     for edge in range(len(first)):
@@ -60,16 +61,18 @@ def _walk(
         ends[b] += 1
     is_kept = np.zeros(nodes, np.bool_)
     # Of the kept neighbours of each node the most similar, of several the best, and how similar it is.
-    nearest, nearness = np.full(nodes, -1, np.int64), np.zeros(nodes, np.float32)
+    nearest, nearness = np.full(nodes, -1, np.int32), np.zeros(nodes, np.float32)
     for node in taken:
         best, highest = np.int64(-1), -1.0
-        for edge in range(offsets[node], offsets[node + 1]):
-            other, value = beside[edge], np.float64(alike[edge])
+        begin, end = offsets[node], offsets[node + 1]
+        looked_at = begin if order[node] < stay else end
+        for edge in range(begin, looked_at):
+            other, value = np.int64(beside[edge]), np.float64(alike[edge])
             if is_kept[other] and (value > highest or (value == highest and order[other] < order[best])):
                 best, highest = other, value
         if best < 0:
-            for edge in range(offsets[node], offsets[node + 1]):
-                other = nearest[beside[edge]]
+            for edge in range(begin, looked_at):
+                other = np.int64(nearest[beside[edge]])
                 if other < 0:
                     continue
                 value = np.float64(alike[edge]) + np.float64(nearness[beside[edge]]) - 1.0
@@ -81,6 +84,6 @@ def _walk(
             goes[node], how[node] = best, highest
             continue
         is_kept[node] = True
-        for edge in range(offsets[node], offsets[node + 1]):
+        for edge in range(begin, end):
             if alike[edge] > nearness[beside[edge]]:
                 nearest[beside[edge]], nearness[beside[edge]] = node, alike[edge]

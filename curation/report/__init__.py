@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same documents and verdicts give another page, or other figures.
-VERSION = 4
+VERSION = 5
 #: The page is at most so many bytes: with shorter texts of samples, or with none, where it would be more.
 LIMIT = 1_900_000
 
@@ -64,6 +64,7 @@ def _fingerprint(run: Run) -> str:
     figures = [
         [run.figures.get("pull", {}).get(key) for key in ("records", "not_wanted")],
         run.figures.get("measure", {}).get("decontamination"),
+        [[entry["name"], entry["fingerprint"]] for entry in run.figures["measure"]["against"].values()],
         *(run.figures[name] for name in ("compare", "judge", "blend")),
     ]
     return fingerprint(

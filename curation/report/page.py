@@ -63,6 +63,8 @@ def page(run: Run) -> dict[str, Any]:
         "clusters": _clusters(copies),
         "largest_cluster": dict(zip(("kept", "documents"), copies.largest[0], strict=True)) if copies.largest else None,
         "losing": _losing(run),
+        "outside": _outside(run),
+        "stable": judged["stable"],
         "blend": blended,
         "groups": _groups(blended),
         "repetition": _repetition(counts),
@@ -295,6 +297,17 @@ def _losing(run: Run) -> list[dict[str, Any]]:
                 "share": share(judged["duplicates"], passed), "width": percent(judged["duplicates"], passed),
             })  # fmt: skip
     return sorted(rows, key=lambda row: (-row["width"], row["name"]))[:10]
+
+
+def _outside(run: Run) -> list[dict[str, Any]]:
+    """The entries of `dedup.against`: how many documents each has, and how many went as copies of them."""
+    judged = run.figures["judge"]["against"]
+    rows: list[dict[str, Any]] = []
+    for entry, measured in run.figures["measure"]["against"].items():
+        duplicates = sum(judged[entry].values())
+        rows.append({"name": measured["name"], "documents": measured["documents"], "duplicates": duplicates})
+    most = max((row["duplicates"] for row in rows), default=0)
+    return [{**row, "width": percent(row["duplicates"], most)} for row in rows]
 
 
 def _groups(blended: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -51,7 +51,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What the verdicts say of copies: documents that went, by the kept one and by similarity."""
+    """What the verdicts say of copies: documents that went, by the kept one and by similarity.
+
+    Copies of documents from outside of the run are counted by similarity alone.
+    """
 
     #: Size of a cluster, its kept document included, and how many there are.
     sizes: list[tuple[int, int]]
@@ -75,11 +78,12 @@ def duplicates(run: Run) -> Duplicates:
     connection.register("verdicts", run.work.verdicts.scan(run.parts))
     connection.execute("""
         CREATE TEMP TABLE gone AS
-        SELECT id, duplicate_of AS kept, similarity FROM verdicts WHERE duplicate_of IS NOT NULL
+        SELECT id, duplicate_of AS kept, duplicate_in IS NULL AS is_here, similarity
+        FROM verdicts WHERE duplicate_of IS NOT NULL
     """)
-    clusters = "SELECT kept, count(*) + 1 AS size FROM gone GROUP BY kept"
+    clusters = "SELECT kept, count(*) + 1 AS size FROM gone WHERE is_here GROUP BY kept"
     pairs = connection.execute(f"""
-        SELECT id, kept, similarity FROM gone WHERE similarity < 1
+        SELECT id, kept, similarity FROM gone WHERE is_here AND similarity < 1
         ORDER BY md5(concat({run.recipe.seed}, ':', id)), id LIMIT {PAIRS}
     """).fetchall()
     return Duplicates(

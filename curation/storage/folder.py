@@ -203,7 +203,7 @@ class Folder:
         """The names of the folders directly in `folder`, sorted."""
         try:
             return sorted(entry.name for entry in os.scandir(self.path(folder)) if entry.is_dir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def remove(self, name: str) -> None:
