@@ -93,10 +93,10 @@ def is_judged(recipe: Recipe) -> bool:
     except RecipeError:
         return False
     run = Run(recipe, work, signals, LocalEngine(1), Silent(), lambda: None, parts_there(recipe, work))
-    run.signals_from = signals_from(run)
-    hits = hits_from(run)
     try:
         run.against = against.parts_there(recipe, work)
+        run.signals_from = signals_from(run)
+        hits = hits_from(run)
         return not work.hits.not_made(hits) and not work.verdicts.not_made(verdicts_from(run, hits))
     except CurationError:  # what it is to be compared with, or what is released, is not there as it was
         return False

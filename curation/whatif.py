@@ -177,8 +177,8 @@ def _last_run(run: Run) -> Run:
             f"{undone[0]}: not read, or read with other settings",
             remedy=again,
         )
-    run.signals_from = signals_from(run)
     run.against = against.parts_there(recipe, work)
+    run.signals_from = signals_from(run)
     hits = hits_from(run)
     made_from = {work.hits: hits, work.verdicts: verdicts_from(run, hits)}
     for dataset, wanted in made_from.items():
