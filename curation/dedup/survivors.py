@@ -36,13 +36,15 @@ def choose(exact: pa.Table, near: pa.Table, ranked: pa.ChunkedArray, least: floa
     group_of = np.arange(len(every))
     group_of[copy] = first
     one, other = group_of[one], group_of[other]
+    apart = one != other  # in one group they are copies anyway, and the walk knows no edge of a node with itself
+    one, other, alike = one[apart], other[apart], near["similarity"].to_numpy()[apart]
     rank = np.full(len(every), -1, np.int64)
     rank[of_rank] = np.arange(len(of_rank))
     best = np.full(len(every), -1, np.int64)  # the best member of each group
     groups, places = np.unique(group_of[of_rank], return_index=True)
     best[groups] = of_rank[places]
     order = np.where(best >= 0, rank[best], -1)
-    goes, similar = kernels.survivors.walk(order, one, other, near["similarity"].to_numpy(), least, stay)
+    goes, similar = kernels.survivors.walk(order, one, other, alike, least, stay)
     mine = group_of[of_rank]
     is_near = goes[mine] >= 0
     kept = np.where(is_near, best[goes[mine]], best[mine])
