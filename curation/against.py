@@ -256,6 +256,15 @@ def parts_there(recipe: Recipe, work: Workspace) -> dict[Part, Outside]:
     return _parts(recipe, work, entries, digests)[0]
 
 
+def unread(recipe: Recipe, work: Workspace) -> list[tuple[Entry, int]]:
+    """The entries, each with the bytes of its files of which parts are missing, as far as is known without reading."""
+    entries = find(recipe)
+    index = HashIndex(work.storage, _INDEX)
+    undone = _parts(recipe, work, entries, {file.path: index.get(file) or "" for file in _unlisted(entries)})[1]
+    sizes = [sum(cut.shard.file.size for cut in undone if cut.entry == entry) for entry in entries]
+    return list(zip(entries, sizes, strict=True))
+
+
 def look_up(work: Workspace, parts: Mapping[Part, Outside], entry: int, document: str) -> tuple[Part, int, str | None]:
     """Where a document of an entry is, by its id: its part, row and URI; `StorageError` where it is no more."""
     for part, outside in parts.items():

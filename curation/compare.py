@@ -14,6 +14,7 @@ from curation.dataset import Footer, Part, Workspace, fingerprint
 from curation.dedup import candidates, compared, verifying
 from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
+from curation.run import LITTLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,11 @@ class Compare:
     def bands(self) -> list[str]:
         """The columns of bands, which name the parts of `candidates` too."""
         return band_columns(self.dedup.bands)
+
+    @property
+    def is_little(self) -> bool:
+        """Whether work on the columns of all documents takes less than starting a worker process."""
+        return self.rows.total < LITTLE
 
     def numbers(self, part: Part) -> NDArray[np.uint64]:
         """What a part of `candidates` holds."""
@@ -122,7 +128,7 @@ def _compared(run: Run) -> dict[str, Any]:
         [Find(step, band) for band in step.bands],
         label="compare: candidates",
         unit="bands",
-        little=run.is_little,
+        little=step.is_little,
     )
     pairs = candidates.merged(step.numbers(Part("band", band)) for band in step.bands)
     pairs = candidates.of_one_text(work, rows, pairs)
@@ -133,7 +139,7 @@ def _compared(run: Run) -> dict[str, Any]:
     compared.remember(work, rows, signed, dedup.verify, compared.Compared(pairs, every))
     near = int((every >= dedup.similarity).sum())
     tasks = _slices(step, near, 1 + near // _PAIRS_A_TASK)
-    run.engine.map(_name, tasks, label="compare: pairs", unit="slots", little=run.is_little)
+    run.engine.map(_name, tasks, label="compare: pairs", unit="slots", little=step.is_little)
     with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
         writer.write(copies.cast(schema.PAIRS))
         writer.notes |= {
@@ -171,9 +177,9 @@ def _verified(run: Run, step: Compare, pairs: NDArray[np.uint64]) -> NDArray[np.
         there = np.flatnonzero(np.diff(np.searchsorted(wanted, step.rows.starts)))
         parts = step.rows.parts
         reads = [Read(step, number, run.against.get(parts[number])) for number in there.tolist()]
-        run.engine.map(_read, reads, label="compare: read candidates", little=run.is_little)
+        run.engine.map(_read, reads, label="compare: read candidates", little=step.is_little)
     tasks = _slices(step, len(pairs), 1 + max(len(wanted) // _DOCUMENTS_A_TASK, len(pairs) // _PAIRS_A_TASK))
-    similar = run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=run.is_little)
+    similar = run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=step.is_little)
     return np.concatenate(similar)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
+from curation import against
 from curation import rules as ruling
 from curation.errors import CurationError
 from curation.pull import inputs_of
@@ -263,8 +264,24 @@ def _recipe(path: Path, overrides: tuple[str, ...], work: str | None) -> Iterato
         yield Check(
             f"source {source.name}", "ok", f"{len(inputs):,} {'file' if len(inputs) == 1 else 'files'}, {size:,} bytes"
         )
+    yield from _against(recipe)
     for name, place in (("WORK", work_place), ("TO", release_place)):
         yield from _place(name, recipe, place, total)
+
+
+def _against(recipe: Recipe) -> Iterator[Check]:
+    """Whether what the recipe's documents are to be compared with is there."""
+    try:
+        against.check(recipe)
+        entries = against.find(recipe)
+    except CurationError as error:
+        yield Check("against", "fail", error.message, error.remedy or "correct [dedup]")
+        return
+    for entry in entries:
+        size = sum(shard.file.size for shard in entry.shards)
+        files = "1 file" if len(entry.shards) == 1 else f"{len(entry.shards):,} files"
+        release = f"release {entry.release}, " if entry.release else ""
+        yield Check(f"against {entry.written}", "ok", f"{release}{files}, {size:,} bytes")
 
 
 def _place(name: str, recipe: Recipe, find: Callable[[Recipe], Storage], inputs: int) -> Iterator[Check]:

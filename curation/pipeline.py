@@ -97,9 +97,11 @@ def _said(name: str, state: Run) -> str:
             rest = f"; {left:,} not wanted" if figures["not_wanted"] else ""
             return f"{figures['rows']:,} documents from {figures['inputs']:,} inputs, {read}{rest}"
         case "measure":
-            return (
+            outside = sum(entry["measured"] for entry in figures["against"].values())
+            said = (
                 f"{figures['rows']:,} documents, {len(figures['signals'])} signals" if figures["parts"] else "as before"
             )
+            return said + (f"; {outside:,} documents to compare with" if outside else "")
         case "compare":
             return f"{figures.get('exact', 0):,} exact and {figures.get('near', 0):,} near-duplicate pairs"
         case "judge":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation import pull, schema
+from curation import against, pull, schema
 from curation import rules as ruling
 from curation.blend import groups_of
 from curation.dataset import PartWriter, Workspace, connect
@@ -45,6 +45,8 @@ _START = {"pull": 1.0, "measure": 1.5, "compare": 1.0, "judge": 0.3, "blend": 0.
 _A_DOCUMENT = {"compare": 75e-6, "judge": 8e-6, "blend": 6e-6, "report": 5e-6}
 #: Bytes of text a second that one worker writes into shards.
 _PUBLISH_RATE = 15e6
+#: Bytes a second that one worker reads and signs of the files of `dedup.against`: see docs/plan.md.
+_AGAINST_RATE = 15e6
 #: Similarities whose chance to be found is told.
 SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 #: Bytes of text in a part of documents, as pull cuts them, and in one upload of S3.
@@ -85,6 +87,16 @@ class GroupPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class AgainstPlan:
+    """An entry of `dedup.against`: its files, and the bytes of those that were not read yet, all of them exact."""
+
+    entry: str
+    files: int
+    bytes: int
+    bytes_to_read: int
+
+
+@dataclass(frozen=True, slots=True)
 class DedupPlan:
     """How likely a pair of documents becomes a candidate, and so can be found at all, with these bands and rows.
 
@@ -121,6 +133,7 @@ class Plan:
     sample_bytes: int = 0
     sample_seconds: float = 0.0
     dedup: DedupPlan | None = None
+    against: list[AgainstPlan] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -191,10 +204,15 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
     ratio = sizes["documents"] / sampled_text
     work_bytes = sum(_work_bytes(name, size, documents, text, len(rows), sampled_text) for name, size in sizes.items())
     at_once = max(1, min(workers, len(tasks)))
+    outside = [
+        AgainstPlan(entry.written, len(entry.shards), sum(shard.file.size for shard in entry.shards), size)
+        for entry, size in against.unread(recipe, work)
+    ]
     compare = _A_DOCUMENT["compare"] * recipe.dedup.bands / 14 if recipe.dedup.enabled else 0.0
     amounts = {
         "pull": pull_seconds / at_once,
-        "measure": measure_seconds * unmeasured / sampled_text / at_once,
+        "measure": measure_seconds * unmeasured / sampled_text / at_once
+        + sum(entry.bytes_to_read for entry in outside) / _AGAINST_RATE / workers,
         "compare": compare * documents * 2 / workers,
         **{stage: _A_DOCUMENT[stage] * documents for stage in ("judge", "blend", "report")},
         "publish": published / _PUBLISH_RATE / workers,
@@ -210,7 +228,7 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         sample_documents=sum(len(sample.rows) for sample in samples.values()), sample_measured=len(rows),
         sample_bytes=round(sum(sample.consumed for sample in samples.values())),
         sample_seconds=round(time.perf_counter() - began, 1),
-        dedup=_dedup(recipe.dedup) if recipe.dedup.enabled else None,
+        dedup=_dedup(recipe.dedup) if recipe.dedup.enabled else None, against=outside,
     )  # fmt: skip
 
 

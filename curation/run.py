@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The format of manifest.json, and of the shards: raised when the same blend gives others.
 FORMAT, SHARDS = 1, 1
 #: Documents whose columns are worked through in about a second.
-_LITTLE = 50_000
+LITTLE = 50_000
 #: The file that says that a folder is a workspace, and whose.
 MARKER = "workspace.json"
 
@@ -79,7 +79,7 @@ class Run:
     @property
     def is_little(self) -> bool:
         """Whether work on the columns of all documents takes less than starting a worker process."""
-        return self.documents < _LITTLE
+        return self.documents < LITTLE
 
     def save(self, state: str) -> None:
         """Write run.json: what happened so far, with times."""

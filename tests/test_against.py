@@ -617,6 +617,24 @@ def test_what_stays_stays_and_the_rest_goes_for_it_first(
     assert {other for other, _ in gone.values()} <= set(rank) - set(gone)
 
 
+@settings(max_examples=300, deadline=None)
+@given(corpora(), st.data())
+def test_a_pair_of_any_members_holds_for_their_groups(
+    corpus: tuple[list[tuple[str, str]], list[tuple[str, str, float]], dict[str, int]], data: st.DataObject
+) -> None:
+    """Whichever of a group was compared, and where two of one group were, the same documents go for the same ones."""
+    exact, near, rank = corpus
+    groups = {name: [name] for pair in near for name in pair[:2]} | {first: [first] for first, _ in exact}
+    for first, copy in exact:
+        groups[first].append(copy)
+    others = [
+        (data.draw(st.sampled_from(groups[a])), data.draw(st.sampled_from(groups[b])), value) for a, b, value in near
+    ]
+    inside = [(group[0], group[-1], 0.9) for group in groups.values() if len(group) > 1]
+    moved = chosen(exact, [*inside, *others], rank)
+    assert {name: (other, value.expected) for name, (other, value) in moved.items()} == chosen(exact, near, rank)
+
+
 def test_itself_is_looked_up_by_the_whole_id(tiny: Callable[..., Run], tmp_path: Path) -> None:
     """Ids that begin alike are two documents."""
     random.seed(17)

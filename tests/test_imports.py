@@ -31,7 +31,8 @@ LAYERS = (
     },
     {"curation.run"},  # what the stages share
     {
-        "curation.pull", "curation.measure", "curation.corpus", "curation.decontamination", "curation.compare",
+        "curation.pull", "curation.measure", "curation.against", "curation.corpus", "curation.decontamination",
+        "curation.compare", "curation.stable",
         "curation.judge", "curation.blend", "curation.report",
         "curation.publish",
     },

@@ -4,7 +4,8 @@
   turns;
 - `job`: from text to verdicts on the same documents, as commands: ours, and datatrove's four steps;
 - `quality`: which of all pairs become candidates, beside what the formula promises, and whether what is removed was
-  similar; the similarities are computed from all pairs, in plain Python and one SQL query.
+  similar; the similarities are computed from all pairs, in plain Python and one SQL query;
+- `incremental`: what one input more costs beside twenty, and whether the verdicts are those of a run from nothing.
 
 MB are 10^6 bytes of UTF-8, CPU time is that of all threads and processes together.
 """
@@ -30,11 +31,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import peer
+from benchmarks.dedup.commands import cost, ours_until_judge
+from benchmarks.dedup.incremental import incremental
 from benchmarks.signals.measuring import megabytes, mixed, texts_of, write_sample
 from curation import kernels
 from curation.dedup.signatures import SEED, Signatures, probability, shingles
 from curation.recipe import Dedup
-from curation.signals import SIGNALS, signal_name
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ DEDUP = Dedup()
 
 def main() -> None:
     """Run the sections that are asked for, print what they say."""
-    sections = {"signatures": signatures, "job": job, "quality": quality}
+    sections = {"signatures": signatures, "job": job, "quality": quality, "incremental": incremental}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup", description=(__doc__ or "").split(":")[0])
     parser.add_argument("sections", nargs="*", choices=[*sections, []], metavar="SECTION", help=", ".join(sections))
     parser.add_argument("--repeats", type=int, default=3, help="rounds of `signatures` (3)")
@@ -187,25 +189,6 @@ def write_documents(target: Path, documents: int) -> None:
     """)
 
 
-#: Runs a command by itself, so that what the system says of ended children is said of it alone.
-_ALONE = """
-import json, resource, subprocess, sys, time
-began = time.monotonic()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1024]))
-"""
-
-
-def cost(command: list[str]) -> tuple[float, float, float]:
-    """CPU and clock seconds of a command with all its processes, and MB of the largest of them."""
-    done = subprocess.run([sys.executable, "-c", _ALONE, *command], check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    cpu, wall, peak = json.loads(done.stdout)
-    return cpu, wall, peak
-
-
 def job(options: argparse.Namespace, scratch: Path) -> None:
     """From text to verdicts: `curate run --until judge`, and datatrove's four steps, with one worker each."""
     executable = peer.python(options, scratch)
@@ -232,20 +215,6 @@ def job(options: argparse.Namespace, scratch: Path) -> None:
         print(f"{name:20} {cpu:7.1f} {wall:8.1f} {peak:26.0f} {removed[name]:8,}")
     for verify, parts in inside.items():
         print(f"  stages of curate, {verify}, clock s: {parts}")
-
-
-def ours_until_judge(documents: Path, work: Path, verify: str) -> list[str]:
-    """The command that finds and judges the copies, nothing else: of the signals only the length is measured."""
-    recipe = work.with_suffix(".toml")
-    names = [signal_name(module) for module in SIGNALS]
-    off = "".join(f"[signals.{name}]\nenabled = false\n" for name in names if name != "length")
-    recipe.write_text(
-        f'name = "mixed"\n[[source]]\nname = "mixed"\nkind = "parquet"\npaths = ["{documents}"]\n'
-        f'fields = {{ uri = "id" }}\nmax_loss = 1.0\n[dedup]\nverify = "{verify}"\nprefer = "byte_count desc"\n{off}'
-    )
-    return [
-        sys.executable, "-m", "curation", "run", str(recipe), "--work", str(work), "--workers", "1", "--until", "judge",
-    ]  # fmt: skip
 
 
 def datatrove_s(executable: str, folder: Path, work: Path) -> list[str]:

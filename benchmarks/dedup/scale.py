@@ -1,9 +1,11 @@
-"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--scratch FOLDER]`.
+"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--against N] [--scratch FOLDER]`.
 
 Signatures are made up, a sidecar as the product writes it: seven documents of ten are like no other; the others are in
 clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the middle of its cluster; a thousandth of
 all are in one cluster. What is timed is compare (candidates of all bands, verifying, writing pairs) and then judge
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
+
+With `--against` there are so many documents from outside beside them, of the same clusters.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ import numpy as np
 import pyarrow as pa
 
 from curation import compare, judge, schema
+from curation.against import Outside
 from curation.dataset import Footer, Part, Workspace
 from curation.dedup.signatures import band_columns
 from curation.engine import LocalEngine
+from curation.inputs import Input
 from curation.progress import Silent
 from curation.recipe import load
 from curation.run import Run, workspace
@@ -61,6 +65,7 @@ def main() -> None:
     """Make, compare, judge, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup.scale", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--documents", type=int, nargs="*", default=[1_250_000, 5_000_000, 20_000_000])
+    parser.add_argument("--against", type=int, default=0, help="documents from outside to compare with (0)")
     parser.add_argument("--scratch", type=Path, help="a folder with 650 bytes of room for each document")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
@@ -69,23 +74,31 @@ def main() -> None:
     print("  documents  compare s  judge s  together  pairs verified     gone  largest process MB  all together MB")
     for documents in options.documents:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-            measured(documents, Path(folder), options.workers)
+            measured(documents, options.against, Path(folder), options.workers)
 
 
-def measured(documents: int, folder: Path, workers: int) -> None:
+def measured(documents: int, outside: int, folder: Path, workers: int) -> None:
     """One line of the table."""
-    (folder / "recipe.toml").write_text(_RECIPE)
+    (folder / "recipe.toml").write_text(_RECIPE + ("against = ['outside']\n" if outside else ""))
     recipe = load(folder / "recipe.toml")
     work, signals = workspace(recipe)
     sizes = [min(A_PART, documents - first) for first in range(0, documents, A_PART)]
     parts = {Part("s", f"{number:05d}"): Footer("made up", rows, {}) for number, rows in enumerate(sizes)}
     values = recipe.dedup.bands * recipe.dedup.rows
-    tasks = [Make(work, part, number, footer.rows, documents, recipe.dedup.bands, values)
+    tasks = [Make(work, part, number, footer.rows, documents + outside, recipe.dedup.bands, values)
              for number, (part, footer) in enumerate(parts.items())]  # fmt: skip
+    nowhere = Input("outside", "outside", 0, 0)
+    sizes = [min(A_PART, outside - first) for first in range(0, outside, A_PART)]
+    against = {
+        Part("out.side", f"{number:05d}"): Outside(0, nowhere, (0, 1), rows, "made up")
+        for number, rows in enumerate(sizes)
+    }
+    tasks += [Make(work, part, 1_000_000 + number, one.rows, documents + outside, recipe.dedup.bands, values)
+              for number, (part, one) in enumerate(against.items())]  # fmt: skip
     with LocalEngine(workers) as engine:
         engine.map(make, tasks, label="make")
     with LocalEngine(workers) as engine, Watch() as watch:
-        run = Run(recipe, work, signals, engine, Silent(), lambda: None, parts=parts,
+        run = Run(recipe, work, signals, engine, Silent(), lambda: None, parts=parts, against=against,
                   signals_from={part: {"signature": "made up"} for part in parts})  # fmt: skip
         began = time.monotonic()
         figures = compare.compare(run)
@@ -124,6 +137,10 @@ def make(task: Make) -> None:
     for number, band in enumerate(band_columns(task.bands)):
         width = values // task.bands
         table[band] = folded(minhash[:, number * width : (number + 1) * width])
+    if task.part.source == "out.side":
+        table["uri"] = pa.nulls(rows, pa.string())
+        task.work.against.write(task.part, pa.table(table, schema=task.work.against.schema), "made up")
+        return
     sidecar = task.work.signal("signature")
     sidecar.write(task.part, pa.table(table, schema=sidecar.schema), "made up")
     length = task.work.signal("length")

@@ -106,6 +106,12 @@ def _planned(answer: Plan) -> Iterator[str]:
     ]  # fmt: skip
     yield from aligned([head, *rows])
     yield ""
+    if answer.against:
+        entries = [
+            (plain(one.entry), one.files, amount_of(one.bytes), amount_of(one.bytes_to_read)) for one in answer.against
+        ]
+        yield from aligned([("compared with", "files", "size", "to read"), *entries])
+        yield ""
     groups = [
         (one.name, "-" if one.asked is None else one.asked, one.available, one.most, _enough(one))
         for one in answer.groups

@@ -58,9 +58,9 @@ def choose(nodes: int, copies: Copies, near: Near, ranked: NDArray[np.int32], le
     best, order = np.full(nodes, -1, np.int32), np.full(nodes, -1, np.int32)  # of each group its best member
     best[mine[::-1]] = ranked[::-1]
     order[mine[::-1]] = np.arange(len(ranked) - 1, -1, -1, dtype=np.int32)
-    goes, similar = kernels.survivors.walk(
-        order, group_of[near.one], group_of[near.other], near.similarity, least, stay
-    )
+    one, other = group_of[near.one], group_of[near.other]
+    apart = one != other  # in one group they are copies anyway, and the walk knows no edge of a node with itself
+    goes, similar = kernels.survivors.walk(order, one[apart], other[apart], near.similarity[apart], least, stay)
     is_near = goes[mine] >= 0
     kept = np.where(is_near, best[goes[mine]], best[mine])
     is_gone = is_near | (kept != ranked)

@@ -20,10 +20,10 @@ def walk(
     """Which node each goes for, and how similar they are at least; -1 for one that stays, or takes no part.
 
     `order` (int32) has the rank of each node, 0 the best, -1 for one that takes no part. `first`, `second` (int32)
-    and `similarity` (float32) are edges. Nodes are taken best first. One goes if a kept one is its neighbour: of
-    several the most similar, then the better one. It goes too if it and a kept one have a neighbour in common
-    to which they are so similar that they must be `least` similar to each other: 1 - similarity is a distance, for sets
-    as for signatures. Nodes of a rank below `stay` are kept whatever they are like.
+    and `similarity` (float32) are edges, none of a node with itself. Nodes are taken best first. One goes if a kept one
+    is its neighbour: of several the most similar, then the better one. It goes too if it and a kept one have a
+    neighbour in common to which they are so similar that they must be `least` similar to each other: 1 - similarity is
+    a distance, for sets as for signatures. Nodes of a rank below `stay` are kept whatever they are like.
     """
     nodes = len(order)
     offsets = np.zeros(nodes + 1, np.int64)
