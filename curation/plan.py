@@ -432,7 +432,7 @@ def _requests(
     parts = max(tasks, math.ceil(text / _PART))
     found: dict[str, int] = {}
     if "://" in work.storage.root:
-        datasets = len(signals) + 5  # documents, hits, verdicts, groups, blend
+        datasets = len(signals) + len(work.corpus) + 5  # documents, hits, verdicts, groups, blend
         uploads = math.ceil(text / 2 / _UPLOAD)  # zstd halves text, about
         found |= {"WORK put": parts * datasets + uploads + 60, "WORK get": 6 * parts * datasets + uploads}
     if "://" in to:

@@ -80,8 +80,8 @@ def found(corpus: list[plain.Document], documents: int, hosts: int, parts: int =
             answers = signals["lines"].measure(Batch(table["text"].combine_chunks()))
             work.signal("lines").write(part, pa.table({"id": table["id"], **answers}), "made up")
         copies = [name for name, one in zip(names, corpus, strict=True) if one.is_copy]
-        pairs = {"id_a": copies, "id_b": copies, "similarity": [1.0] * len(copies), "kind": ["exact"] * len(copies)}
-        work.pairs.write(Part("copies", "00000"), pa.table(pairs, work.pairs.schema), "made up")
+        pairs = [{"id_a": "", "id_b": copy, "similarity": 1.0, "kind": "exact", "against": None} for copy in copies]
+        work.pairs.write(Part("copies", "00000"), pa.Table.from_pylist(pairs, work.pairs.schema), "made up")
         footers = {part: Footer("", len(numbers), {}) for part, numbers in dealt.items()}
         run = Run(load(recipe), work, signals, LocalEngine(1), Silent(), lambda: None, parts=footers)
         shared_lines.make(run, list(dealt), "made up")
@@ -373,6 +373,19 @@ def test_a_text_that_many_hosts_print_is_not_wiped_out(tiny: Callable[..., Run])
     assert set(ratios(run).values()) == {0.0}
     run = tiny({"web": rows}, more, ON, "dedup.enabled=false", until="judge")
     assert run.figures["judge"]["rules"] == {"boilerplate": 12}
+
+
+def test_what_stands_elsewhere_still_counts_once(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """What goes as a copy of an earlier release shares its lines with what is new, once for each text."""
+    rows = pages(11, 0)
+    page = pages(0, 12)[-1]  # like none of the others
+    rows += [{"uri": f"https://n{number}.example/", "text": f"{page['text']} {number}"} for number in range(12)]
+    old = pa.table({"text": [row["text"] for row in [*rows[:10], rows[11]]]})
+    pq.write_table(old, tmp_path / "old.parquet")
+    run = tiny({"web": rows}, "", ON, 'dedup.against=["old.parquet"]', "dedup.max_loss=1", until="judge")
+    assert run.figures["judge"]["sources"]["web"]["duplicates"] == 22
+    found = ratios(run)
+    assert {uri for uri, ratio in found.items() if ratio > 0} == {row["uri"] for row in rows[:11]}
 
 
 def test_a_document_of_shared_lines_alone_is_empty_after_the_edit(tiny: Callable[..., Run]) -> None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from curation import kernels
-from curation.dataset import ROW_GROUP_ROWS, Part, Workspace, fingerprint
+from curation.dataset import ROW_GROUP_ROWS, Part, Workspace, connect, fingerprint
 from curation.dedup.rows import distinct
 from curation.engine import chunks
 from curation.signals.batch import ratio, spans
@@ -161,12 +161,22 @@ def _read_set(step: Step, part: Part) -> NDArray[np.uint64]:
 
 
 def _copies(work: Workspace) -> NDArray[np.uint64]:
-    """The ids, as numbers, of documents that are a copy of one with a smaller id, ascending."""
-    found = [
-        _numbers(table["id_b"])
-        for part in work.pairs.parts()  # those that compare has just made, or found complete
-        for table in work.pairs.batches(part, ["id_b"])
-    ]
+    """The ids, as numbers, of documents that are a copy of one with a smaller id, ascending.
+
+    Of the copies of a document from outside of the run the first is none: one of the run's must count for its lines.
+    """
+    connection = connect(work)
+    parts = work.pairs.parts()  # those that compare has just made, or found complete
+    connection.register("pairs", work.pairs.scan(parts, ["id_a", "id_b", "against"]))
+    ids = connection.sql("""
+        SELECT id_b FROM pairs WHERE against IS NULL
+        UNION ALL
+        SELECT id_b FROM (
+            SELECT id_b, min(id_b) OVER (PARTITION BY against, id_a) AS first FROM pairs WHERE against IS NOT NULL
+        )
+        WHERE id_b <> first
+    """).to_arrow_reader(1 << 20)
+    found = [_numbers(pa.chunked_array([batch["id_b"]])) for batch in ids]
     return distinct(np.concatenate([np.empty(0, np.uint64), *found]))
 
 
