@@ -74,6 +74,10 @@ ABOUT = {
     "dedup.rows": "more rows find fewer pairs of low similarity; bands x rows (up to 1024) is a signature's length",
     "dedup.ngram": "how many words in a row make a shingle, of which similarity is the shared part",
     "dedup.prefer": "which of several copies stays: the first in this order; the id breaks ties",
+    "dedup.stable": "true: what the latest release holds stays, though a better copy came; rules go first: "
+    "[duplicates.md](duplicates.md#what-is-released-stays)",
+    "dedup.against": "other releases, and corpora with a column `text`: documents that are copies of theirs go; paths "
+    "as in sources: [duplicates.md](duplicates.md#compared-with-what-stands-elsewhere)",
     "dedup.max_loss": "a source of which more than this share are copies of kept documents stops the run",
     "rules.presets": "named sets of rules: [rules.md](rules.md#presets)",
     "rules.alarm_share": "a rule that hits, or a source with errors in, more than this share is warned about",

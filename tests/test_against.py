@@ -24,11 +24,13 @@ from curation.cli import cli
 from curation.clusters import cluster
 from curation.dataset import Part
 from curation.dedup import candidates
+from curation.doctor import examine
 from curation.engine import LocalEngine
 from curation.errors import CurationError, InputError, RecipeError, ReleaseError, StorageError, WipeOutError
 from curation.explain import explain, is_judged
 from curation.inputs import find_inputs
 from curation.kernels.grouping import Groups
+from curation.plan import plan
 from curation.recipe import load
 from curation.storage import open_storage
 from curation.whatif import what_if
@@ -499,6 +501,33 @@ def test_a_match_from_outside_is_shown(tiny: Callable[..., Run], tmp_path: Path)
     (told,) = explain(loaded, "0")
     assert told.survivor is not None
     assert (told.survivor["id"], told.survivor["uri"]) == ("the one", None)
+
+
+def test_plan_and_doctor_tell_of_the_entries(tiny: Callable[..., Run], tmp_path: Path, engine: LocalEngine) -> None:
+    """What is there of them and still to read; one that is wrong is a check that fails."""
+    random.seed(18)
+    tiny({"s": rows(words(30), words(40))}, until="pull")
+    another(tmp_path, engine, 'release.version="2026.01.01"')
+    write(tmp_path / "old.parquet", [words(30)] * 2)
+    size = (tmp_path / "old.parquet").stat().st_size
+    named = entries("releases/other", "old.parquet")
+    recipe = load(tmp_path / "recipe.toml", (named,))
+    before = plan(recipe)
+    assert [(one.entry, one.files, one.bytes, one.bytes_to_read == one.bytes) for one in before.against[1:]] == [
+        ("old.parquet", 1, size, True)
+    ]
+    assert before.against[0].bytes_to_read > 0
+    tiny({"s": rows(words(30))}, "", named, LOSING, until="measure")
+    assert [one.bytes_to_read for one in plan(recipe).against] == [0, 0]
+    shown = CliRunner().invoke(cli, ["plan", str(tmp_path / "recipe.toml"), "--set", named]).stdout
+    assert re.search(r"compared with +files +size +to read\nreleases/other +1 .*\nold.parquet +1 ", shown)
+    checks = {check.name: check for check in examine(tmp_path / "recipe.toml", (named,))}
+    assert checks["against releases/other"].found.startswith("release other/2026.01.01, 1 file, ")
+    assert checks["against old.parquet"].found == f"1 file, {size:,} bytes"
+    (tmp_path / "old.parquet").unlink()
+    checks = {check.name: check for check in examine(tmp_path / "recipe.toml", (named,))}
+    assert checks["against"].state == "fail"
+    assert "dedup.against[1]: old.parquet: there is no such file" in checks["against"].found
 
 
 def test_what_another_rule_would_do_counts_them(tiny: Callable[..., Run], tmp_path: Path) -> None:
