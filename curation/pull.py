@@ -80,7 +80,8 @@ class Pull:
         """What this part is made from."""
         module = sources.load(self.source.kind)
         settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss"})
-        engine = extract.version(self.recipe.extract.engine) if getattr(module, "EXTRACTS", False) else None
+        asked = self.recipe.extract
+        engine = extract.version(asked.engine, asked.format) if getattr(module, "EXTRACTS", False) else None
         content = [[_name(file, module), digest] for file, digest in self.inputs]
         software = [VERSION, module.VERSION, decoding.version(), engine]
         if self.is_archive:

@@ -102,7 +102,17 @@ class Source(_Table):
 class Extract(_Table):
     """How the main text is found in HTML."""
 
-    engine: Literal["resiliparse", "trafilatura"] = _field("resiliparse or trafilatura", "resiliparse")
+    engine: Literal["blocks", "resiliparse", "trafilatura"] = _field(
+        "blocks, resiliparse or trafilatura", "resiliparse"
+    )
+    format: Literal["text", "markdown"] = _field("text or markdown", "text")
+
+    @model_validator(mode="after")
+    def _written_by_blocks(self) -> Extract:
+        if self.format != "text" and self.engine != "blocks":
+            message = f'{self.engine} writes text only; markdown needs engine = "blocks"'
+            raise PydanticCustomError("place", "{message}", {"at": ["format"], "message": message})
+        return self
 
 
 class Dedup(_Table):

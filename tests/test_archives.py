@@ -60,7 +60,7 @@ TEXTS = {
 def read(name: str, data: bytes, start: int = 0, kind: str = "text") -> list[Record | Skipped]:
     """All that an archive holds."""
     source: Any = SimpleNamespace(name="s", kind=kind, license=None, fields={})
-    extract: Any = SimpleNamespace(engine="resiliparse")
+    extract: Any = SimpleNamespace(engine="resiliparse", format="text")
     module: Any = sources.load(kind)
     return list(archives.read(io.BytesIO(data), name, start, source, extract, module))
 

@@ -5,6 +5,7 @@ Only sums, ratios and comparisons: no logarithm or root, which another machine m
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from curation.kernels import unicode
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.html import (
     _FNV, _PRIME, BLOCK, BOLDED, BREAKS, CONTROLS, ELEMENT, END, FIRST, HIDDEN, IMAGES, LAST, LEVEL, LINKED, LINKS,
-    NAME, PARENT, PRE, START, TAG, TEXT, find,
+    NAME, PARENT, PRE, START, TAG, TEXT, WORD, find, hash_name,
 )  # fmt: skip
 from curation.kernels.utf8 import decode, property_of
 
@@ -23,6 +24,17 @@ INSIDE = (
     "nav header footer aside article main form figure figcaption blockquote li dl table pre a button label section"
     " details time th"
 ).split()  # fmt: skip
+
+#: Words of classes and ids, those in one group alike, that elements around a block may be named by.
+NAMED = (
+    "comment comments respond disqus", "reply replies", "sidebar aside", "related recommended recommendations similar",
+    "share sharing social follow", "widget widgets", "footer foot", "nav navigation menu navbar breadcrumb breadcrumbs",
+    "author byline bio", "meta date info", "post entry", "content contents text", "article story", "main primary",
+    "thread topic discussion", "message messages", "forum", "product products", "price cart buy shop", "review reviews",
+    "description desc summary", "ad ads advert advertisement sponsored promo banner", "newsletter subscribe signup login",
+    "modal popup cookie overlay", "tag tags category categories", "body", "list items grid", "header masthead top",
+    "caption figure image gallery", "toc sitemap", "user profile avatar", "more next previous pagination",
+)  # fmt: skip
 
 LOCAL = (
     "characters words word_size linked links sentences commas digits capitals starts_capital ends_sentence ends_colon"
@@ -45,25 +57,25 @@ PAGE = (
 
 #: The columns that `measure` fills, in order; those of the page's type follow, from outside.
 NAMES: tuple[str, ...] = (
-    *LOCAL, *PLACE, *(f"in_{name}" for name in INSIDE),
+    *LOCAL, *PLACE, *(f"in_{name}" for name in INSIDE), *(f"named_{names.split()[0]}" for names in NAMED),
     *(f"at{offset:+d}_{name}" for offset in OFFSETS for name in NEIGHBOUR),
     *(f"{where}_{name}" for where in CONTAINERS for name in CONTAINER),
     *(f"{which}_{name}" for which in ("inner", "outer") for name in SIBLINGS),
     *PAGE,
 )  # fmt: skip
 
-_N_LOCAL, _N_PLACE, _N_INSIDE = len(LOCAL), len(PLACE), len(INSIDE)
+_N_LOCAL, _N_PLACE, _N_INSIDE, _N_NAMED = len(LOCAL), len(PLACE), len(INSIDE), len(NAMED)
 _INSIDE_TAGS = tuple(TAG[name] for name in INSIDE)
 _AT_PLACE = _N_LOCAL
 _AT_INSIDE = _AT_PLACE + _N_PLACE
-_AT_NEIGHBOURS = _AT_INSIDE + _N_INSIDE
+_AT_NAMED = _AT_INSIDE + _N_INSIDE
+_AT_NEIGHBOURS = _AT_NAMED + len(NAMED)
 _AT_CONTAINERS = _AT_NEIGHBOURS + len(OFFSETS) * len(NEIGHBOUR)
 _AT_SIBLINGS = _AT_CONTAINERS + len(CONTAINERS) * len(CONTAINER)
 _AT_PAGE = _AT_SIBLINGS + 2 * len(SIBLINGS)
 _OFFSETS = OFFSETS
 _H1, _H6, _P, _LI, _DIV, _TR, _TD, _TH, _DD, _DT, _PRE_TAG, _QUOTE, _A, _CAPTION, _UL, _OL, _TABLE = (
     TAG[name] for name in "h1 h6 p li div tr td th dd dt pre blockquote a figcaption ul ol table".split()
-)
 )
 
 _F = np.float32
@@ -73,6 +85,13 @@ _WITHOUT_SLOT = np.uint64(0xFFFFFFFFFFFFFFFC)
 #: Words that a block must have to count as running text, if at most 0.3 of it is linked.
 LONG = 15
 _MOST_WORDS = 15  # of a block that is known by its words
+
+
+@cache
+def named_words() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The hashes of the words of NAMED in order, and the bit of each."""
+    pairs = sorted((hash_name(word, int(WORD)), 1 << bit) for bit, words in enumerate(NAMED) for word in words.split())
+    return np.array([pair[0] for pair in pairs], np.uint64), np.array([pair[1] for pair in pairs], np.int64)
 
 
 @helper
@@ -103,14 +122,23 @@ def _kind(tag: int) -> int:
 
 @kernel(
     types.void(
-        array(types.int32, 2), array(types.int32), array(types.uint64), array(types.uint64), array(types.float32, 2),
-        out(types.float32, 2),
+        array(types.int32), array(types.uint64), array(types.uint64), array(types.float32, 2), array(types.uint64),
+        array(types.int64), out(types.float32, 2), out(types.int64),
     )
 )  # fmt: skip
-def weigh(elements: Any, owners: Any, tokens: Any, keys: Any, weights: Any, sums: Any) -> None:
-    """The weights of each element's tokens: `sums` [elements, 2] of its own, as if near and as if far of a block."""
+def weigh(
+    owners: Any, tokens: Any, keys: Any, weights: Any, named_keys: Any, named_bits: Any, sums: Any, named: Any
+) -> None:
+    """The weights of each element's tokens: `sums` [elements, 2] of its own, as if near and as if far of a block.
+
+    `named` [elements] has a bit for each of NAMED that one of its tokens is among, as `named_bits` of `named_keys`.
+    """
     sums[:] = 0
+    named[:] = 0
     for place in range(len(tokens)):
+        which = find(named_keys, tokens[place])
+        if which >= 0:
+            named[owners[place]] |= named_bits[which]
         which = find(keys, tokens[place] & _WITHOUT_SLOT)
         if which >= 0:
             sums[owners[place], 0] += weights[which, 0]
@@ -212,24 +240,25 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
 @kernel(
     types.void(
         array(types.int32, 2), array(types.uint64), array(types.int32, 2), array(types.float32, 2),
-        array(types.uint64), array(types.uint64), array(types.int32), array(types.uint64), array(types.float32, 2),
-        array(types.int32), out(types.float32, 2), out(types.int32, 2),
+        array(types.int64), array(types.uint64), array(types.uint64), array(types.int32), array(types.uint64),
+        array(types.float32, 2), array(types.int32), out(types.float32, 2), out(types.int32, 2),
     )
 )  # fmt: skip
 def measure(
-    elements: Any, classes: Any, blocks: Any, sums: Any, whole: Any, words: Any, word_blocks: Any, keys: Any,
-    weights: Any, properties: Any, table: Any, alike: Any,
+    elements: Any, classes: Any, blocks: Any, sums: Any, named: Any, whole: Any, words: Any, word_blocks: Any,
+    keys: Any, weights: Any, properties: Any, table: Any, alike: Any,
 ) -> None:  # fmt: skip
     """Fill `table` [blocks, NAMES], whose columns LOCAL `read_text` has filled, and `alike` [blocks, 2].
 
     `alike` numbers the innermost and the outermost set of repeated siblings that a block is in, -1 for none.
 
-    `sums` are those of `weigh`; `weights` [keys, 4] give in columns 2 and 3 what a word says in a block and in the
+    `sums` and `named` are those of `weigh`; `weights` [keys, 4] give in columns 2 and 3 what a word says in a block and in the
     heading above it.
     """
     rows, count = len(blocks), len(elements)
     # What elements inherit.
-    inside = np.zeros(count, np.int64)
+    inside, called = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    called[0] = named[0]
     hidden, heading = np.zeros(count, np.int64), np.zeros(count, np.int64)
     lists, tables = np.zeros(count, np.int64), np.zeros(count, np.int64)
     path = np.zeros(count, np.float32)  # the far weights from the root to here
@@ -240,6 +269,7 @@ def measure(
             if tag == _INSIDE_TAGS[place]:
                 bits |= 1 << place
         inside[element] = bits
+        called[element] = called[parent] | named[element]
         hidden[element] = hidden[parent] + elements[element, HIDDEN]
         heading[element] = tag - _H1 + 1 if _H1 <= tag <= _H6 else heading[parent]
         lists[element] = lists[parent] + (tag == _UL or tag == _OL)
@@ -374,6 +404,8 @@ def measure(
             last_heading, heading_level = row, level
         for column in range(_N_INSIDE):
             table[row, _AT_INSIDE + column] = inside[element] >> column & 1
+        for column in range(_N_NAMED):
+            table[row, _AT_NAMED + column] = called[element] >> column & 1
         # The smallest container with 8 blocks, and with 30 % of the text.
         small, part = element, element
         while small and elements[small, LAST] - elements[small, FIRST] < 8:

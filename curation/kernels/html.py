@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.utf8 import byte
 
@@ -137,7 +138,7 @@ def _scanned(data: bytes, properties: Numbers) -> Page | None:
     text = np.empty(len(data) + len(data) // 4 + 64, np.uint8)
     tokens, token_elements = np.empty(len(data) + tags + 8, np.uint64), np.empty(len(data) + tags + 8, np.int32)
     counts = np.zeros(5, np.int64)
-    padded = np.frombuffer(data + bytes(8), np.uint8)
+    padded = np.frombuffer(data + bytes(masks.SIZE), np.uint8)
     if not _scan(
         padded, *_tags(), properties, *_entities(), elements, classes, blocks, text, tokens, token_elements, marks, counts
     ):
@@ -229,9 +230,23 @@ def _find_in(data: Any, at: int, end: int, word: Any) -> int:
 
 @helper
 def _find_byte(data: Any, at: int, end: int, char: int) -> int:
-    while at < end and byte(data, at) != char:
-        at += 1
-    return at
+    """Where this byte stands next, or `end`."""
+    while at < end:
+        found = masks.equal(data, at, char)
+        if found:
+            return min(end, at + masks.first(found))
+        at += masks.SIZE
+    return end
+
+
+@helper
+def _comment_end(data: Any, at: int, end: int) -> int:
+    """Behind the "-->" that comes next, or `end`."""
+    while at < end:
+        at = _find_byte(data, at, end, 62) + 1
+        if at - 3 >= 0 and byte(data, at - 2) == 45 and byte(data, at - 3) == 45:
+            return min(at, end)
+    return end
 
 
 @helper
@@ -421,7 +436,6 @@ _CLASS, _ID, _ITEMPROP, _ROLE, _STYLE, _HIDDEN_NAME, _ARIA, _TYPE, _ENCODING, _A
 _TYPESET = tuple(
     np.uint64(hash_name(name, int(WHOLE))) for name in ("katex-html", "mathjax", "mathjax_svg", "mathjax_chtml")
 )
-_COMMENT_END = tuple(b"-->")
 _NONE = tuple(b"none")
 _DISPLAY_WORD = tuple(b"display")
 _TEX = tuple(b"tex")
@@ -499,7 +513,7 @@ def _scan(
     entity_letters: Any, elements: Any, classes: Any, blocks: Any, text: Any, tokens: Any, owners: Any, marks: Any,
     counts: Any,
 ) -> bool:  # fmt: skip
-    end = len(data) - 8
+    end = len(data) - masks.SIZE
     stack = np.zeros((MAX_OPEN + 1, 4), np.int32)  # tag, element, whether its text is dropped, children seen
     names = np.zeros(MAX_OPEN + 1, np.uint64)
     state = np.zeros(8, np.int64)
@@ -526,10 +540,7 @@ def _scan(
             following = np.int64(byte(data, at + 1)) if at + 1 < end else 0
             if char == 60 and (_is_letter(following) or following in (33, 47, 63)):
                 if following == 33 and byte(data, at + 2) == 45 and byte(data, at + 3) == 45 and at + 3 < end:
-                    if byte(data, at + 4) == 62:  # <!-->
-                        at += 5
-                    else:
-                        at = min(end, _find_in(data, at + 4, end, _COMMENT_END) + 3)
+                    at = _comment_end(data, at + 4, end)  # which may be the next byte: <!-->
                     continue
                 if following in (33, 63) or (following == 47 and not _is_letter(byte(data, at + 2))):
                     at = min(end, _find_byte(data, at, end, 62) + 1)

@@ -3,3 +3,6 @@
 `page` makes the blocks and what is known of them, `model` scores them, `rendering` writes those kept as text or Markdown,
 `metadata` reads what the page says of itself. `gold`, `training` and `figures` are for those who train a model.
 """
+
+#: Raised when the same page and model give another text or other metadata.
+VERSION = 1

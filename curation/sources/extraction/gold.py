@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
+from publicsuffixlist import PublicSuffixList
 
+from curation.errors import UsageError
 from curation.kernels.alignment import align
+from curation.sources.decoding import decode_page
+from curation.sources.warc import pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 #: A word of the figures: letters and digits in a row; each character of scripts without spaces is one.
@@ -24,15 +34,13 @@ _MOST_BYTES = 1_500_000_000
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """A page with its main text. `group` is its registered domain; `coverage` the share of the text that is on it."""
+    """A page with its main text: `page` as UTF-8 without NULs; `group` is its registered domain, `kind` may be ""."""
 
     url: str
-    html: bytes
-    charset: str | None
+    page: bytes
     text: str
     kind: str
     group: str
-    coverage: float
 
 
 class Agreement(NamedTuple):
@@ -41,6 +49,36 @@ class Agreement(NamedTuple):
     precision: float
     recall: float
     f1: float
+
+
+def read(labels: Path, warcs: Iterable[Path]) -> list[Gold]:
+    """The pages of these WARCs that have a line with `url` and `text` in a JSONL file, in the order of the WARCs.
+
+    `warc`, the name of a file, tells pages of one address apart; `page_type` or `kind` is what the figures are told
+    apart by. Raises UsageError where a line is not so, or no page is found.
+    """
+    gold: dict[tuple[str, str], dict[str, Any]] = {}
+    with (gzip.open if labels.suffix == ".gz" else open)(labels, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                gold[str(row.get("warc", "")), row["url"]] = row
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UsageError(f"{labels}:{number}: not a JSON object with `url` and `text`: {error!r}") from None
+    suffixes = PublicSuffixList()
+    found: list[Gold] = []
+    for path in warcs:
+        with path.open("rb") as stream:
+            for url, html, charset in pages(stream):
+                row = gold.get((path.name, url)) or gold.get(("", url))
+                if row:
+                    host = urlsplit(url).hostname or ""
+                    page = decode_page(html, charset).replace(b"\0", b"")
+                    kind = str(row.get("page_type") or row.get("kind") or "")
+                    found.append(Gold(url, page, row["text"], kind, suffixes.privatesuffix(host) or host or url))
+    if not found:
+        raise UsageError(f"{labels}: none of its pages is in the WARCs", remedy="give the WARCs that hold them")
+    return found
 
 
 def words(text: str) -> list[str]:

@@ -108,7 +108,7 @@ def read(blocks: Blocks) -> Metadata:
         modified_at=_date([*(one.get("dateModified") for one in about), *map(said.get, _MODIFIED)]),
         language=_language([language, *map(said.get, _LANGUAGES)]),
         license=_license(licenses),
-        address=_address([canonical, said.get("og:url")]),
+        address=web_address(canonical) or web_address(said.get("og:url")),
     )
 
 
@@ -203,12 +203,10 @@ def _spdx(address: str) -> str | None:
     return f"CC0-{found[4]}" if found[3].lower() == "zero" else "public domain"
 
 
-def _address(values: list[str | None]) -> str | None:
-    for value in values:
-        url = "".join((value or "").split())
-        if url and len(url) <= _MAX_ADDRESS and _is_web(url):
-            return url
-    return None
+def web_address(value: str | None) -> str | None:
+    """A value without white space if it is an http(s) address of bearable length, else None."""
+    url = "".join((value or "").split())
+    return url if url and len(url) <= _MAX_ADDRESS and _is_web(url) else None
 
 
 def _is_web(url: str) -> bool:

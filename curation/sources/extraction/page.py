@@ -78,11 +78,12 @@ def table(blocks: Blocks, keys: NDArray[Any], weights: NDArray[Any]) -> tuple[ND
     """
     page = blocks.page
     sums = np.empty((len(page.elements), 2), np.float32)
-    kernels.weigh(page.elements, page.token_elements, page.tokens, keys, weights, sums)
+    named = np.empty(len(page.elements), np.int64)
+    kernels.weigh(page.token_elements, page.tokens, keys, weights, *kernels.named_words(), sums, named)
     known, alike = blocks.local.copy(), np.empty((len(page.blocks), 2), np.int32)
     kernels.measure(
-        page.elements, page.classes, page.blocks, sums, blocks.whole, blocks.words, blocks.word_blocks, keys, weights,
-        html.PROPERTIES, known, alike,
+        page.elements, page.classes, page.blocks, sums, named, blocks.whole, blocks.words, blocks.word_blocks, keys,
+        weights, html.PROPERTIES, known, alike,
     )  # fmt: skip
     known[:, len(kernels.NAMES) :] = blocks.kind
     return known, alike

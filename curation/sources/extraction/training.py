@@ -7,7 +7,8 @@ the first ones said of its surroundings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,18 @@ from curation.kernels.html import ELEMENT, NAME, PARENT
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
 from curation.sources.extraction.model import Forest, Model
+from curation.sources.extraction.rendering import render
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from curation.sources.extraction.gold import Gold
     from curation.sources.extraction.page import Blocks
+
+
+_MOST_WEIGHT = 3.0
+#: Of a page's gold text must be found on it for the page to be learned from.
+_LEAST_COVERAGE = 0.5
 
 
 class Settings(BaseModel):
@@ -42,35 +49,45 @@ class Settings(BaseModel):
     min_groups: int = Field(4, ge=1)
     #: Strength of the penalty on what tokens say.
     penalty: float = Field(1.0, gt=0)
-    trees: int = Field(100, ge=1)
-    leaves: int = Field(16, ge=2)
-    rate: float = Field(0.1, gt=0)
+    trees: int = Field(200, ge=1)
+    leaves: int = Field(20, ge=2)
+    rate: float = Field(0.07, gt=0)
     min_rows: int = Field(40, ge=1)
     #: Blocks that are less likely main text than this are never kept.
-    least: float = Field(0.1, ge=0, lt=1)
+    least: float = Field(0.3, ge=0, lt=1)
 
 
 @dataclass(slots=True)
 class Example:
-    """A page as it is learned from: which of its blocks are main text, and how much each counts."""
+    """A page as it is learned from: which of its blocks are main text, and how much each counts.
+
+    `coverage` is the share of the gold text that is found on the page.
+    """
 
     gold: Gold
     blocks: Blocks
     wanted: NDArray[np.bool_]
     weight: NDArray[np.float64]
+    coverage: float
     tokens: tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int8]]
 
 
-def example(gold: Gold, blocks: Blocks) -> Example:
-    """What a page teaches: a block is main text if half of its words are aligned with the gold text.
+def example(gold: Gold) -> Example | None:
+    """What a page teaches, None for one that cannot be read.
+
+    A block is main text if half of its words are aligned with the gold text.
 
     Blocks count by their words as a share of the gold text's, as F1 counts them; but none for more than all of it,
     and all of a page for no more than three times that.
     """
+    blocks = pages.read(gold.page)
+    if blocks is None:
+        return None
     counts, hits, size = golds.found(blocks.texts(), gold.text)
     weight = np.minimum((counts + 1.0) / max(size, 30), 1.0)
     weight *= min(1.0, 3.0 / weight.sum()) if len(weight) else 1.0
-    return Example(gold, blocks, hits * 2 >= np.maximum(counts, 1), weight, _tokens(blocks))
+    coverage = float(hits.sum() / max(size, 1))
+    return Example(gold, blocks, hits * 2 >= np.maximum(counts, 1), weight, coverage, _tokens(blocks))
 
 
 def part_of(group: str, parts: int, salt: str) -> int:
@@ -81,10 +98,11 @@ def part_of(group: str, parts: int, salt: str) -> int:
 def train(examples: list[Example], settings: Settings | None = None) -> Model:
     """A model trained on all of these; UsageError where they are too few."""
     settings = settings or Settings()
-    usable = [one for one in examples if len(one.wanted) and one.gold.coverage >= 0.5]
+    usable = [one for one in examples if len(one.wanted) and one.coverage >= _LEAST_COVERAGE]
     parts = [part_of(one.gold.group, settings.folds, f"fold {settings.seed}") for one in usable]
     if len(set(parts)) < settings.folds:
         raise UsageError(f"{len(usable)} pages with gold text are too few", remedy="give more, of more domains")
+    usable = _balanced(usable)
     known: dict[int, tuple[NDArray[np.float32], NDArray[np.int32]]] = {}
     for part in range(settings.folds):
         keys, weights = _learn_tokens([one for one, other in zip(usable, parts, strict=True) if other != part], settings)
@@ -102,6 +120,14 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
     return Model(
         keys, weights, _grow(usable, tables, settings), _grow(usable, wide, settings), _meaning(usable, last), settings.least
     )
+
+
+def _balanced(examples: list[Example]) -> list[Example]:
+    """The pages of rare kinds count for more, at most `_MOST_WEIGHT` times as much as those of the most frequent."""
+    counts = Counter(one.gold.kind for one in examples)
+    most = max(counts.values())
+    factors = {kind: min(_MOST_WEIGHT, (most / count) ** 0.5) for kind, count in counts.items()}
+    return [replace(one, weight=one.weight * factors[one.gold.kind]) for one in examples]
 
 
 def _out_of_fold(
@@ -265,3 +291,21 @@ def _logistic(matrix: Any, sign: NDArray[np.float64], weight: NDArray[np.float64
 
     start = np.zeros(matrix.shape[1])
     return np.asarray(optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 80}).x)
+
+
+def is_held_out(gold: Gold, parts: int) -> bool:
+    """Whether a page's domain is the one in so many that is not trained on; never with 0."""
+    return parts > 0 and part_of(gold.group, parts, "held") == 0
+
+
+def cross_validate(examples: list[Example], settings: Settings, parts: int = 4) -> tuple[list[Gold], list[str]]:
+    """All pages, and the main text of each as a model finds it that was trained on other domains."""
+    golds: list[Gold] = []
+    texts: list[str] = []
+    for part in range(parts):
+        inside = [one for one in examples if part_of(one.gold.group, parts, "dev") != part]
+        outside = [one for one in examples if part_of(one.gold.group, parts, "dev") == part]
+        model = train(inside, settings)
+        golds += [one.gold for one in outside]
+        texts += [render(one.blocks, model.keep(one.blocks)) for one in outside]
+    return golds, texts
