@@ -193,7 +193,9 @@ def test_real_pages_agree_with_people(data: Path) -> None:
     for path in ("wcxb-00000", "wcxb-00001", "oldweb"):
         with (data / f"web/{path}.warc.gz").open("rb") as stream:
             source = SimpleNamespace(fields={})
-            for record in warc.read(stream, path, 0, source, SimpleNamespace(engine="resiliparse", format="text")):
+            for record in warc.read(
+                stream, path, 0, source, SimpleNamespace(engine="resiliparse", format="text", model="default")
+            ):
                 if isinstance(record, Skipped):
                     continue
                 assert record.error is None

@@ -17,9 +17,7 @@ def extractor() -> None:
 
 
 _GOLD = click.argument("gold", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-_WARCS = click.argument(
-    "warcs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
-)
+_WARCS = click.argument("warcs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 _HELD_OUT = click.option(
     "--held-out", default=5, show_default=True, type=click.IntRange(0),
     help="One domain in so many is not trained on but judged; 0: none.",

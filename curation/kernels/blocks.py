@@ -14,8 +14,30 @@ from numba import types
 from curation.kernels import unicode
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.html import (
-    _FNV, _PRIME, BLOCK, BOLDED, BREAKS, CONTROLS, ELEMENT, END, FIRST, HIDDEN, IMAGES, LAST, LEVEL, LINKED, LINKS,
-    NAME, PARENT, PRE, START, TAG, TEXT, WORD, find, hash_name,
+    _FNV,
+    _PRIME,
+    BLOCK,
+    BOLDED,
+    BREAKS,
+    CONTROLS,
+    ELEMENT,
+    END,
+    FIRST,
+    HIDDEN,
+    IMAGES,
+    LAST,
+    LEVEL,
+    LINKED,
+    LINKS,
+    NAME,
+    PARENT,
+    PRE,
+    START,
+    TAG,
+    TEXT,
+    WORD,
+    find,
+    hash_name,
 )  # fmt: skip
 from curation.kernels.utf8 import decode, property_of
 
@@ -31,7 +53,8 @@ NAMED = (
     "share sharing social follow", "widget widgets", "footer foot", "nav navigation menu navbar breadcrumb breadcrumbs",
     "author byline bio", "meta date info", "post entry", "content contents text", "article story", "main primary",
     "thread topic discussion", "message messages", "forum", "product products", "price cart buy shop", "review reviews",
-    "description desc summary", "ad ads advert advertisement sponsored promo banner", "newsletter subscribe signup login",
+    "description desc summary", "ad ads advert advertisement sponsored promo banner",
+    "newsletter subscribe signup login",
     "modal popup cookie overlay", "tag tags category categories", "body", "list items grid", "header masthead top",
     "caption figure image gallery", "toc sitemap", "user profile avatar", "more next previous pagination",
 )  # fmt: skip
@@ -252,8 +275,8 @@ def measure(
 
     `alike` numbers the innermost and the outermost set of repeated siblings that a block is in, -1 for none.
 
-    `sums` and `named` are those of `weigh`; `weights` [keys, 4] give in columns 2 and 3 what a word says in a block and in the
-    heading above it.
+    `sums` and `named` are those of `weigh`; `weights` [keys, 4] give in columns 2 and 3 what a word says in a block
+    and in the heading above it.
     """
     rows, count = len(blocks), len(elements)
     # What elements inherit.
@@ -397,7 +420,7 @@ def measure(
             _F(table[last_heading, 1] if last_heading >= 0 else np.float32(0)),
         )  # fmt: skip
         for column in range(_N_PLACE):
-            table[row, _AT_PLACE + column] = place[column]
+            table[row, _AT_PLACE + column] = place[column]  # type: ignore[index]
         if table[row, 1] >= LONG and table[row, 3] <= 0.3:
             last_long = row
         if level:

@@ -33,9 +33,9 @@ CONTROL = 1 << 8  # of a form
 MATH = 1 << 9  # of MathML
 
 _NAMES = {
-    "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption figure footer form"
-    " frameset h1 h2 h3 h4 h5 h6 header hgroup legend li main menu nav ol p pre section summary tbody tfoot thead tr ul"
-    " listing search optgroup": BLOCK | KEEP,
+    "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption figure footer"
+    " form frameset h1 h2 h3 h4 h5 h6 header hgroup legend li main menu nav ol p pre section summary tbody tfoot"
+    " thead tr ul listing search optgroup": BLOCK | KEEP,
     "table caption td th": BLOCK | KEEP | SCOPE,
     "hr": BLOCK | VOID,
     "br wbr area base col embed param source track img": VOID,
@@ -140,7 +140,18 @@ def _scanned(data: bytes, properties: Numbers) -> Page | None:
     counts = np.zeros(5, np.int64)
     padded = np.frombuffer(data + bytes(masks.SIZE), np.uint8)
     if not _scan(
-        padded, *_tags(), properties, *_entities(), elements, classes, blocks, text, tokens, token_elements, marks, counts
+        padded,
+        *_tags(),
+        properties,
+        *_entities(),
+        elements,
+        classes,
+        blocks,
+        text,
+        tokens,
+        token_elements,
+        marks,
+        counts,
     ):
         return None
     return Page(
@@ -330,7 +341,7 @@ def _reference(
     if at + 1 < end and byte(data, at + 1) == 35:
         point, stop = _number(data, at + 2, end)
         if point >= 0:
-            if point == 0xA0 or point < 0x80 and _is_space(point):
+            if point == 0xA0 or (point < 0x80 and _is_space(point)):
                 return stop, size, 1
             if point in (0xAD, 0x200B, 0xFEFF) or point < 32 or point == 127:
                 return stop, size, 0
@@ -534,7 +545,6 @@ def _scan(
         tag, is_end, after = -1, False, at
         bits = 0
         raw_name = np.uint64(0)
-        element_flags = 0
         if not flush:
             char = np.int64(byte(data, at))
             following = np.int64(byte(data, at + 1)) if at + 1 < end else 0
@@ -763,10 +773,9 @@ def _scan(
             if place > 0:
                 while state[_TOP] > place:
                     _pop(stack, state, opened, elements, properties, n_blocks)
-                if state[_MATH] and tag in (_MSQRT, _MROOT):
-                    text[size] = 41
-                    size += 1
-                elif state[_MATH] and tag == _MROW and stack[state[_TOP] - 1, 0] in (_MFRAC, _MSUP, _MSUB, _MSUBSUP):
+                around = stack[state[_TOP] - 1, 0]
+                in_brackets = tag == _MROW and around in (_MFRAC, _MSUP, _MSUB, _MSUBSUP)
+                if state[_MATH] and (tag in (_MSQRT, _MROOT) or in_brackets):
                     text[size] = 41
                     size += 1
             continue
@@ -797,7 +806,9 @@ def _scan(
                     text[size] = 32
                     size += 1
                 space, line_breaks = 0, 0
-                size = _put_formula(data, at, close, is_display, entity_keys, entity_bounds, entity_letters, text, size, 0)
+                size = _put_formula(
+                    data, at, close, is_display, entity_keys, entity_bounds, entity_letters, text, size, 0
+                )
             at = min(end, _find_byte(data, close, end, 62) + 1)
             continue
         if bits & VOID or tag in (_HTML, _HEAD):

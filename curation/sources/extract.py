@@ -28,6 +28,7 @@ from curation.sources.extraction.metadata import read as read_metadata
 from curation.sources.extraction.metadata import web_address
 from curation.sources.extraction.model import digest as model_digest
 from curation.sources.extraction.model import load as load_model
+from curation.sources.extraction.model import path as model_path
 from curation.sources.extraction.page import read as read_blocks
 from curation.sources.extraction.rendering import render
 from curation.sources.record import MAX_HTML_BYTES
@@ -88,11 +89,13 @@ class Extracted:
     meta: dict[str, str] = field(default_factory=dict)
 
 
-def extract(html: bytes | str, engine: str, charset: str | None = None, form: str = "text") -> Extracted:
+def extract(
+    html: bytes | str, engine: str, charset: str | None = None, form: str = "text", model: str = "default"
+) -> Extracted:
     r"""The main content of a page and its metadata; `charset` is what its HTTP header said of it.
 
-    `form` is "text" or "markdown", which only the engine `blocks` writes. Raises Fault for a page out of bounds,
-    UsageError where the engine is not installed.
+    `form` is "text" or "markdown", `model` a path: for the engine `blocks` alone. Raises Fault for a page out of
+    bounds, UsageError where the engine is not installed.
 
     >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse").text
     'It has leaves.\\n\\nIt has roots.'
@@ -100,19 +103,19 @@ def extract(html: bytes | str, engine: str, charset: str | None = None, form: st
     if form not in FORMS or (form != "text" and engine != "blocks"):
         raise UsageError(f"extract.format: {engine} writes text only, not {form!r}", remedy='engine = "blocks"')
     if engine == "blocks":
-        return _extract_blocks(html, charset, form)
+        return _extract_blocks(html, charset, form, model)
     page, tree = parse(html, engine, charset)
     title = " ".join((tree.title or "").split())[:_MAX_TITLE] or None
     return Extracted(_main_text(page, tree, engine), title, address(tree))
 
 
-def _extract_blocks(html: bytes | str, charset: str | None, form: str) -> Extracted:
+def _extract_blocks(html: bytes | str, charset: str | None, form: str, model: str) -> Extracted:
     _check_size(html)
     page = utf8_safe(html).encode() if isinstance(html, str) else decode_page(html, charset)
     blocks = read_blocks(page.replace(b"\0", b""))
     if blocks is None:
         raise Fault(f"HTML with more than {MAX_BLOCKS:,} blocks: over the limit")
-    text = render(blocks, load_model().keep(blocks), form)
+    text = render(blocks, load_model(model_path(model)).keep(blocks), form)
     said = read_metadata(blocks)
     modified = said.modified_at.isoformat() if said.modified_at else None
     meta = {"author": said.author, "canonical": said.address, "modified_at": modified, "page_language": said.language}
@@ -160,14 +163,14 @@ def _check_size(html: bytes | str) -> None:
 
 
 @cache
-def version(engine: str, form: str = "text") -> str:
+def version(engine: str, form: str = "text", model: str = "default") -> str:
     """What the text of a page depends on beside the page; part of a fingerprint.
 
     >>> version("resiliparse").startswith(f"{VERSION}-resiliparse-")
     True
     """
     if engine == "blocks":
-        return f"{VERSION}-blocks-{EXTRACTION}-{model_digest()}-{form}"
+        return f"{VERSION}-blocks-{EXTRACTION}-{model_digest(model_path(model))}-{form}"
     try:
         parts = [str(VERSION)] + [f"{name}-{package_version(name)}" for name in dict.fromkeys((engine, "resiliparse"))]
     except PackageNotFoundError:

@@ -41,7 +41,7 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     if start > 0:
         return
     try:
-        found = extract_html(_read_page(stream), extract.engine, form=extract.format)
+        found = extract_html(_read_page(stream), extract.engine, form=extract.format, model=extract.model)
     except Fault as fault:
         yield Record(offset=0, end=1, type="file", error=str(fault))
     else:

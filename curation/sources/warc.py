@@ -221,7 +221,7 @@ def _member_chunks(file: _File) -> Iterator[bytes]:
             raise Fault("ends in the middle of a gzip member")
         try:
             out = member.decompress(data, _STEP)
-        except isal_zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stubs do not say that it is one
             raise Fault(f"damaged gzip member: {error}") from None
         if out:
             yield out
@@ -589,7 +589,7 @@ def _document(head: _Head, body: _Body, http: dict[str, str], extract: Extract) 
     content = _content(body, http)
     meta = _meta(head, http.get("content-type", ""))
     if content.kind in HTML_TYPES:
-        page = extract_html(content.data, extract.engine, content.charset, extract.format)
+        page = extract_html(content.data, extract.engine, content.charset, extract.format, extract.model)
         row = _row(head, text=page.text, title=page.title, meta=meta | page.meta)
         return replace(row, license=page.license, created_at=page.published_at)
     text = decode_text(content.data, content.charset)

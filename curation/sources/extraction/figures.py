@@ -73,8 +73,9 @@ def card(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     parts = [
         f"# {path.stem}",
-        "Keeps or drops the blocks of a page, for `[extract] engine = \"blocks\"`.",
-        f"`{path.name}`, {path.stat().st_size:,} bytes, sha256 `{digest}`, made {made_at} with\n\n```sh\n{command}\n```",
+        'Keeps or drops the blocks of a page, for `[extract] engine = "blocks"`.',
+        f"`{path.name}`, {path.stat().st_size:,} bytes, sha256 `{digest}`, made {made_at} with",
+        f"```sh\n{command}\n```",
         "## Trained on",
         f"{len(trained_on):,} pages of {len({gold.group for gold in trained_on}):,} registered domains: "
         + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

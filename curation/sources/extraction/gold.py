@@ -136,4 +136,4 @@ def _in_pairs(ours: NDArray[np.int32], theirs: NDArray[np.int32]) -> NDArray[np.
     base = np.int64(len(theirs) + 1)
     pairs = ours[:-1] * base + ours[1:]
     equal = np.isin(pairs, theirs[:-1] * base + theirs[1:]) & (ours[:-1] >= 0) & (ours[1:] >= 0)
-    return np.concatenate([equal, [False]]) | np.concatenate([[False], equal])
+    return np.asarray(np.concatenate([equal, [False]]) | np.concatenate([[False], equal]))

@@ -37,7 +37,8 @@ _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?:[-_][a-zA-Z0-9]{2,8}){0,3}")
 _TAGS_IN_TEXT = re.compile(r"<[^>]{0,500}>")
 #: An address of Creative Commons, and the words by which its licences are named in SPDX.
 _COMMONS = re.compile(
-    r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-sa|-nd)?)/(\d\.\d)|publicdomain/(zero|mark)/(\d\.\d))", re.IGNORECASE
+    r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-sa|-nd)?)/(\d\.\d)|publicdomain/(zero|mark)/(\d\.\d))",
+    re.IGNORECASE,
 )
 
 
@@ -54,7 +55,7 @@ class Metadata:
     address: str | None = None
 
 
-def read(blocks: Blocks) -> Metadata:
+def read(blocks: Blocks) -> Metadata:  # noqa: C901, PLR0912 - a page is passed over once
     """What a page says of itself, in its head, in JSON-LD, and in elements that are named for it."""
     said: dict[str, str] = {}
     title = language = canonical = None
@@ -83,7 +84,10 @@ def read(blocks: Blocks) -> Metadata:
             if name and name not in said and (value := attributes.get("content", "").strip()):
                 said[name] = value
         elif tag == _LINK:
-            attributes = _attributes(source[start:content])
+            raw = source[start:content]
+            if b"canonical" not in raw and b"license" not in raw:
+                continue
+            attributes = _attributes(raw)
             relations = attributes.get("rel", "").lower().split()
             if "canonical" in relations and canonical is None:
                 canonical = attributes.get("href")
@@ -104,7 +108,9 @@ def read(blocks: Blocks) -> Metadata:
     return Metadata(
         title=_cut(next((unescape(name) for name in names if name), None) or title, _MAX_TITLE),
         author=_author(said, about),
-        published_at=_date([*(one.get("datePublished") for one in about), *map(said.get, _PUBLISHED), said.get("time")]),
+        published_at=_date(
+            [*(one.get("datePublished") for one in about), *map(said.get, _PUBLISHED), said.get("time")]
+        ),
         modified_at=_date([*(one.get("dateModified") for one in about), *map(said.get, _MODIFIED)]),
         language=_language([language, *map(said.get, _LANGUAGES)]),
         license=_license(licenses),
@@ -112,7 +118,7 @@ def read(blocks: Blocks) -> Metadata:
     )
 
 
-_A, _META, _LINK, _TITLE, _HTML, _TIME, _SCRIPT = (TAG[name] for name in "a meta link title html time script".split())
+_A, _META, _LINK, _TITLE, _HTML, _TIME, _SCRIPT = map(TAG.get, ("a", "meta", "link", "title", "html", "time", "script"))
 
 
 def _attributes(raw: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The blocks that are kept as text or Markdown: headings, lists, tables, code and quotations stand as they were meant."""
+"""The blocks that are kept as text or Markdown: headings, lists, tables, code and quotations as they were meant."""
 
 from __future__ import annotations
 

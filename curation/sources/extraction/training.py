@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.dedup.rows import distinct
 from curation.errors import UsageError
-from curation.kernels import html, trees
+from curation.kernels import html
 from curation.kernels.html import ELEMENT, NAME, PARENT
+from curation.kernels.trees import MOST_LEAVES, STEPS
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
 from curation.sources.extraction.model import Forest, Model
@@ -50,9 +51,12 @@ class Settings(BaseModel):
     #: Strength of the penalty on what tokens say.
     penalty: float = Field(1.0, gt=0)
     trees: int = Field(200, ge=1)
-    leaves: int = Field(20, ge=2)
+    leaves: int = Field(20, ge=2, le=MOST_LEAVES)
     rate: float = Field(0.07, gt=0)
     min_rows: int = Field(40, ge=1)
+    #: Of the F1 to be expected of a page, which a block's probability must reach. 0.5 would be best if blocks were
+    #: independent; but a model that is wrong about one is wrong about its neighbours. Cross-validated from 0.5 to 0.75.
+    share: float = Field(0.6, gt=0, le=1)
     #: Blocks that are less likely main text than this are never kept.
     least: float = Field(0.3, ge=0, lt=1)
 
@@ -105,7 +109,9 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
     usable = _balanced(usable)
     known: dict[int, tuple[NDArray[np.float32], NDArray[np.int32]]] = {}
     for part in range(settings.folds):
-        keys, weights = _learn_tokens([one for one, other in zip(usable, parts, strict=True) if other != part], settings)
+        keys, weights = _learn_tokens(
+            [one for one, other in zip(usable, parts, strict=True) if other != part], settings
+        )
         for place, (one, other) in enumerate(zip(usable, parts, strict=True)):
             if other == part:
                 known[place] = pages.table(one.blocks, keys, weights)
@@ -118,7 +124,13 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
     last = _out_of_fold(usable, wide, parts, settings)
     keys, weights = _learn_tokens(usable, settings)
     return Model(
-        keys, weights, _grow(usable, tables, settings), _grow(usable, wide, settings), _meaning(usable, last), settings.least
+        keys,
+        weights,
+        _grow(usable, tables, settings),
+        _grow(usable, wide, settings),
+        _meaning(usable, last),
+        settings.share,
+        settings.least,
     )
 
 
@@ -159,33 +171,34 @@ def _grow(examples: list[Example], tables: list[NDArray[np.float32]], settings: 
         "lambda_l2": 5.0, "seed": settings.seed + 1, "num_threads": 1, "deterministic": True, "force_col_wise": True,
         "max_bin": 63, "verbose": -1,
     }  # fmt: skip
-    return _planted(lightgbm.train(asked, rows, settings.trees).dump_model()["tree_info"])
+    grown = lightgbm.train(asked, rows, settings.trees).dump_model()["tree_info"]
+    return _planted(grown, tables[0].shape[1])
 
 
-def _planted(grown: list[dict[str, Any]]) -> Forest:
-    """Trees as arrays."""
-    roots: list[int] = []
-    columns: list[int] = []
-    bounds: list[float] = []
-    branches: list[tuple[int, int]] = []
+def _planted(grown: list[dict[str, Any]], columns: int) -> Forest:
+    """Trees of LightGBM as a forest; leaves are numbered from the left, where a column is at most the bound."""
+    questions: list[tuple[int, float, int, int]] = []
+    firsts: list[int] = []
     leaves: list[float] = []
 
-    def plant(node: dict[str, Any]) -> int:
+    def plant(node: dict[str, Any], tree: int) -> int:
+        """The leaves under a node, a bit each."""
         if "leaf_value" in node:
             leaves.append(node["leaf_value"])
-            return ~(len(leaves) - 1)
-        place = len(columns)
-        columns.append(node["split_feature"])
-        bounds.append(node["threshold"])
-        branches.append((0, 0))
-        branches[place] = plant(node["left_child"]), plant(node["right_child"])
-        return place
+            return 1 << (len(leaves) - 1 - firsts[tree])
+        left = plant(node["left_child"], tree)
+        questions.append((node["split_feature"], node["threshold"], tree, left ^ (2**64 - 1)))
+        return left | plant(node["right_child"], tree)
 
-    for tree in grown:
-        roots.append(plant(tree["tree_structure"]))
+    for tree, one in enumerate(grown):
+        firsts.append(len(leaves))
+        plant(one["tree_structure"], tree)
+    questions.sort()
+    asked, bounds, owners, masks = zip(*questions, strict=True) if questions else ((), (), (), ())
+    starts = np.searchsorted(np.array(asked, np.int64), np.arange(columns + 1))
     return Forest(
-        np.array(roots, np.int32), np.array(columns, np.int32), np.array(bounds, np.float64),
-        np.array(branches, np.int32).reshape(-1, 2), np.array(leaves, np.float64),
+        starts.astype(np.int32), np.array(bounds, np.float64), np.array(owners, np.int32), np.array(masks, np.uint64),
+        np.array(firsts, np.int32), np.array(leaves, np.float64),
     )  # fmt: skip
 
 
@@ -196,7 +209,7 @@ def _meaning(examples: list[Example], scores: list[NDArray[np.float64]]) -> NDAr
     weight = np.concatenate([one.weight for one in examples])
     columns = np.stack([score, np.ones_like(score)], axis=1)
     slope, shift = _logistic(columns, sign, weight, 1e-6)
-    steps = (np.arange(trees.STEPS) + 0.5) * 16 / trees.STEPS - 8
+    steps = (np.arange(STEPS) + 0.5) * 16 / STEPS - 8
     return np.round(1 / (1 + np.exp(-(slope * steps + shift))), 6)
 
 
@@ -277,7 +290,9 @@ def _slotted(one: Example) -> NDArray[np.uint64]:
     return one.tokens[0] | one.tokens[2].astype(np.uint64)
 
 
-def _logistic(matrix: Any, sign: NDArray[np.float64], weight: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+def _logistic(
+    matrix: Any, sign: NDArray[np.float64], weight: NDArray[np.float64], penalty: float
+) -> NDArray[np.float64]:
     """The coefficients of a logistic regression; the last one, the intercept, is not penalised."""
     optimize = import_module("scipy.optimize")
     free = np.ones(matrix.shape[1])
@@ -287,7 +302,7 @@ def _logistic(matrix: Any, sign: NDArray[np.float64], weight: NDArray[np.float64
         margin = (matrix @ at) * sign
         slope = -weight * sign / (1 + np.exp(margin))
         value = float((weight * np.logaddexp(0, -margin)).sum() + 0.5 * penalty * (free * at * at).sum())
-        return value, matrix.T @ slope + penalty * free * at
+        return value, np.asarray(matrix.T @ slope + penalty * free * at)
 
     start = np.zeros(matrix.shape[1])
     return np.asarray(optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 80}).x)
