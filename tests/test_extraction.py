@@ -104,7 +104,7 @@ FORMULAS = {
         "<math><semantics><mrow><mi>E</mi></mrow>"
         '<annotation encoding="application/x-tex">E &lt; mc^2</annotation></semantics></math>', "$E < mc^2$",
     ),
-    "its alternative text": ('<math alttext="\\alpha" display="block"><mi>α</mi></math>', "$$\\alpha$$"),
+    "its alternative text": ('<math alttext="\\alpha" display="block"><mi>a</mi></math>', "$$\\alpha$$"),
     "KaTeX": (
         '<span class="katex"><span class="katex-mathml"><math><semantics><mrow><mi>x</mi></mrow><annotation encoding='
         '"application/x-tex">x_1</annotation></semantics></math></span><span class="katex-html" aria-hidden="true">'

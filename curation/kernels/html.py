@@ -756,7 +756,7 @@ def _scan(
             if opened[tag] == 0:
                 continue
             place = top - 1
-            is_block = (bits & (BLOCK | KEEP)) != 0
+            is_block = (bits & (BLOCK | KEEP | DROP)) != 0
             is_table = tag in (_TABLE, _TR, _TD, _TH, _THEAD, _TBODY, _TFOOT, _CAPTION)
             while place > 0:
                 open_tag = stack[place, 0]

@@ -210,7 +210,7 @@ def _meaning(examples: list[Example], scores: list[NDArray[np.float64]]) -> NDAr
     columns = np.stack([score, np.ones_like(score)], axis=1)
     slope, shift = _logistic(columns, sign, weight, 1e-6)
     steps = (np.arange(STEPS) + 0.5) * 16 / STEPS - 8
-    return np.round(1 / (1 + np.exp(-(slope * steps + shift))), 6)
+    return np.asarray(np.round(1 / (1 + np.exp(-(slope * steps + shift))), 6))
 
 
 # Tokens ---------------------------------------------------------------------------------------------------------------
