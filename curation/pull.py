@@ -80,7 +80,10 @@ class Pull:
         """What this part is made from."""
         module = sources.load(self.source.kind)
         settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss"})
-        engine = extract.version(self.recipe.extract.engine) if getattr(module, "EXTRACTS", False) else None
+        asked = self.recipe.extraction
+        engine = (
+            extract.version(asked.engine, asked.format, asked.model) if getattr(module, "EXTRACTS", False) else None
+        )
         content = [[_name(file, module), digest] for file, digest in self.inputs]
         software = [VERSION, module.VERSION, decoding.version(), engine]
         if self.is_archive:
@@ -289,8 +292,8 @@ def _all_items(task: Pull, start: int) -> Iterator[_Item]:
 def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Record | Skipped]:
     module = sources.load(task.source.kind)
     if task.is_archive:
-        return archives.read(stream, name, start, task.source, task.recipe.extract, cast("archives.Files", module))
-    return module.read(stream, name, start, task.source, task.recipe.extract)
+        return archives.read(stream, name, start, task.source, task.recipe.extraction, cast("archives.Files", module))
+    return module.read(stream, name, start, task.source, task.recipe.extraction)
 
 
 def _wanted(items: Iterator[_Item], where: expressions.Where) -> Iterator[_Item]:

@@ -102,7 +102,19 @@ class Source(_Table):
 class Extract(_Table):
     """How the main text is found in HTML."""
 
-    engine: Literal["resiliparse", "trafilatura"] = _field("resiliparse or trafilatura", "resiliparse")
+    engine: Literal["blocks", "resiliparse", "trafilatura"] = _field(
+        "blocks, resiliparse or trafilatura", "resiliparse"
+    )
+    format: Literal["text", "markdown"] = _field("text or markdown", "text")
+    model: Text = _field('"default" or the path of a model file', "default")
+
+    @model_validator(mode="after")
+    def _is_done_by_blocks(self) -> Self:
+        for key, value, default in (("format", self.format, "text"), ("model", self.model, "default")):
+            if value != default and self.engine != "blocks":
+                message = f'{self.engine} knows only "{default}"; "{value}" needs engine = "blocks"'
+                raise PydanticCustomError("place", "{message}", {"at": [key], "message": message})
+        return self
 
 
 class Dedup(_Table):
@@ -259,6 +271,13 @@ class Recipe(_Table):
     def base(self) -> Path:
         """The folder that relative paths start from."""
         return self.path.parent
+
+    @property
+    def extraction(self) -> Extract:
+        """`extract`, with the path of a model of one's own as it is from anywhere."""
+        own = self.extract.model
+        placed = own if own == "default" else str(self.base / Path(own).expanduser())
+        return self.extract.model_copy(update={"model": placed})
 
     @property
     def shown(self) -> str:

@@ -57,6 +57,8 @@ ABOUT = {
     "[sources.md](sources.md#where)",
     "source.max_loss": "how much of this source deduplication may remove; left out, `dedup.max_loss`",
     "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
+    "extract.format": "how it is written; Markdown by the engine `blocks` only",
+    "extract.model": "what the engine `blocks` keeps blocks by; your own: [extractor.md](extractor.md)",
     "signals.url.blocked_domains": "lists of domains; what a line may be: [blocklists.md](blocklists.md)",
     "signals.url.blocked_words": "lists of words and phrases: [blocklists.md](blocklists.md#lists-of-words)",
     "signals.contamination.benchmarks": "files of benchmark items to look for; without any the signal is off: "

@@ -32,7 +32,15 @@ def read(data: bytes, start: int = 0) -> list[Record | Skipped]:
     """All that an ARC holds."""
     source = SimpleNamespace(name="s", kind="warc", license=None, fields={})
     module = sources.load("warc")
-    return list(module.read(io.BytesIO(data), "a.arc", start, source, SimpleNamespace(engine="resiliparse")))
+    return list(
+        module.read(
+            io.BytesIO(data),
+            "a.arc",
+            start,
+            source,
+            SimpleNamespace(engine="resiliparse", format="text", model="default"),
+        )
+    )
 
 
 def rows(data: bytes) -> list[Record]:

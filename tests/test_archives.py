@@ -60,7 +60,7 @@ TEXTS = {
 def read(name: str, data: bytes, start: int = 0, kind: str = "text") -> list[Record | Skipped]:
     """All that an archive holds."""
     source: Any = SimpleNamespace(name="s", kind=kind, license=None, fields={})
-    extract: Any = SimpleNamespace(engine="resiliparse")
+    extract: Any = SimpleNamespace(engine="resiliparse", format="text", model="default")
     module: Any = sources.load(kind)
     return list(archives.read(io.BytesIO(data), name, start, source, extract, module))
 
@@ -471,8 +471,9 @@ def test_bombs_take_little_memory(tmp_path: Path) -> None:
         out.write(tar({"c.txt": b"lost name", "d.txt": b"Ants."}))
     script = (
         "import sys; from types import SimpleNamespace as N; from curation.sources import archives, text\n"
+        "e = N(engine='resiliparse', format='text', model='default')\n"
         "for name in sys.argv[1:]:\n"
-        "    for r in archives.read(open(name, 'rb'), name, 0, N(fields={}), N(engine='resiliparse'), text):\n"
+        "    for r in archives.read(open(name, 'rb'), name, 0, N(fields={}), e, text):\n"
         "        print(r.error or r.text)\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0] if sys.platform == 'linux' else 0)\n"
     )

@@ -106,7 +106,7 @@ HARMLESS = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["resiliparse", "trafilatura"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_page_is_a_fault_at_once(name: str, engine: str) -> None:
     """A page that would cost a parser minutes or gigabytes is refused, in less time than its size takes to parse."""
@@ -124,10 +124,23 @@ def test_long_page_is_read(name: str) -> None:
     assert time.process_time() - started < 5
 
 
-def test_size_is_bounded() -> None:
+@pytest.mark.parametrize("name", [*HOSTILE, *HARMLESS])
+def test_any_page_is_read_by_blocks_or_refused(name: str) -> None:
+    """The engine `blocks` needs time in proportion to a page's size, whatever is in it."""
+    html = f"<html><body>{(HOSTILE | HARMLESS)[name]}".encode()
+    started = time.process_time()
+    try:
+        extract(html, "blocks").text.encode()
+    except Fault as fault:
+        assert "over the limit" in str(fault)  # noqa: PT017 - a text is as good
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_size_is_bounded(engine: str) -> None:
     """HTML over the limit is a fault that names both sizes."""
     with pytest.raises(Fault, match=r"^HTML of 20,971,521 bytes: over the limit of 20,971,520$"):
-        extract(b"x" * (MAX_HTML_BYTES + 1), "resiliparse")
+        extract(b"x" * (MAX_HTML_BYTES + 1), engine)
 
 
 NAMES = "div p b i font a table tr td ul li select option svg math script style title template frameset form pre h1"
@@ -153,6 +166,8 @@ def test_versions_name_the_engine_and_its_release(monkeypatch: pytest.MonkeyPatc
     assert re.fullmatch(r"\d+-trafilatura-[\d.]+-resiliparse-[\d.]+", version("trafilatura"))
     monkeypatch.setattr(module, "VERSION", 99)
     assert version.__wrapped__("resiliparse").startswith("99-")
+    assert version.__wrapped__("blocks") != version("blocks", "markdown")
+    assert re.fullmatch(r"99-blocks-\d+-[0-9a-f]{8}-text", version.__wrapped__("blocks"))
 
 
 def test_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +193,9 @@ def test_real_pages_agree_with_people(data: Path) -> None:
     for path in ("wcxb-00000", "wcxb-00001", "oldweb"):
         with (data / f"web/{path}.warc.gz").open("rb") as stream:
             source = SimpleNamespace(fields={})
-            for record in warc.read(stream, path, 0, source, SimpleNamespace(engine="resiliparse")):
+            for record in warc.read(
+                stream, path, 0, source, SimpleNamespace(engine="resiliparse", format="text", model="default")
+            ):
                 if isinstance(record, Skipped):
                     continue
                 assert record.error is None

@@ -28,7 +28,9 @@ PAGE = "<html><head><title> Naïve \n bees</title>{}</head><main><p>Bees fly to 
 def read(kind: str, data: bytes, start: int = 0, engine: str = "resiliparse") -> list[Record]:
     """All records of these bytes that are rows."""
     source = SimpleNamespace(name="s", kind=kind, license=None)
-    found = sources.load(kind).read(io.BytesIO(data), "a/page.html", start, source, SimpleNamespace(engine=engine))
+    found = sources.load(kind).read(
+        io.BytesIO(data), "a/page.html", start, source, SimpleNamespace(engine=engine, format="text", model="default")
+    )
     return [record for record in found if isinstance(record, Record)]
 
 

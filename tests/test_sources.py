@@ -44,7 +44,15 @@ def read_all(kind: str, data: bytes, start: int = 0, **fields: str) -> list[Reco
     """All that these bytes hold."""
     source = SimpleNamespace(name="s", kind=kind, license=None, fields=fields)
     module = sources.load(kind)
-    return list(module.read(io.BytesIO(data), "input", start, source, SimpleNamespace(engine="resiliparse")))
+    return list(
+        module.read(
+            io.BytesIO(data),
+            "input",
+            start,
+            source,
+            SimpleNamespace(engine="resiliparse", format="text", model="default"),
+        )
+    )
 
 
 def read(kind: str, data: bytes, start: int = 0, **fields: str) -> list[Record]:
@@ -320,7 +328,8 @@ def test_gzip_bomb_is_a_row_in_bounded_memory(tmp_path: Path) -> None:
     path.write_bytes(members([page(1)]) + member + members([page(2)]) + b"".join(coded) + members([page(3)]))
     script = (
         "import sys; from types import SimpleNamespace as N; from curation.sources import warc\n"
-        "for r in warc.read(open(sys.argv[1], 'rb'), 'x', 0, N(fields={}), N(engine='resiliparse')):\n"
+        "engine = N(engine='resiliparse', format='text', model='default')\n"
+        "for r in warc.read(open(sys.argv[1], 'rb'), 'x', 0, N(fields={}), engine):\n"
         "    print(r.error or r.text)\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0] if sys.platform == 'linux' else 0)\n"
     )

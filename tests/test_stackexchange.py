@@ -40,7 +40,11 @@ NAME = "bees.stackexchange.com/Posts.xml"
 def read(data: bytes, start: int = 0, name: str = NAME, license: str | None = None) -> list[Record]:  # noqa: A002
     """All records of these bytes."""
     source = SimpleNamespace(name="forum", license=license)
-    return list(stackexchange.read(io.BytesIO(data), name, start, source, SimpleNamespace(engine="resiliparse")))
+    return list(
+        stackexchange.read(
+            io.BytesIO(data), name, start, source, SimpleNamespace(engine="resiliparse", format="text", model="default")
+        )
+    )
 
 
 def row(number: int, kind: int | None = 1, body: str = "<p>text</p>", **more: object) -> str:

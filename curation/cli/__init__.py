@@ -9,7 +9,7 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, dedup, deploy, doctor, inspecting, plan, releases, report, run
+from curation.cli import classifier, dedup, deploy, doctor, extractor, inspecting, plan, releases, report, run
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -105,5 +105,6 @@ for _command in (
     releases.releases,
     deploy.deploy,
     classifier.classifier,
+    extractor.extractor,
 ):
     cli.add_command(_command)

@@ -35,6 +35,9 @@ _BOMS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+_STARTS = tuple(bom for bom, _ in _BOMS)
+#: Charsets whose bytes may be valid UTF-8 and mean something else.
+_LOOK_LIKE_ASCII = ("iso2022", "iso-2022", "utf-16")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,512}?charset\s{0,8}=\s{0,8}[\"']?\s{0,8}([\w:.-]{1,40})", re.IGNORECASE)
 #: Bytes that coded bodies have and text has not.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -201,7 +204,7 @@ def decode_text(data: bytes, declared: str | None = None, *, html: bool = False)
         if data.startswith(bom):
             return data[len(bom) :].decode(codec, "replace")
     stated = _charset(declared)
-    if stated is None or not stated.startswith(("iso2022", "iso-2022", "utf-16")):
+    if stated is None or not stated.startswith(_LOOK_LIKE_ASCII):
         try:
             return data.decode()
         except UnicodeDecodeError:
@@ -212,6 +215,23 @@ def decode_text(data: bytes, declared: str | None = None, *, html: bool = False)
         if charset and (text := _decode_nearly(data, charset)) is not None:
             return text
     return data.decode(next((charset for charset in said if charset), "cp1252"), "replace")
+
+
+def decode_page(data: bytes, declared: str | None = None) -> bytes:
+    """What `decode_text` makes of a page, as UTF-8; most pages are that already and are not written anew.
+
+    >>> decode_page("naïve".encode("latin-1")).decode()
+    'naïve'
+    """
+    stated = _charset(declared)
+    if not data.startswith(_STARTS) and (stated is None or not stated.startswith(_LOOK_LIKE_ASCII)):
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            return data
+    return utf8_safe(decode_text(data, declared, html=True)).encode()
 
 
 def _charset(label: str | None) -> str | None:

@@ -1,7 +1,8 @@
-"""HTML to text: the main content of a page as plain text, and its title, by one of two engines and within bounds.
+"""HTML to text: the main content of a page, and what it says of itself, by one of three engines and within bounds.
 
 The bounds exist because some pages of a few hundred kB cost a parser minutes or gigabytes. They count what is in the
-page, never time, so that a page is a row with `error` on every machine or on none.
+page, never time, so that a page is a row with `error` on every machine or on none. The engine `blocks` is our own and
+needs none but those of its size and its number of blocks (`curation.sources.extraction`).
 """
 
 from __future__ import annotations
@@ -9,22 +10,36 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
+from typing import TYPE_CHECKING
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from curation.errors import UsageError
-from curation.sources.decoding import Fault, decode_text, utf8_safe
+from curation.kernels.html import MAX_BLOCKS
+from curation.sources.decoding import Fault, decode_page, decode_text, utf8_safe
+from curation.sources.extraction import VERSION as EXTRACTION
+from curation.sources.extraction.metadata import read as read_metadata
+from curation.sources.extraction.metadata import web_address
+from curation.sources.extraction.model import digest as model_digest
+from curation.sources.extraction.model import load as load_model
+from curation.sources.extraction.model import path as model_path
+from curation.sources.extraction.page import read as read_blocks
+from curation.sources.extraction.rendering import render
 from curation.sources.record import MAX_HTML_BYTES
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 #: Raised when the same page gives another text or title with the same engine.
 VERSION = 1
-ENGINES = ("resiliparse", "trafilatura")
+ENGINES = ("blocks", "resiliparse", "trafilatura")
+FORMS = ("text", "markdown")
 
 #: `<` in a page, for each engine: with 500,000 resiliparse took at most 12 s and 800 MB, trafilatura minutes.
 #: The largest of 1,386 real pages has 14,000.
@@ -39,6 +54,8 @@ MAX_COPIES = 2_000_000
 #: End tags times the elements open at each, which a parser may have to look through: 20,000 x 20,000 took 1.3 s.
 MAX_STEPS = 100_000_000
 _MAX_TITLE = 1_000
+#: Where a page says what its address is, the first that holds one.
+_ADDRESSES = (("link[rel~='canonical' i][href]", "href"), ("meta[property='og:url' i][content]", "content"))
 
 #: Below these, no page can be expensive, and most pages need not be looked at more closely.
 _FEW_TAGS = 2_000
@@ -58,33 +75,66 @@ _DEEP = " > ".join(["*"] * MAX_DEPTH)
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What a page says: `text` is "" where no main content was found, `title` None where the page has none."""
+    """What a page says: `text` is "" where no main content was found, all else None where the page does not say it.
+
+    Beside `title` and `address` only the engine `blocks` fills what follows. `license` is an SPDX name or an address;
+    `meta` may hold `author`, `canonical`, `modified_at` (ISO 8601) and `page_language`.
+    """
 
     text: str
     title: str | None
+    address: str | None = None
+    license: str | None = None
+    published_at: datetime | None = None
+    meta: dict[str, str] = field(default_factory=dict)
 
 
-def extract(html: bytes | str, engine: str, charset: str | None = None) -> Extracted:
-    r"""The main content and title of a page; `charset` is what its HTTP header said of it.
+def extract(
+    html: bytes | str, engine: str, charset: str | None = None, form: str = "text", model: str = "default"
+) -> Extracted:
+    r"""The main content of a page and its metadata; `charset` is what its HTTP header said of it.
 
-    Raises Fault for a page out of bounds, UsageError where the engine is not installed.
+    `form` is "text" or "markdown", `model` a path: for the engine `blocks` alone. Raises Fault for a page out of
+    bounds, UsageError where the engine is not installed.
 
-    >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse")
-    Extracted(text='It has leaves.\n\nIt has roots.', title='A tree')
+    >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse").text
+    'It has leaves.\\n\\nIt has roots.'
     """
+    if form not in FORMS or (form != "text" and engine != "blocks"):
+        raise UsageError(f"extract.format: {engine} writes text only, not {form!r}", remedy='engine = "blocks"')
+    if engine == "blocks":
+        return _extract_blocks(html, charset, form, model)
     page, tree = parse(html, engine, charset)
-    return extract_parsed(page, tree, engine)
+    title = " ".join((tree.title or "").split())[:_MAX_TITLE] or None
+    return Extracted(_main_text(page, tree, engine), title, address(tree))
+
+
+def _extract_blocks(html: bytes | str, charset: str | None, form: str, model: str) -> Extracted:
+    _check_size(html)
+    page = utf8_safe(html).encode() if isinstance(html, str) else decode_page(html, charset)
+    blocks = read_blocks(page.replace(b"\0", b""))
+    if blocks is None:
+        raise Fault(f"HTML with more than {MAX_BLOCKS:,} blocks: over the limit")
+    text = render(blocks, load_model(model_path(model)).keep(blocks), form)
+    said = read_metadata(blocks)
+    modified = said.modified_at.isoformat() if said.modified_at else None
+    meta = {"author": said.author, "canonical": said.address, "modified_at": modified, "page_language": said.language}
+    known = {name: value for name, value in meta.items() if value}
+    return Extracted(text, said.title, said.address, said.license, said.published_at, known)
+
+
+def _decoded(html: bytes | str, charset: str | None) -> str:
+    """A page as text that UTF-8 can hold, without NULs; Fault if it is too large."""
+    _check_size(html)
+    page = utf8_safe(html) if isinstance(html, str) else decode_text(html, charset, html=True)
+    return page.replace("\0", "")
 
 
 def parse(html: bytes | str, engine: str = "resiliparse", charset: str | None = None) -> tuple[str, HTMLTree]:
     """A page as text and as a tree, for an engine's bounds; Fault for a page out of bounds."""
-    if engine not in ENGINES:
+    if engine not in MAX_TAGS:
         raise UsageError(f"extract.engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
-    size = len(html)
-    if size > MAX_HTML_BYTES:
-        raise Fault(f"HTML of {size:,} bytes: over the limit of {MAX_HTML_BYTES:,}")
-    page = utf8_safe(html) if isinstance(html, str) else decode_text(html, charset, html=True)
-    page = page.replace("\0", "")
+    page = _decoded(html, charset)
     _check_source(page, MAX_TAGS[engine])
     tree = HTMLTree.parse(page)
     document = tree.document
@@ -93,19 +143,34 @@ def parse(html: bytes | str, engine: str = "resiliparse", charset: str | None = 
     return page, tree
 
 
-def extract_parsed(page: str, tree: HTMLTree, engine: str) -> Extracted:
-    """As `extract`, of what `parse` returned."""
-    title = " ".join((tree.title or "").split())[:_MAX_TITLE] or None
-    return Extracted(_main_text(page, tree, engine), title)
+def address(tree: HTMLTree) -> str | None:
+    """The http(s) address that a page gives itself: its canonical link, else `og:url`; None where there is none.
+
+    >>> address(parse('<link rel="canonical" href="https://bees.example/1"><p>Bees.')[1])
+    'https://bees.example/1'
+    >>> address(parse('<link rel="canonical" href="/1"><p>Bees.')[1])
+    """
+    for selector, attribute in _ADDRESSES:
+        found = tree.document.query_selector(selector) if tree.document is not None else None
+        if url := web_address(found.getattr(attribute) if found is not None else None):
+            return url
+    return None
+
+
+def _check_size(html: bytes | str) -> None:
+    if len(html) > MAX_HTML_BYTES:
+        raise Fault(f"HTML of {len(html):,} bytes: over the limit of {MAX_HTML_BYTES:,}")
 
 
 @cache
-def version(engine: str) -> str:
+def version(engine: str, form: str = "text", model: str = "default") -> str:
     """What the text of a page depends on beside the page; part of a fingerprint.
 
     >>> version("resiliparse").startswith(f"{VERSION}-resiliparse-")
     True
     """
+    if engine == "blocks":
+        return f"{VERSION}-blocks-{EXTRACTION}-{model_digest(model_path(model))}-{form}"
     try:
         parts = [str(VERSION)] + [f"{name}-{package_version(name)}" for name in dict.fromkeys((engine, "resiliparse"))]
     except PackageNotFoundError:

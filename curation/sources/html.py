@@ -6,16 +6,13 @@ Encoding and extraction are those of pages in a WARC, without the header of a se
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import urlsplit
 
 from curation.sources.decoding import GZIP, Fault, read_whole
-from curation.sources.extract import extract_parsed, parse
+from curation.sources.extract import extract as extract_html
 from curation.sources.record import MAX_HTML_BYTES, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from resiliparse.parse.html import HTMLTree
 
     from curation.recipe import Extract, Source
 
@@ -24,10 +21,6 @@ WHOLE_FILES = True
 #: What the names of an archive's members end with that are read.
 MEMBERS = (".html", ".htm", ".xhtml")
 EXTRACTS = True
-
-#: Where a page says what its address is, the first that holds one.
-_ADDRESSES = (("link[rel~='canonical' i][href]", "href"), ("meta[property='og:url' i][content]", "content"))
-_MAX_ADDRESS = 2_000
 
 #: What other files begin with that lie beside pages, and what those are.
 _BEGINNINGS = (
@@ -48,13 +41,14 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
     if start > 0:
         return
     try:
-        page, tree = parse(_read_page(stream), extract.engine)
-        uri = address(tree)
-        found = extract_parsed(page, tree, extract.engine)
+        found = extract_html(_read_page(stream), extract.engine, form=extract.format, model=extract.model)
     except Fault as fault:
         yield Record(offset=0, end=1, type="file", error=str(fault))
     else:
-        yield Record(offset=0, end=1, type="file", text=found.text, title=found.title, uri=uri)
+        yield Record(
+            offset=0, end=1, type="file", text=found.text, title=found.title, uri=found.address, license=found.license,
+            created_at=found.published_at, meta=found.meta,
+        )  # fmt: skip
 
 
 def _read_page(stream: BinaryIO) -> bytes:
@@ -66,26 +60,3 @@ def _read_page(stream: BinaryIO) -> bytes:
     if b"\0" in data and not data.lstrip(b" \t\r\n\f").startswith(_MAY_HOLD_NULS):
         raise Fault("not HTML: the file is binary: it holds NULs")
     return data
-
-
-def address(tree: HTMLTree) -> str | None:
-    """The http(s) address that a page gives itself: its canonical link, else `og:url`; None where there is none.
-
-    >>> address(parse('<link rel="canonical" href="https://bees.example/1"><p>Bees.')[1])
-    'https://bees.example/1'
-    >>> address(parse('<link rel="canonical" href="/1"><p>Bees.')[1])
-    """
-    for selector, attribute in _ADDRESSES:
-        found = tree.document.query_selector(selector) if tree.document is not None else None
-        url = "".join((found.getattr(attribute) or "").split()) if found is not None else ""
-        if len(url) <= _MAX_ADDRESS and _is_web(url):
-            return url
-    return None
-
-
-def _is_web(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)

@@ -16,8 +16,11 @@ import base64
 import hashlib
 import re
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+
+from isal import isal_zlib
 
 from curation.sources.decoding import CHUNK, GZIP, Fault, decode_body, decode_text, is_binary, read_chunks
 from curation.sources.extract import extract as extract_html
@@ -58,16 +61,37 @@ _STEP = CHUNK * 4
 def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record | Skipped]:
     """The documents of a WARC or ARC from `start` on, and a row with `error` for each response that holds none."""
     del name, source
-    yield from read_types(stream, start, extract.engine, ("response", "resource", "conversion"))
+    yield from read_types(stream, start, extract, ("response", "resource", "conversion"))
 
 
-def read_types(stream: BinaryIO, start: int, engine: str, types: tuple[str, ...]) -> Iterator[Record | Skipped]:
+def read_types(stream: BinaryIO, start: int, extract: Extract, types: tuple[str, ...]) -> Iterator[Record | Skipped]:
     """As `read`, where only records of these types hold documents."""
     readers = {name: reader for name, reader in _READERS.items() if name in types}
 
     def make(head: _Head, body: _Body) -> Record | Skipped:
-        return _record(head, body, engine, readers)
+        return _record(head, body, extract, readers)
 
+    yield from _read(stream, start, make)
+
+
+def pages(stream: BinaryIO) -> Iterator[tuple[str, bytes, str | None]]:
+    """The address, the HTML and the charset in the HTTP header of each page in a WARC; what is none is passed over."""
+    found: list[tuple[str, bytes, str | None]] = []
+
+    def make(head: _Head, body: _Body) -> Skipped:
+        if head.type == "response":
+            with suppress(Fault):
+                content = _content(body, _http(body))
+                if content.kind in HTML_TYPES:
+                    found.append((_uri(head) or "", content.data, content.charset))
+        return Skipped(offset=0, end=0, type=head.type)
+
+    for _ in _read(stream, 0, make):
+        yield from found
+        found.clear()
+
+
+def _read(stream: BinaryIO, start: int, make: _Maker) -> Iterator[Record | Skipped]:
     packed = stream.read(len(GZIP)) == GZIP
     stream.seek(0)
     first = _Bytes(_member_chunks(_File(stream, 0)) if packed else _file_chunks(stream), 0).peek(_MAX_ARC_LINE)
@@ -190,14 +214,14 @@ class _File:
 
 def _member_chunks(file: _File) -> Iterator[bytes]:
     """What one gzip member holds; Fault if it is damaged or the file ends in it."""
-    member = zlib.decompressobj(31)
+    member = isal_zlib.decompressobj(31)
     data = file.take()
     while not member.eof:
         if not data:
             raise Fault("ends in the middle of a gzip member")
         try:
             out = member.decompress(data, _STEP)
-        except zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stubs do not say that it is one
             raise Fault(f"damaged gzip member: {error}") from None
         if out:
             yield out
@@ -506,14 +530,14 @@ class _Body:
 
 
 class _Reader(Protocol):
-    def __call__(self, head: _Head, body: _Body, engine: str) -> Record: ...
+    def __call__(self, head: _Head, body: _Body, extract: Extract) -> Record: ...
 
 
 class _Maker(Protocol):
     def __call__(self, head: _Head, body: _Body) -> Record | Skipped: ...
 
 
-def _record(head: _Head, body: _Body, engine: str, readers: Mapping[str, _Reader]) -> Record | Skipped:
+def _record(head: _Head, body: _Body, extract: Extract, readers: Mapping[str, _Reader]) -> Record | Skipped:
     """The row of a record, if it does not describe others. The block is not always taken to its end."""
     kind = head.type
     if kind in DESCRIBING_TYPES:
@@ -524,7 +548,7 @@ def _record(head: _Head, body: _Body, engine: str, readers: Mapping[str, _Reader
             return _failed(head, f"revisit: the page was stored before, with {refers[:500].strip('<>')}")
         return _failed(head, f"WARC record of type {kind[:80]!r}: not one that holds a document")
     try:
-        record = readers[kind](head, body, engine)
+        record = readers[kind](head, body, extract)
     except Fault as fault:
         return _failed(head, str(fault))
     if not body.is_as_written():
@@ -532,10 +556,15 @@ def _record(head: _Head, body: _Body, engine: str, readers: Mapping[str, _Reader
     return record
 
 
-def _response(head: _Head, body: _Body, engine: str) -> Record:
+def _response(head: _Head, body: _Body, extract: Extract) -> Record:
     warc_type = head.fields.get("content-type", "")
     if warc_type and not warc_type.lower().replace(" ", "").startswith("application/http"):
         raise Fault(f"response of type {warc_type[:80]}: not HTTP")
+    return _document(head, body, _http(body), extract)
+
+
+def _http(body: _Body) -> dict[str, str]:
+    """The fields of the HTTP header at the front, taken; Fault if there is none or its status is not 200."""
     raw = body.peek(MAX_HEADER_BYTES)
     if not raw.startswith(b"HTTP/"):
         raise Fault(f"response without an HTTP header: it starts with {raw[:16]!r}")
@@ -546,17 +575,39 @@ def _response(head: _Head, body: _Body, engine: str) -> Record:
     status = http.split(b"\n", 1)[0].split(None, 2)[1:2]
     if status != [b"200"]:
         raise Fault(f"HTTP status {_text(status[0])[:20] if status else 'missing'}")
-    return _document(head, body, _fields(http), engine)
+    return _fields(http)
 
 
-def _resource(head: _Head, body: _Body, engine: str) -> Record:
-    return _document(head, body, {"content-type": head.fields.get("content-type", "")}, engine)
+def _resource(head: _Head, body: _Body, extract: Extract) -> Record:
+    return _document(head, body, {"content-type": head.fields.get("content-type", "")}, extract)
 
 
 _READERS: dict[str, _Reader] = {"response": _response, "resource": _resource, "conversion": _resource}
 
 
-def _document(head: _Head, body: _Body, http: dict[str, str], engine: str) -> Record:
+def _document(head: _Head, body: _Body, http: dict[str, str], extract: Extract) -> Record:
+    content = _content(body, http)
+    meta = _meta(head, http.get("content-type", ""))
+    if content.kind in HTML_TYPES:
+        page = extract_html(content.data, extract.engine, content.charset, extract.format, extract.model)
+        row = _row(head, text=page.text, title=page.title, meta=meta | page.meta)
+        return replace(row, license=page.license, created_at=page.published_at)
+    text = decode_text(content.data, content.charset)
+    if is_binary(text):
+        raise Fault(f"content type {content.kind or 'missing'}: the body is binary, not text")
+    return _row(head, text=text, meta=meta)
+
+
+class _Content(NamedTuple):
+    """A body without its codings, its type, and the charset that the header names."""
+
+    data: bytes
+    kind: str
+    charset: str | None
+
+
+def _content(body: _Body, http: dict[str, str]) -> _Content:
+    """What the HTTP header says the body is; Fault if that is neither HTML nor text, or out of bounds."""
     content_type = http.get("content-type", "")
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
@@ -579,16 +630,8 @@ def _document(head: _Head, body: _Body, http: dict[str, str], engine: str) -> Re
             kind = "text/html"
         elif kind not in TEXT_TYPES and content:
             raise Fault(f"content type {kind or 'missing'}: not HTML or plain text")
-    meta = _meta(head, content_type)
     charset = re.search(r"charset\s*=\s*[\"']?([^\s;\"',]+)", parameters, re.IGNORECASE)
-    declared = charset[1] if charset else None
-    if kind in HTML_TYPES:
-        page = extract_html(content, engine, declared)
-        return _row(head, text=page.text, title=page.title, meta=meta)
-    text = decode_text(content, declared)
-    if is_binary(text):
-        raise Fault(f"content type {kind or 'missing'}: the body is binary, not text")
-    return _row(head, text=text, meta=meta)
+    return _Content(content, kind, charset[1] if charset else None)
 
 
 def _dechunk(body: bytes) -> bytes:
@@ -630,13 +673,17 @@ def _row(
         offset=0,
         end=0,
         text=text,
-        uri=head.fields.get("warc-target-uri", "").strip("<> ") or None,
+        uri=_uri(head),
         title=title,
         fetched_at=to_utc(head.fields.get("warc-date", "")),
         meta=meta,
         error=error,
         type=head.type if _TYPE.fullmatch(head.type) else "other",
     )
+
+
+def _uri(head: _Head) -> str | None:
+    return head.fields.get("warc-target-uri", "").strip("<> ") or None
 
 
 def _failed(head: _Head, error: str) -> Record:

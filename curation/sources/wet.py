@@ -23,4 +23,4 @@ EXTRACTS = True
 def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extract) -> Iterator[Record | Skipped]:
     """The documents of a WET file from `start` on; a response or resource is a row with `error`."""
     del name, source
-    yield from warc.read_types(stream, start, extract.engine, ("conversion",))
+    yield from warc.read_types(stream, start, extract, ("conversion",))

@@ -1,0 +1,174 @@
+"""The engine `blocks` against resiliparse and trafilatura on the same pages in one run, with CURATE_DATA set.
+
+Sections: `quality` (precision, recall, F1 by kind of page, on domains that the shipped model was not trained on),
+`snippets` (strings that must be and must not be in the text), `languages` (mojibake, and which languages come out),
+`speed` (WARC to Parquet, pages per second of CPU time and peak memory, each in a process of its own).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import logging
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import trafilatura
+
+from curation.sources.decoding import Fault, decode_text
+from curation.sources.extract import extract
+from curation.sources.extraction import figures
+from curation.sources.extraction.gold import read
+from curation.sources.extraction.training import is_held_out
+from curation.sources.warc import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATA = Path(os.environ.get("CURATE_DATA", "data"))
+GOLD = ("wcxb-00000", "wcxb-00001", "oldweb", "toolgold")
+SECTIONS = ("quality", "snippets", "languages", "speed")
+#: What UTF-8 looks like that was decoded as cp1252 or latin-1, and what could not be decoded at all.
+MOJIBAKE = re.compile("\ufffd|Ã[\u0080-\u00bf]|â€|Ð[\u0080-\u00bf]|Ã¼|Ã¤|Ã¶")
+
+
+def _ours(html: bytes, charset: str | None, engine: str) -> str:
+    try:
+        return extract(html, engine, charset).text
+    except Fault:
+        return ""
+
+
+def _theirs(html: bytes, charset: str | None, **asked: bool) -> str:
+    page = decode_text(html, charset, html=True).replace("\0", "")
+    return trafilatura.extract(page, include_comments=False, **asked) or ""
+
+
+EXTRACTORS: dict[str, Callable[[bytes, str | None], str]] = {
+    "blocks": lambda html, charset: _ours(html, charset, "blocks"),
+    "resiliparse": lambda html, charset: _ours(html, charset, "resiliparse"),
+    "trafilatura": _theirs,
+    "trafilatura fast": lambda html, charset: _theirs(html, charset, fast=True),
+    "trafilatura precision": lambda html, charset: _theirs(html, charset, favor_precision=True),
+}
+
+
+def quality() -> None:
+    """F1 of words by kind of page, for each extractor on the same pages."""
+    golds = read(DATA / "web/gold.jsonl.gz", [DATA / f"web/{name}.warc.gz" for name in GOLD])
+    golds = [one for one in golds if is_held_out(one, 5)]
+    print(f"\n{len(golds)} pages of {len({one.group for one in golds})} held-out domains: precision / recall / F1\n")
+    found = {
+        name: figures.evaluate(golds, [call(one.page, "utf-8") for one in golds]) for name, call in EXTRACTORS.items()
+    }
+    print(f"{'':16}{'pages':>5}  " + "".join(f"{name:>24}" for name in found))
+    for kind, one in found["blocks"].items():
+        told = [
+            f"{other[kind].precision:.3f} / {other[kind].recall:.3f} / {other[kind].f1:.3f}" for other in found.values()
+        ]
+        print(f"{kind:16}{one.pages:5}  " + "".join(f"{text:>24}" for text in told))
+
+
+def snippets() -> None:
+    """How many strings that must be in the text are, and how many that must not be are too."""
+    with gzip.open(DATA / "web/snippets.jsonl.gz", "rt") as lines:
+        asked = {row["url"]: row for row in map(json.loads, lines)}
+    with (DATA / "web/snippets.warc.gz").open("rb") as stream:
+        found = [page for page in pages(stream) if page[0] in asked]
+    print(f"\nsnippets of {len(found)} pages: found of those that must be, found of those that must not be\n")
+    for name, call in EXTRACTORS.items():
+        counts = Counter[str]()
+        for url, html, charset in found:
+            text = " ".join(call(html, charset).split())
+            for side in ("with", "without"):
+                counts[side] += sum(" ".join(one.split()) in text for one in asked[url][side])
+                counts[f"all {side}"] += len(asked[url][side])
+        print(f"{name:24}{counts['with']:5} of {counts['all with']}{counts['without']:5} of {counts['all without']}")
+
+
+def languages() -> None:
+    """Pages with mojibake, and how many pages each language has."""
+    from classifiers.language import identify  # noqa: PLC0415 - its model takes a second to load
+
+    for name in ("multilingual", "snippets"):
+        with (DATA / f"web/{name}.warc.gz").open("rb") as stream:
+            texts = [extract(html, "blocks", charset).text for _, html, charset in pages(stream)]
+        broken = sum(MOJIBAKE.search(text) is not None for text in texts)
+        told = Counter(identify(text)[0] for text in texts)
+        print(f"\n{name}: {len(texts)} pages, {sum(not text for text in texts)} without text, {broken} with mojibake")
+        print("  " + ", ".join(f"{language} {count}" for language, count in told.most_common()))
+
+
+def speed(most: int) -> None:
+    """What WARC to Parquet costs with each extractor."""
+    print(f"\n{'WARC to Parquet':24}{'pages':>7}{'CPU s':>9}{'pages/s':>9}{'MB':>7}")
+    for name in EXTRACTORS:
+        command = [sys.executable, "-m", "benchmarks.extraction", "one", "--extractor", name, "--pages", str(most)]
+        done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        rate = done["pages"] / done["seconds"]
+        print(f"{name:24}{done['pages']:7}{done['seconds']:9.2f}{rate:9.1f}{done['memory'] / 1024:7.0f}")
+
+
+def one(name: str, most: int) -> None:
+    """Read the WARC, extract and write Parquet with one extractor; a first page is not counted, for what it loads."""
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
+    call = EXTRACTORS[name]
+    call(b"<p>A page of one sentence, which loads what there is to load.", None)
+    schema = pa.schema([("uri", pa.string()), ("text", pa.string())])
+    count, rows = 0, []
+    started = time.process_time()
+    with (
+        tempfile.TemporaryFile() as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        (DATA / "bench/web-00000.warc.gz").open("rb") as stream,
+    ):
+        for url, html, charset in pages(stream):
+            rows.append({"uri": url, "text": call(html, charset)})
+            count += 1
+            if len(rows) == 500 or count == most:
+                writer.write(pa.Table.from_pylist(rows, schema))
+                rows = []
+            if count == most:
+                break
+        writer.write(pa.Table.from_pylist(rows, schema))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"pages": count, "seconds": time.process_time() - started, "memory": memory}))
+
+
+def main() -> None:
+    """Run the sections that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, "one", []])
+    parser.add_argument("--pages", type=int, default=1 << 30, help="read only so many pages of the WARC for `speed`")
+    parser.add_argument("--extractor", choices=EXTRACTORS)
+    options = parser.parse_args()
+    if options.sections == ["one"]:
+        one(options.extractor, options.pages)
+        return
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
+    peers = ", ".join(f"{name} {version(name)}" for name in ("resiliparse", "trafilatura"))
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    print(f"{datetime.now(UTC).date()}, {cores} cores, load {load:.1f}, Python {platform.python_version()}, {peers}")
+    for name in options.sections or SECTIONS:
+        if name == "speed":
+            speed(options.pages)
+        else:
+            {"quality": quality, "snippets": snippets, "languages": languages}[name]()
+
+
+if __name__ == "__main__":
+    main()

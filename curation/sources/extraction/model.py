@@ -1,0 +1,125 @@
+"""The model that keeps or drops blocks: plain arrays in one file, read by whoever has numpy and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from curation.errors import UsageError
+from curation.kernels import trees
+from curation.sources.extraction import page as pages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from curation.sources.extraction.page import Blocks
+
+#: The model that is shipped; its card lies beside it.
+DEFAULT = Path(__file__).parent / "models" / "blocks.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Trees as `kernels.trees.add_up` reads them: the questions of each column, and the leaves of each tree."""
+
+    starts: NDArray[np.int32]
+    bounds: NDArray[np.float64]
+    owners: NDArray[np.int32]
+    masks: NDArray[np.uint64]
+    firsts: NDArray[np.int32]
+    leaves: NDArray[np.float64]
+
+    def score(self, table: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The sum of all trees for each row."""
+        scores = np.empty(len(table), np.float64)
+        trees.add_up(table, self.starts, self.bounds, self.owners, self.masks, self.firsts, self.leaves, scores)
+        return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What tokens say, and two forests, of which the second sees what the first said.
+
+    `probabilities` [trees.STEPS] are what its scores mean. Blocks are kept whose probability is at least `least`, and
+    at least `share` of the F1 to be expected of the page.
+    """
+
+    keys: NDArray[np.uint64]
+    weights: NDArray[np.float32]
+    first: Forest
+    second: Forest
+    probabilities: NDArray[np.float64]
+    share: float
+    least: float
+
+    def score(self, blocks: Blocks) -> NDArray[np.float64]:
+        """How much each block looks like main text; above 0: more likely than not."""
+        known, alike = pages.table(blocks, self.keys, self.weights)
+        scores = self.first.score(known)
+        return self.second.score(np.hstack([known, pages.around(blocks, known, alike, scores)]))
+
+    def keep(self, blocks: Blocks) -> NDArray[np.bool_]:
+        """Which blocks are the main text: those that make the F1 to be expected high, by words."""
+        return self.choose(blocks, self.score(blocks))
+
+    def choose(self, blocks: Blocks, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """As `keep`, of scores already made."""
+        chosen = np.empty(len(scores), np.uint8)
+        sizes = np.ascontiguousarray(blocks.local[:, 1])
+        trees.choose(scores, sizes, self.probabilities, self.share, self.least, chosen)
+        return chosen.view(np.bool_)
+
+
+def save(model: Model, path: Path) -> None:
+    """Write a model; the same model is the same file, byte for byte."""
+    arrays: dict[str, Any] = {
+        "keys": model.keys, "weights": model.weights, "probabilities": model.probabilities,
+        "share": np.float64(model.share), "least": np.float64(model.least),
+        "names": np.array([*pages.NAMES, *pages.AROUND]),
+    }  # fmt: skip
+    for name, forest in (("first", model.first), ("second", model.second)):
+        arrays |= {f"{name}_{field.name}": getattr(forest, field.name) for field in fields(Forest)}
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+@cache
+def load(path: Path = DEFAULT) -> Model:
+    """The model in a file; UsageError if it is none, or one of other columns than this version measures."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise UsageError(f"{path}: not a model of blocks: {error}", remedy="curate extractor train") from None
+    if arrays["names"].tolist() != [*pages.NAMES, *pages.AROUND]:
+        raise UsageError(f"{path}: trained by another version, on other columns", remedy="curate extractor train")
+    first, second = (
+        Forest(*(arrays[f"{name}_{field.name}"] for field in fields(Forest))) for name in ("first", "second")
+    )
+    return Model(
+        arrays["keys"],
+        arrays["weights"],
+        first,
+        second,
+        arrays["probabilities"],
+        float(arrays["share"]),
+        float(arrays["least"]),
+    )
+
+
+@cache
+def digest(path: Path = DEFAULT) -> str:
+    """Eight hex digits of the model's file, which `load` can read; part of what a page's text depends on."""
+    load(path)
+    return blake2b(path.read_bytes(), digest_size=4).hexdigest()
+
+
+def path(name: str) -> Path:
+    """The file that a recipe's `extract.model` names."""
+    return DEFAULT if name == "default" else Path(name)
