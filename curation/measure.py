@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import kernels
 from curation.against import measure_against
 from curation.compare import pairs_fingerprint
+from curation.compiling import compile_kernels
 from curation.corpus import fingerprints
 from curation.dataset import Part, Workspace, fingerprint
 from curation.decontamination import decontamination
@@ -63,7 +62,7 @@ class Measures:
 def measure(run: Run) -> dict[str, Any]:
     """Make the sidecars that are missing, and what is asked of documents from outside."""
     if run.recipe.dedup.against:
-        _compile_kernels(run)
+        compile_kernels(run, "texts")
     outside = measure_against(run)  # first: the copies depend on it, and columns that the whole corpus tells on those
     tasks, sizes = [], []
     run.signals_from = signals_from(run)
@@ -80,7 +79,7 @@ def measure(run: Run) -> dict[str, Any]:
     weights = [sum(run.parts[task.part].notes["text_bytes"] for task in group) for group in groups]
     items = [Measures(run.recipe, run.work, group) for group in groups]
     if tasks:
-        _compile_kernels(run)
+        compile_kernels(run, "texts")
     run.engine.map(_measure_all, items, label="measure", sizes=weights, unit="B")
     return {
         "decontamination": decontamination(run),
@@ -90,19 +89,6 @@ def measure(run: Run) -> dict[str, Any]:
         "text_bytes": sum(sizes),
         "signals": sorted({name for task in tasks for name in task.made_from}),
     }
-
-
-def _compile_kernels(run: Run) -> None:
-    """Compile what this installation has not compiled yet, by all workers together."""
-    if kernels.place.are_compiled():
-        return
-    run.progress.line("  compiling the kernels, once for this installation")
-    run.engine.map(_compile, kernels.__all__, label="compile", unit="modules")
-    kernels.place.note_compiled()
-
-
-def _compile(module: str) -> None:
-    import_module(f"{kernels.__name__}.{module}")
 
 
 def signals_from(run: Run) -> dict[Part, dict[str, str]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import pyarrow as pa
 
 from curation import expressions, schema, sources
+from curation.compiling import compile_kernels
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
 from curation.engine import chunks
 from curation.errors import StorageError
@@ -81,9 +82,7 @@ class Pull:
         module = sources.load(self.source.kind)
         settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss"})
         asked = self.recipe.extraction
-        engine = (
-            extract.version(asked.engine, asked.format, asked.model) if getattr(module, "EXTRACTS", False) else None
-        )
+        engine = extract.version(asked.engine, asked.format, asked.model) if _extracts(self.source) else None
         content = [[_name(file, module), digest] for file, digest in self.inputs]
         software = [VERSION, module.VERSION, decoding.version(), engine]
         if self.is_archive:
@@ -117,6 +116,8 @@ def pull(run: Run) -> dict[str, Any]:
     sizes = [sum(file.size for file, _ in task.inputs) for task in undone]
     groups = chunks(undone, sizes, 16 * 1024 * 1024)
     weights = [sum(file.size for task in group for file, _ in task.inputs) for group in groups]
+    if run.recipe.extract.engine == "blocks" and any(_extracts(task.source) for task in undone):
+        compile_kernels(run, "pages")
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
     run.parts = {}
     for task, (made, end) in zip(pulls, run.work.storage.each(Pull.finished, pulls), strict=True):
@@ -422,6 +423,10 @@ def _remove_orphans(run: Run) -> None:
 
 def _is_archive(source: Source, file: Input) -> bool:
     return bool(getattr(sources.load(source.kind), "MEMBERS", ())) and archives.is_archive(file.name)
+
+
+def _extracts(source: Source) -> bool:
+    return bool(getattr(sources.load(source.kind), "EXTRACTS", False))
 
 
 def is_whole(source: Source, file: Input) -> bool:

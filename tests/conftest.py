@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
     """The kernels are compiled before the first test, so that none waits for them and no run says so."""
-    if not kernels.place.are_compiled():
-        for module in kernels.__all__:
-            import_module(f"{kernels.__name__}.{module}")
-        kernels.place.note_compiled()
+    for group, modules in kernels.GROUPS.items():
+        if not kernels.place.are_compiled(group):
+            for module in modules:
+                import_module(f"{kernels.__name__}.{module}")
+            kernels.place.note_compiled(group)
 
 
 @pytest.fixture(scope="session")

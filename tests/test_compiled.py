@@ -75,13 +75,13 @@ def test_without_room_the_arrays_are_given_all_the_same(place, monkeypatch):
 def test_a_run_compiles_what_is_missing_and_says_so_once(tiny, monkeypatch):
     """All modules of kernels are imported by the workers before a part is measured; the next run finds it noted."""
     noted = []
-    monkeypatch.setattr(place_of_kernels, "are_compiled", lambda: bool(noted))
-    monkeypatch.setattr(place_of_kernels, "note_compiled", lambda: noted.append(1))
+    monkeypatch.setattr(place_of_kernels, "are_compiled", lambda group: group in noted)
+    monkeypatch.setattr(place_of_kernels, "note_compiled", noted.append)
     said = []
     monkeypatch.setattr("curation.progress.Silent.line", lambda _, text: said.append(text))
     tiny({"s": [{"text": "One two three."}]}, until="measure")
     tiny({"s": [{"text": "One two three. Four."}]}, until="measure")
-    assert noted == [1]
+    assert noted == ["texts"]
     assert sum("compiling the kernels" in text for text in said) == 1
 
 

@@ -33,15 +33,15 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="curate-kernels-"))
 
 
-def are_compiled() -> bool:
-    """Whether a run has compiled all kernels of this state before."""
-    return (folder() / "compiled").exists()
+def are_compiled(group: str) -> bool:
+    """Whether a run has compiled all kernels of a group of this state before."""
+    return (folder() / f"compiled-{group}").exists()
 
 
-def note_compiled() -> None:
-    """Let later runs know that all kernels are compiled, and remove what was compiled of states long gone."""
+def note_compiled(group: str) -> None:
+    """Let later runs know that a group's kernels are compiled, and remove what was compiled of states long gone."""
     with suppress(OSError):  # then the next run asks for each once more
-        (folder() / "compiled").touch()
+        (folder() / f"compiled-{group}").touch()
         others = [place for place in folder().parent.glob("kernels-*") if place != folder()]
         for place in sorted(others, key=lambda place: place.stat().st_mtime)[:-_STATES]:
             shutil.rmtree(place, ignore_errors=True)

@@ -27,8 +27,9 @@ from curation.kernels.numbering import shift_of, table_size
 MORE_SLOTS = -1
 #: What is answered where more n-grams would have to be told apart than the cache has room for: this is no way then.
 TOO_MANY = -2
-_DIFFERENT = 1 << 14
+_DIFFERENT = np.int64(1 << 14)
 #: So many words may be different, that five of their numbers are two integers.
+_BITS = np.uint64(25)
 MOST_WORDS = 1 << 25
 #: Keys of one partition, whose tables fit the processor's cache, and as many partitions at most.
 _PARTITION = 1 << 14
@@ -95,21 +96,15 @@ def thinned(gram: Any, n: int, least: int, factors: Any, sketch: Any, place: Any
     return kept
 
 
-@inlined
-def word_of(gram: Any, place: int, word: int, n: int) -> Any:
-    """The number of a word of an n-gram, 0 of one that it does not have."""
-    return np.uint64(gram[place + word]) if word < n else np.uint64(0)
-
-
 @helper
 def pack(keys: Any, begin: int, end: int, gram: Any, n: int, packed: Any) -> None:
     """Write the numbers of the words of n-grams, up to five, as two integers each: `MOST_WORDS` are different."""
     for i in range(begin, end):
-        place, at = np.int64(keys[i] & _LOW), 2 * (i - begin)
-        middle = word_of(gram, place, 2, n)
-        packed[at] = word_of(gram, place, 0, n) | word_of(gram, place, 1, n) << np.uint64(25) | middle << np.uint64(50)
-        later = word_of(gram, place, 3, n) | word_of(gram, place, 4, n) << np.uint64(25)
-        packed[at + 1] = middle >> np.uint64(14) | later << np.uint64(11)
+        place, low, high = np.int64(keys[i] & _LOW), np.uint64(0), np.uint64(0)
+        for word in range(n):
+            high = high << _BITS | low >> np.uint64(64) - _BITS
+            low = low << _BITS | np.uint64(gram[place + word])
+        packed[2 * (i - begin)], packed[2 * (i - begin) + 1] = low, high
 
 
 @helper
@@ -173,17 +168,17 @@ def most_frequent(
     Of several the first is the one with most code points, then the earliest. An n-gram that occurs once is not looked
     for: 1. The first number may be `TOO_MANY`. A guess that is too low costs time alone.
     """
-    least = max(guess, 1)
+    least, none = max(guess, 1), np.int64(0)
     while True:
         count = places_of(rates, words, n, least, place)
         count = thinned(gram, n, least, factors, sketch, place, count)
         for i in range(count):
             keys[i] = hash_of(gram, place[i], n, factors) >> _HALF << _HALF | np.uint64(place[i])
-        filled = gather(keys, 0, count, gram, n, factors[n], table, packed, _DIFFERENT, members, 0, again)
+        filled = gather(keys, none, count, gram, n, factors[n], table, packed, _DIFFERENT, members, none, again)
         if filled < 0:
             return TOO_MANY, 0, 0
         most, size, best, earliest = 1, 0, 0, words
-        at = 0
+        at = none
         while at < filled:
             end = end_of(members, at, filled)
             first = np.int64(members[at] & _PLACE)
@@ -229,7 +224,7 @@ def recurring(
     answer may be `MORE_SLOTS`: then ask again.
     """
     again[:words] = -1
-    count = places_of(rates, words, n, 1, place)
+    count = places_of(rates, words, n, np.int64(1), place)
     parts = 1
     while parts < _PARTITIONS and parts * _PARTITION < count:
         parts *= 2
@@ -246,7 +241,7 @@ def recurring(
         part = key >> down if parts > 1 else np.uint64(0)
         keys[fill[part]] = key << spent >> _HALF << _HALF | np.uint64(place[i])
         fill[part] += 1
-    begin, filled = np.int64(0), 0
+    begin, filled = np.int64(0), np.int64(0)
     for part in range(parts):
         end = fill[part]
         left = met(keys, begin, end, seen)
@@ -288,7 +283,7 @@ def longer(
         here = np.int64(members[i] & _PLACE)
         word = np.uint64(gram[here + n - 1]) if here + n <= words else _LOW - np.uint64(1)
         keys[i] = word << _HALF | np.uint64(members[i])
-    kept, at = 0, 0
+    kept, at, none = np.int64(0), np.int64(0), np.int64(0)
     while at < filled:
         end = at + 1
         while end < filled and not keys[end] & np.uint64(_FIRST):
@@ -305,7 +300,7 @@ def longer(
                 keys[i] &= ~np.uint64(_FIRST)
                 again[keys[i] & _LOW] = -1
             if end - at > _A_FEW:
-                kept = gather(keys, at, end, gram, 0, factors[0], table, packed, distinct + 1, members, kept, again)
+                kept = gather(keys, at, end, gram, none, factors[0], table, packed, distinct + 1, members, kept, again)
             else:
                 kept = gather_few(keys, at, end, members, kept, again)
         at = end

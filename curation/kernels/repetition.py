@@ -342,12 +342,13 @@ def _grams(
         measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
         done = MORE_SLOTS
         while done < 0:
-            size, distinct, numbered = table_size(min(words, _FEW)), 0, -1
+            size, distinct, numbered = table_size(min(words, _FEW)), np.int64(0), np.int64(-1)
             while numbered < words:
                 if len(table) < 2 * size:
                     table = np.empty(2 * size, np.uint64)
+                done_before = max(numbered, np.int64(0))
                 distinct, numbered = number(
-                    data, begin, starts, ends, offsets[row], offsets[row + 1], distinct, max(numbered, 0), gram, again,
+                    data, begin, starts, ends, offsets[row], offsets[row + 1], distinct, done_before, gram, again,
                     place, table, size, salt,
                 )  # fmt: skip
                 size *= 4
@@ -365,7 +366,7 @@ def _grams(
         if done >= 0:
             continue
         count = only_repeated(gram, place, words, again)
-        is_new = True  # most grams of the next length occur once
+        is_new = np.bool_(True)  # most grams of the next length occur once
         for n in range(2, _LAST + 1):
             numbers = MORE_SLOTS
             while numbers < 0:

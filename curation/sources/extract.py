@@ -21,16 +21,9 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from curation.errors import UsageError
-from curation.kernels.html import MAX_BLOCKS
+from curation.sources.addresses import web_address
 from curation.sources.decoding import Fault, decode_page, decode_text, utf8_safe
 from curation.sources.extraction import VERSION as EXTRACTION
-from curation.sources.extraction.metadata import read as read_metadata
-from curation.sources.extraction.metadata import web_address
-from curation.sources.extraction.model import digest as model_digest
-from curation.sources.extraction.model import load as load_model
-from curation.sources.extraction.model import path as model_path
-from curation.sources.extraction.page import read as read_blocks
-from curation.sources.extraction.rendering import render
 from curation.sources.record import MAX_HTML_BYTES
 
 if TYPE_CHECKING:
@@ -110,13 +103,19 @@ def extract(
 
 
 def _extract_blocks(html: bytes | str, charset: str | None, form: str, model: str) -> Extracted:
+    # Here, since these import numba, which a run with another engine need not load to pull.
+    from curation.kernels.html import MAX_BLOCKS  # noqa: PLC0415
+    from curation.sources.extraction import metadata, rendering  # noqa: PLC0415
+    from curation.sources.extraction import model as models  # noqa: PLC0415
+    from curation.sources.extraction import page as pages  # noqa: PLC0415
+
     _check_size(html)
     page = utf8_safe(html).encode() if isinstance(html, str) else decode_page(html, charset)
-    blocks = read_blocks(page.replace(b"\0", b""))
+    blocks = pages.read(page.replace(b"\0", b""))
     if blocks is None:
         raise Fault(f"HTML with more than {MAX_BLOCKS:,} blocks: over the limit")
-    text = render(blocks, load_model(model_path(model)).keep(blocks), form)
-    said = read_metadata(blocks)
+    text = rendering.render(blocks, models.load(models.path(model)).keep(blocks), form)
+    said = metadata.read(blocks)
     modified = said.modified_at.isoformat() if said.modified_at else None
     meta = {"author": said.author, "canonical": said.address, "modified_at": modified, "page_language": said.language}
     known = {name: value for name, value in meta.items() if value}
@@ -125,6 +124,8 @@ def _extract_blocks(html: bytes | str, charset: str | None, form: str, model: st
 
 def _decoded(html: bytes | str, charset: str | None) -> str:
     """A page as text that UTF-8 can hold, without NULs; Fault if it is too large."""
+    # Here, since these import numba, which a run with another engine need not load to pull.
+
     _check_size(html)
     page = utf8_safe(html) if isinstance(html, str) else decode_text(html, charset, html=True)
     return page.replace("\0", "")
@@ -170,7 +171,9 @@ def version(engine: str, form: str = "text", model: str = "default") -> str:
     True
     """
     if engine == "blocks":
-        return f"{VERSION}-blocks-{EXTRACTION}-{model_digest(model_path(model))}-{form}"
+        from curation.sources.extraction import model as models  # noqa: PLC0415  # as above
+
+        return f"{VERSION}-blocks-{EXTRACTION}-{models.digest(models.path(model))}-{form}"
     try:
         parts = [str(VERSION)] + [f"{name}-{package_version(name)}" for name in dict.fromkeys((engine, "resiliparse"))]
     except PackageNotFoundError:

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from curation.kernels.html import TAG
+from curation.sources.addresses import web_address
 from curation.sources.jsonl import to_utc
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from curation.sources.extraction.page import Blocks
 
-_MAX_TITLE, _MAX_AUTHOR, _MAX_ADDRESS = 1_000, 200, 2_000
+_MAX_TITLE, _MAX_AUTHOR = 1_000, 200
 #: JSON-LD beyond this is not read: 64 objects and 256 kB are more than any page needs to say who wrote it.
 _MAX_JSON, _MAX_OBJECTS = 256 * 1024, 64
 #: Tags that are looked at; a page of a hundred thousand links says its licence in the first ones or the last.
@@ -203,21 +203,7 @@ def _license(addresses: list[str]) -> str | None:
 def _spdx(address: str) -> str | None:
     found = _COMMONS.search(address)
     if found is None:
-        return address[:200] if _is_web(address) else None
+        return address[:200] if web_address(address) else None
     if found[1]:
         return f"CC-{found[1].upper()}-{found[2]}"
     return f"CC0-{found[4]}" if found[3].lower() == "zero" else "public domain"
-
-
-def web_address(value: str | None) -> str | None:
-    """A value without white space if it is an http(s) address of bearable length, else None."""
-    url = "".join((value or "").split())
-    return url if url and len(url) <= _MAX_ADDRESS and _is_web(url) else None
-
-
-def _is_web(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)

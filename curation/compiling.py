@@ -1,0 +1,24 @@
+"""Kernels are compiled once for an installation, by all workers together, before they are first needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from curation import kernels
+
+if TYPE_CHECKING:
+    from curation.run import Run
+
+
+def compile_kernels(run: Run, group: str) -> None:
+    """Compile what this installation has not compiled yet of a group (`kernels.GROUPS`)."""
+    if kernels.place.are_compiled(group):
+        return
+    run.progress.line(f"  compiling the kernels for {group}, once for this installation")
+    run.engine.map(_compile, kernels.GROUPS[group], label="compile", unit="modules")
+    kernels.place.note_compiled(group)
+
+
+def _compile(module: str) -> None:
+    import_module(f"{kernels.__name__}.{module}")
