@@ -15,6 +15,7 @@ import functools
 import multiprocessing
 import sys
 from importlib.machinery import SourceFileLoader
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,9 @@ from datatrove.pipeline.filters.gopher_repetition_filter import GopherRepetition
 from datatrove.utils import word_tokenizers
 from datatrove.utils.typeshelper import Languages
 from datatrove.utils.word_tokenizers import load_word_tokenizer  # itself, whatever stands in its place later
+
+if TYPE_CHECKING:
+    from datatrove.pipeline.filters.base_filter import BaseFilter
 
 _QUALITY = dict.fromkeys(
     ("min_doc_words", "max_doc_words", "min_avg_word_length", "max_avg_word_length", "max_symbol_word_ratio",
@@ -129,20 +133,30 @@ def verdicts(texts: list[str], units: str | None) -> dict[str, list[bool | None]
     """For each rule and preset whether it drops each text."""
     tokenizer = Remembering(Given(units) if units else load_word_tokenizer(Languages.english))
     word_tokenizers.load_word_tokenizer = lambda language: tokenizer  # noqa: ARG005
-    filters = {
+    asked = filters()
+    found: dict[str, list[bool | None]] = {name: [] for name in asked}
+    for text in texts:
+        tokenizer.forget()
+        for name, one in asked.items():
+            found[name].append(dropped(one, text))
+    return found
+
+
+def filters() -> dict[str, BaseFilter]:
+    """The filter for each preset and each rule of it."""
+    return {
         f"{preset}/{rule}": kind(**(whole if rule == "" else off | on))
         for preset, (kind, off, rules, whole) in PRESETS.items()
         for rule, on in rules.items()
     }
-    found: dict[str, list[bool | None]] = {name: [] for name in filters}
-    for text in texts:
-        tokenizer.forget()
-        for name, one in filters.items():
-            try:
-                found[name].append(one.filter(Document(text=text, id="")) is not True)
-            except (ZeroDivisionError, IndexError):
-                found[name].append(None)
-    return found
+
+
+def dropped(one: BaseFilter, text: str) -> bool | None:
+    """Whether the filter drops the text, None where it raises an exception."""
+    try:
+        return one.filter(Document(text=text, id="")) is not True
+    except (ZeroDivisionError, IndexError):
+        return None
 
 
 def main() -> None:
