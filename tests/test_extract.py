@@ -47,8 +47,10 @@ def test_main_content(engine: str) -> None:
     assert title == "Bees & flowers"
     for kept in ("Bees fly from flower to flower", "ultraviolet light.", "dance to tell", "    return"):
         assert kept in text
-    for gone in ("ALTERNATIVE", "NO SCRIPT", "SCRIPT", "FORM FIELD", "COMMENT", "FOOTER", "Home"):
-        assert gone not in text
+    scripted = text.replace("NO SCRIPT", "")
+    assert (scripted != text) == (engine == "blocks")  # which reads it where a page has next to no other text
+    for gone in ("ALTERNATIVE", "SCRIPT", "FORM FIELD", "COMMENT", "FOOTER", "Home"):
+        assert gone not in scripted
 
 
 @pytest.mark.xfail(

@@ -455,6 +455,8 @@ def test_real_pages_are_decoded(data: Path, name: str) -> None:
     broken = []
     with (data / f"web/{name}.warc.gz").open("rb") as stream:
         for url, page, charset in warc_pages(stream):
+            if "\ufffd".encode() in page:
+                continue
             text = extract(page, "blocks", charset).text
             if "\ufffd" in text or re.search("Ã[\u0080-\u00bf]|â€|Ð[\u0080-\u00bf]|Ã¼|Ã¤|Ã¶", text):
                 broken.append(url)
