@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from curation.cli.options import JSON
+from curation.errors import UsageError
 
 
 @click.group(short_help="Train and evaluate a model that finds main text.")
@@ -16,12 +17,18 @@ def extractor() -> None:
     """Train and evaluate the model by which the engine `blocks` finds the main text of a page."""
 
 
-_GOLD = click.argument("gold", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-_WARCS = click.argument("warcs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+_GOLD = click.argument("gold", type=click.Path(path_type=Path, dir_okay=False))
+_WARCS = click.argument("warcs", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 _HELD_OUT = click.option(
     "--held-out", default=5, show_default=True, type=click.IntRange(0),
     help="One domain in so many is not trained on but judged; 0: none.",
 )  # fmt: skip
+
+
+def _refuse_missing(paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file", remedy="name the files with gold texts and pages that are there")
 
 
 @extractor.command("train")
@@ -41,6 +48,7 @@ def extractor_train(
 
     Example: curate extractor train gold.jsonl.gz pages.warc.gz --out mine.npz
     """
+    _refuse_missing((gold, *warcs))
     from datetime import UTC, datetime
 
     from curation.sources.extraction import figures, model
@@ -87,6 +95,7 @@ def extractor_evaluate(model: Path, gold: Path, warcs: tuple[Path, ...], held_ou
 
     Example: curate extractor evaluate default gold.jsonl.gz pages.warc.gz --held-out 0
     """
+    _refuse_missing((gold, *warcs))
     from curation.sources.extraction import figures
     from curation.sources.extraction.gold import read
     from curation.sources.extraction.model import DEFAULT, load
