@@ -139,7 +139,8 @@ def test_the_first_entry_is_named_then_the_smallest_id(tiny: Callable[..., Run],
     """Of several with the same text, however often each holds it; of near ones the most similar."""
     random.seed(3)
     text, other = words(100), words(100)
-    write(tmp_path / "one.parquet", [f"{other} x", text, text, text], id=["far", "z", "b", "b"])
+    far = f"{other} x"  # twice: one of them is compared
+    write(tmp_path / "one.parquet", [far, far, text, text, text], id=["other far", "far", "z", "b", "b"])
     write(tmp_path / "two.parquet", [text, f"{other} x y z", other], id=["a", "farther", "near"])
     documents = {"s": rows(text, f"{other} w", words(10))}
     for order, expected in ((("one.parquet", "two.parquet"), ("b", "one.parquet")),

@@ -42,6 +42,8 @@ name = "scale"
 name = "s"
 kind = "jsonl"
 paths = ["none.jsonl"]
+[signals.lines]
+enabled = false
 [dedup]
 prefer = "word_count desc"
 max_loss = 1
