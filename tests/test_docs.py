@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from curation import errors, rules
+from curation import errors, pipeline, rules
 from curation.cli import cli
 from curation.dedup.signatures import probability
 from curation.recipe import load, parse
@@ -27,6 +27,8 @@ from docs import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from curation.engine import LocalEngine
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -308,6 +310,20 @@ def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = _printed([sys.executable, "-c", code]).split("\x1e\n")
     for (block, output), text in zip(blocks, printed, strict=True):
         _compare(block, output, text, tmp_path)
+
+
+def test_an_index_tells_whether_a_document_is_new(sample: Path, tmp_path: Path, engine: LocalEngine) -> None:
+    """The Python of duplicates.md finds what is near a document of the run, and nothing for a sentence of its own."""
+    (block,) = [code for kind, code in _fences(_page("duplicates.md")) if kind == "python"]
+    run = pipeline.run(load(sample, work=str(tmp_path / "work")), engine, until="measure")
+    document = run.work.documents.read(next(iter(run.parts)), ["id", "text"]).to_pylist()[0]
+    here = block.replace('load("my-textbook/recipe.toml")', f"load({str(sample)!r}, work={str(tmp_path / 'work')!r})")
+    assert here != block
+    assert _printed([sys.executable, "-c", here]).strip() == "new"
+    sentence = '"Tides come twice a day, and the Moon is why."'
+    again = here.replace(sentence, repr(document["text"] + " And a few words more."))
+    assert again != here
+    assert document["id"] in _printed([sys.executable, "-c", again])
 
 
 def _compare(block: str, output: str | None, printed: str, folder: Path) -> None:
