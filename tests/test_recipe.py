@@ -182,7 +182,7 @@ def test_the_nearest_key_is_named(tmp_path: Path, old: str, new: str, fault: str
 def test_a_key_that_is_like_none_lists_those_there_are(tmp_path: Path) -> None:
     """Where no known key is near, the known ones are named."""
     (fault,) = faults(tmp_path, FULL.replace("[extract]\n", "[extract]\nqqq = 1\n"))
-    assert fault == 'extract: unknown key "qqq"; known are engine'
+    assert fault == 'extract: unknown key "qqq"; known are engine, format, model'
 
 
 def test_path_is_no_key(tmp_path: Path) -> None:

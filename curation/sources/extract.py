@@ -91,7 +91,7 @@ def extract(
     bounds, UsageError where the engine is not installed.
 
     >>> extract("<title>A  tree</title><main><p>It has leaves.<p>It has roots.</main>", "resiliparse").text
-    'It has leaves.\\n\\nIt has roots.'
+    'It has leaves.\n\nIt has roots.'
     """
     if form not in FORMS or (form != "text" and engine != "blocks"):
         raise UsageError(f"extract.format: {engine} writes text only, not {form!r}", remedy='engine = "blocks"')
