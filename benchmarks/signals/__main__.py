@@ -162,7 +162,7 @@ def parts(options: argparse.Namespace, _: Path) -> None:
         for name, seconds in spent.items():
             rounds[name].append(seconds)
     found = {name: statistics.median(seconds) for name, seconds in rounds.items()}
-    for title, names in (("heuristic", (*SHARED, *HEURISTIC)), ("models", [n for n in chosen if n not in HEURISTIC])):
+    for title, names in (("heuristic", (*SHARED, *HEURISTIC)), ("others", [n for n in chosen if n not in HEURISTIC])):
         total = sum(found[name] for name in names)
         print(f"\n{title + ', whole file':28} CPU s     MB/s   share")
         for name in names:

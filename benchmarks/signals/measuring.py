@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 
 #: The signals that the four filters of datatrove correspond to.
 OF_PRESETS = ("length", "symbols", "gopher_quality", "gopher_repetition", "c4", "fineweb")
-#: Every signal that no model is asked for.
-HEURISTIC = tuple(signal_name(module) for module in SIGNALS if module.__name__.startswith("curation.signals."))
-#: What signals share, made when it is first asked for.
-SHARED = ("characters", "word_spans", "line_spans", "repeated_grams", "word_hashes")
+#: Every signal that no model is asked for, but `lines`: as the signature it keeps hashes, which say something of the
+#: whole corpus only, and has a benchmark of its own.
+HEURISTIC = tuple(
+    signal_name(module)
+    for module in SIGNALS
+    if module.__name__.startswith("curation.signals.") and signal_name(module) != "lines"
+)
+#: What these share, made when it is first asked for.
+SHARED = ("characters", "word_spans", "line_spans", "repeated_grams")
 
 
 def mixed() -> Path:

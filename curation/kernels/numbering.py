@@ -16,7 +16,6 @@ from curation.kernels.utf8 import eight, hashed, same
 
 #: An odd factor: the highest bits of a key times it are the key's place in a table.
 SALT = np.uint64(secrets.randbits(64) | 1)
-_BLOCK = 64
 
 
 @helper
@@ -75,39 +74,28 @@ def number(
         while table[two * slot + one] != 0:
             slot = slot + one & last_slot
         table[two * slot], table[two * slot + one] = key, np.uint64(known + 1)
-    for block in range(done, last - first, _BLOCK):
-        end_of_block = min(block + _BLOCK, last - first)
-        # Most pieces are short, known, and in the first slot: told without a branch, they are looked up at once.
-        for piece in range(block, end_of_block):
-            start, end = begin + starts[first + piece], begin + ends[first + piece]
-            key = key_of(data, start, end, salt)
-            slot = key * salt >> shift
-            is_known = end - start <= 8 and table[two * slot] == key
-            numbers[piece] = np.int64(table[two * slot + one]) - 1 if is_known else -1
-        for piece in range(block, end_of_block):
-            known = np.int64(numbers[piece]) + 1
-            if known == 0:
-                start, end = begin + starts[first + piece], begin + ends[first + piece]
-                length = end - start
-                key = key_of(data, start, end, salt)
-                slot = key * salt >> shift
-                while table[two * slot + one] != 0:
-                    if table[two * slot] == key:
-                        if length <= 8:
-                            break
-                        other = first + pieces[table[two * slot + one] - one]
-                        if ends[other] - starts[other] == length and same(data, begin + starts[other], start, length):
-                            break
-                    slot = slot + one & last_slot
-                known = np.int64(table[two * slot + one])
-                if known == 0:
-                    if 2 * found == size:
-                        return found, piece
-                    table[two * slot] = key
-                    times[found], pieces[found] = 0, piece
-                    found += 1
-                    known = found
-                    table[two * slot + one] = np.uint64(known)
-                numbers[piece] = known - 1
-            times[known - 1] += 1
+    for piece in range(done, last - first):
+        start, end = begin + starts[first + piece], begin + ends[first + piece]
+        length = end - start
+        key = key_of(data, start, end, salt)
+        slot = key * salt >> shift
+        while table[two * slot + one] != 0:
+            if table[two * slot] == key:
+                if length <= 8:
+                    break
+                other = first + pieces[table[two * slot + one] - one]
+                if ends[other] - starts[other] == length and same(data, begin + starts[other], start, length):
+                    break
+            slot = slot + one & last_slot
+        known = np.int64(table[two * slot + one])
+        if known == 0:
+            if 2 * found == size:
+                return found, piece
+            table[two * slot] = key
+            times[found], pieces[found] = 0, piece
+            found += 1
+            known = found
+            table[two * slot + one] = np.uint64(known)
+        numbers[piece] = known - 1
+        times[known - 1] += 1
     return found, last - first
