@@ -31,9 +31,9 @@ _DIFFERENT = np.int64(1 << 14)
 #: So many words may be different, that five of their numbers are two integers.
 _BITS = np.uint64(25)
 MOST_WORDS = 1 << 25
-#: Keys of one partition, whose tables fit the processor's cache, and as many partitions at most.
-_PARTITION = 1 << 14
-_PARTITIONS = 1 << 13
+#: Keys of one partition, whose tables fit the processor's cache, and as many partitions at most: most texts are one.
+PARTITION = 1 << 14
+PARTITIONS = 1 << 13
 #: Counts of hashes, 4 bytes each.
 SKETCH = 1 << 16
 #: How much lower the next guess at a frequency is, in powers of two.
@@ -226,7 +226,7 @@ def recurring(
     again[:words] = -1
     count = places_of(rates, words, n, np.int64(1), place)
     parts = 1
-    while parts < _PARTITIONS and parts * _PARTITION < count:
+    while parts < PARTITIONS and parts * PARTITION < count:
         parts *= 2
     down = shift_of(parts)
     spent = np.uint64(64) - down

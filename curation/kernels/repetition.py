@@ -22,6 +22,7 @@ from curation.kernels import recurrence
 from curation.kernels.compiled import array, helper, inlined, kernel, out
 from curation.kernels.lines import OPENS_PARAGRAPH, Lines
 from curation.kernels.numbering import SALT, number, shift_of, table_size
+from curation.kernels.recurrence import MORE_SLOTS, PARTITION, PARTITIONS
 from curation.kernels.utf8 import HIGHS, add, characters, eight, seed
 
 if TYPE_CHECKING:
@@ -32,14 +33,9 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 _LAST_TOP, _LAST = TOP[-1], DUPLICATE[-1]
 
-#: Keys of one partition, which fits the processor's cache; most texts are a single one.
-_PARTITION = 1 << 14
-_PARTITIONS = 1 << 13
 #: Keys that are held at once, 16 bytes each, unless one partition has more.
 _HELD = 1 << 24
 _ONCE = np.uint64(1 << 63)
-#: What a helper answers for which the table is too small.
-MORE_SLOTS = recurrence.MORE_SLOTS
 #: From so many words on a text is long (`curation.kernels.recurrence`).
 LONG = 1 << 15
 #: Odd factors, one for each word of a gram and one more.
@@ -187,7 +183,7 @@ def longer(gram: Any, place: Any, count: int, again: Any, is_new: bool, scratch:
     held, seen, fill, starts, table = scratch
     again[:count] = -1
     parts = 1
-    while parts < _PARTITIONS and parts * _PARTITION < count:
+    while parts < PARTITIONS and parts * PARTITION < count:
         parts *= 2
     down = shift_of(parts)
     spent = np.uint64(64) - down
@@ -333,8 +329,8 @@ def _grams(
     data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, factors: Any, long: int, held: Any,
     members: Any, rates: Any, gram: Any, again: Any, place: Any, sums: Any, covered: Any, jumped: Any,
 ) -> None:  # fmt: skip
-    fill, filled = np.empty(_PARTITIONS + 1, np.int64), np.empty(max(_PARTITIONS, len(gram) >> 15) + 2, np.int64)
-    seen, table = np.empty(16 * _PARTITION, np.uint8), np.empty(8 * _PARTITION, np.uint64)
+    fill, filled = np.empty(PARTITIONS + 1, np.int64), np.empty(max(PARTITIONS, len(gram) >> 15) + 2, np.int64)
+    seen, table = np.empty(16 * PARTITION, np.uint8), np.empty(8 * PARTITION, np.uint64)
     sketch, packed = np.empty(recurrence.SKETCH if len(gram) > long else 1, np.uint32), np.empty(512, np.uint64)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
