@@ -8,12 +8,17 @@ a function while the others wait for it, and load it.
 from __future__ import annotations
 
 import fcntl
+import gc
 import glob
+import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numba
 import numpy as np
+
+# Numba paints each guess at a type that fails, in the terminal's colours: a tenth of all compiling.
+os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
+import numba
 from numba import types
 
 from curation.kernels.place import folder
@@ -48,7 +53,7 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        with _alone(folder(), f"{function.__module__}.{function.__qualname__}"):
+        with _alone(folder(), f"{function.__module__}.{function.__qualname__}"), _seldom_collected():
             numba.config.CACHE_DIR, before = str(folder()), numba.config.CACHE_DIR
             try:
                 return numba.njit(signature, cache=True, **_OPTIONS)(function)
@@ -61,14 +66,15 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
 def helper(function: Function) -> Function:
     """Make a function callable from kernels, into which it is compiled. It makes no array.
 
-    So it need not count references to those that it is given, which would take longer than most helpers do.
+    So it need not count references to those that it is given, which would take longer than most helpers do. Python
+    cannot call it: what that would take is a tenth of all compiling.
     """
-    return numba.njit(function, _nrt=False, **_OPTIONS)
+    return numba.njit(function, _nrt=False, no_cpython_wrapper=True, **_OPTIONS)
 
 
 def inlined(function: Function) -> Function:
     """Make a helper of a few instructions, copied to each place that calls it."""
-    return numba.njit(function, _nrt=False, forceinline=True, **_OPTIONS)
+    return numba.njit(function, _nrt=False, forceinline=True, no_cpython_wrapper=True, **_OPTIONS)
 
 
 def kept(
@@ -105,3 +111,14 @@ def _alone(place: Path, name: str) -> Iterator[None]:
         with suppress(OSError):  # a file system without locks: then each compiles
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let garbage lie for longer: looking for it among the millions of objects is a tenth of all compiling."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 10, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -24,47 +24,57 @@ def readable(data: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dt
     return data if len(data) >= SIZE else np.concatenate([data, np.zeros(SIZE - len(data), np.uint8)])
 
 
-def _asking(*, either_case: bool) -> Any:
-    """An intrinsic: which of the 64 bytes from a place on are from `low` to `high`.
+def _asking(*, either_case: bool, is_one: bool) -> Any:
+    """An intrinsic: which of the 64 bytes from a place on are from `low` to `high`, or one value.
 
     With `either_case` a capital of ASCII is asked for as its small letter.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def mask(typing: Any, data: Any, at: Any, low: Any, high: Any) -> Any:  # noqa: ARG001  # numba gives the context
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            byte, word = ir.IntType(8), ir.IntType(64)
-            vector = ir.VectorType(byte, SIZE)
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, word = ir.IntType(8), ir.IntType(64)
+        vector = ir.VectorType(byte, SIZE)
 
-            def spread(value: Any) -> Any:
-                one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-                zeros = ir.Constant(ir.VectorType(ir.IntType(32), SIZE), None)
-                return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+        def spread(value: Any) -> Any:
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), SIZE), None)
+            return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
-            array = context.make_array(signature.args[0])(context, builder, args[0])
-            at, low, high = args[1:]
-            furthest = builder.sub(array.nitems, word(SIZE))
-            is_inside = builder.icmp_signed("<=", at, furthest)
-            place = builder.select(is_inside, at, furthest)
-            loaded = builder.load(builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer()), align=1)
-            if either_case:
-                loaded = builder.or_(loaded, spread(byte(0x20)))
-            low, high = builder.trunc(low, byte), builder.trunc(high, byte)
-            found = builder.icmp_unsigned("<=", builder.sub(loaded, spread(low)), spread(builder.sub(high, low)))
-            bits = builder.bitcast(found, word)
-            shift = builder.sub(at, place)
-            beyond = builder.icmp_signed(">=", shift, word(SIZE))
-            return builder.select(beyond, word(0), builder.lshr(bits, shift))
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        at, low, high = args[1], builder.trunc(args[2], byte), builder.trunc(args[-1], byte)
+        furthest = builder.sub(array.nitems, word(SIZE))
+        is_inside = builder.icmp_signed("<=", at, furthest)
+        place = builder.select(is_inside, at, furthest)
+        loaded = builder.load(builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer()), align=1)
+        if either_case:
+            loaded = builder.or_(loaded, spread(byte(0x20)))
+        found = builder.icmp_unsigned("<=", builder.sub(loaded, spread(low)), spread(builder.sub(high, low)))
+        bits = builder.bitcast(found, word)
+        shift = builder.sub(at, place)
+        beyond = builder.icmp_signed(">=", shift, word(SIZE))
+        return builder.select(beyond, word(0), builder.lshr(bits, shift))
 
-        return types.uint64(data, types.int64, types.int64, types.int64), generate
+    if is_one:
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def mask(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  # numba gives the context
+            return types.uint64(data, types.int64, types.int64), generate
+    else:
+
+        @intrinsic  # type: ignore[untyped-decorator]
+        def mask(typing: Any, data: Any, at: Any, low: Any, high: Any) -> Any:  # noqa: ARG001
+            return types.uint64(data, types.int64, types.int64, types.int64), generate
 
     return mask
 
 
 #: Which of the 64 bytes from a place on are from one value to another.
-within = _asking(either_case=False)
+within = _asking(either_case=False, is_one=False)
 #: The same with capitals of ASCII made small.
-within_either_case = _asking(either_case=True)
+within_either_case = _asking(either_case=True, is_one=False)
+#: Which of the 64 bytes from a place on have this value.
+equal = _asking(either_case=False, is_one=True)
+#: Which of the 64 bytes from a place on are this small letter of ASCII, or its capital.
+letter = _asking(either_case=True, is_one=True)
 
 
 def mapping(becomes: np.ndarray[Any, np.dtype[np.uint8]]) -> Any:
@@ -135,18 +145,6 @@ count = _counting("ctpop")
 first = _counting("cttz")
 #: How many bits behind the last one that is set.
 behind = _counting("ctlz")
-
-
-@helper
-def equal(data: Any, at: int, value: int) -> Any:
-    """Which of the 64 bytes from a place on have this value."""
-    return within(data, at, value, value)
-
-
-@helper
-def letter(data: Any, at: int, value: int) -> Any:
-    """Which of the 64 bytes from a place on are this small letter of ASCII, or its capital."""
-    return within_either_case(data, at, value, value)
 
 
 @helper

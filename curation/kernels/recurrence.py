@@ -25,12 +25,13 @@ from curation.kernels.numbering import shift_of, table_size
 
 #: What is answered where the table is too small, and all can be asked again with a larger one.
 MORE_SLOTS = -1
-#: What is answered where more n-grams would have to be told apart than the cache has room for: this is no way then.
-TOO_MANY = -2
+#: So many n-grams are told apart in a table at once, which fits the cache; where there are more, in partitions.
 _DIFFERENT = np.int64(1 << 14)
-#: So many words may be different, that five of their numbers are two integers.
+#: Bits of a number, five of which are two integers. No text of `LONGEST` bytes has so many words that occur again: with
+#: what stands between words, two of nearly each are ten bytes.
 _BITS = np.uint64(25)
-MOST_WORDS = 1 << 25
+_BITS_OF_RATE = 5
+LONGEST = 1 << 28
 #: Keys of one partition, whose tables fit the processor's cache, and as many partitions at most: most texts are one.
 PARTITION = 1 << 14
 PARTITIONS = 1 << 13
@@ -47,17 +48,23 @@ _A_FEW = 8
 
 @helper
 def rate(gram: Any, times: Any, words: int, numbers: int, scratch: Any, rates: Any) -> int:
-    """Write for each word the binary logarithm of how often it occurs, rounded down; the highest."""
-    highest = 0
+    """Write for each word the binary logarithm of how often it occurs, rounded down; the highest.
+
+    Words that occur again get the lowest numbers, so that five of those are two integers.
+    """
+    highest, again, once = 0, 0, numbers
     for number in range(numbers):
         power, rest = 0, times[number]
         while rest > 1:
             rest >>= 1
             power += 1
-        scratch[number] = power
+        once -= power == 0
+        scratch[number] = (again if power else once) << _BITS_OF_RATE | power
+        again += power != 0
         highest = max(highest, power)
     for word in range(words):
-        rates[word] = scratch[gram[word]]
+        number = np.int64(scratch[gram[word]])
+        gram[word], rates[word] = number >> _BITS_OF_RATE, number & (1 << _BITS_OF_RATE) - 1
     return highest
 
 
@@ -98,7 +105,7 @@ def thinned(gram: Any, n: int, least: int, factors: Any, sketch: Any, place: Any
 
 @helper
 def pack(keys: Any, begin: int, end: int, gram: Any, n: int, packed: Any) -> None:
-    """Write the numbers of the words of n-grams, up to five, as two integers each: `MOST_WORDS` are different."""
+    """Write the numbers of the words of n-grams, up to five, as two integers each."""
     for i in range(begin, end):
         place, low, high = np.int64(keys[i] & _LOW), np.uint64(0), np.uint64(0)
         for word in range(n):
@@ -160,13 +167,13 @@ def gather(
 
 @helper
 def most_frequent(
-    gram: Any, rates: Any, words: int, n: int, guess: int, factors: Any, sketch: Any, place: Any, keys: Any,
-    table: Any, packed: Any, members: Any, again: Any, sums: Any,
+    gram: Any, rates: Any, words: int, n: int, guess: int, factors: Any, sketch: Any, place: Any, keys: Any, seen: Any,
+    fill: Any, table: Any, packed: Any, members: Any, again: Any, sums: Any,
 ) -> tuple[int, int, int]:  # fmt: skip
     """The most frequent n-gram: how often it occurs, the code points it covers, and the length of the earliest one.
 
     Of several the first is the one with most code points, then the earliest. An n-gram that occurs once is not looked
-    for: 1. The first number may be `TOO_MANY`. A guess that is too low costs time alone.
+    for: 1. The first number may be `MORE_SLOTS`: then ask again. A guess that is too low costs time alone.
     """
     least, none = max(guess, 1), np.int64(0)
     while True:
@@ -176,7 +183,12 @@ def most_frequent(
             keys[i] = hash_of(gram, place[i], n, factors) >> _HALF << _HALF | np.uint64(place[i])
         filled = gather(keys, none, count, gram, n, factors[n], table, packed, _DIFFERENT, members, none, again)
         if filled < 0:
-            return TOO_MANY, 0, 0
+            least = np.int64(1)
+            filled = recurring(
+                gram, rates, words, n, factors, place, keys, seen, fill, table, packed, members, again
+            )  # fmt: skip
+            if filled < 0:
+                return filled, 0, 0
         most, size, best, earliest = 1, 0, 0, words
         at = none
         while at < filled:
@@ -277,7 +289,7 @@ def longer(
 ) -> int:  # fmt: skip
     """Go on from the (n - 1)-grams that occur again to the n-grams that do; how many places those have.
 
-    The table is as large as `distinct` words need.
+    The table is large enough for as many words as may follow on one gram, `distinct` at most.
     """
     for i in range(filled):  # the next word of each; the one that stands at the text's end has one like no other
         here = np.int64(members[i] & _PLACE)
@@ -371,18 +383,14 @@ def measure(
     """Write the figures of a text, as `curation.kernels.repetition.grams` gives them; 0.
 
     `lengths` are the last n whose most frequent n-gram is looked for, and the last n of all. The answer may be
-    `TOO_MANY`, where this is no way to find them, or `MORE_SLOTS`: then ask again.
+    `MORE_SLOTS`: then ask again.
     """
     factors, sketch, seen, fill, table, packed, place, keys, members, again = room
     last_top, last = lengths
-    if distinct >= MOST_WORDS:
-        return TOO_MANY
-    if len(table) < 4 * table_size(distinct + 1):
-        return MORE_SLOTS
-    guess = highest - _STEP + 1
+    guess, most = highest - _STEP + 1, np.int64(0)
     for n in range(2, last_top + 1):
         most, mine, earliest = most_frequent(
-            gram, rates, words, n, guess, factors, sketch, place, keys, table, packed, members, again, sums
+            gram, rates, words, n, guess, factors, sketch, place, keys, seen, fill, table, packed, members, again, sums
         )
         if most < 0:
             return most
@@ -392,10 +400,12 @@ def measure(
                     jumped[longer_n - 2, row] = sums[longer_n] + longer_n - 1
             return 0
         covered[n - 2, row], jumped[n - 2, row] = mine, (earliest + n - 1) * most
-        guess = 1 - _STEP
-        while most > 1:
-            most >>= 1
+        guess, rest = 1 - _STEP, most
+        while rest > 1:
+            rest >>= 1
             guess += 1
+    if len(table) < 4 * table_size(min(most, distinct) + 1):  # as many may go on from the same words
+        return MORE_SLOTS
     n = last_top + 1
     filled = recurring(gram, rates, words, n, factors, place, keys, seen, fill, table, packed, members, again)
     if filled < 0:

@@ -4,10 +4,9 @@ Nothing is compared by a hash alone. Words and lines get numbers, equal ones the
 the grams of n - 1 words that it begins and ends with, so it has a number too, and a pair of numbers is a key without
 collisions. A gram can only occur again where both of those do, so each n looks at fewer places than the one before.
 
-Time is linear. A text of many words goes another way (`curation.kernels.recurrence`), or, where that is none, is worked
-through in partitions by the key's hash, so that tables stay in the processor's cache, and at most `_HELD` keys are held
-at once. Hashes depend on random numbers of the process (the figures do not), so that no text can be made whose words
-all meet in one place of a table.
+Time is linear. A text of many words goes another way to the same figures (`curation.kernels.recurrence`), since the
+tables of this one would no longer fit the processor's cache. Hashes depend on random numbers of the process (the
+figures do not), so that no text can be made whose words all meet in one place of a table.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from curation.kernels import recurrence
 from curation.kernels.compiled import array, helper, inlined, kernel, out
 from curation.kernels.lines import OPENS_PARAGRAPH, Lines
 from curation.kernels.numbering import SALT, number, shift_of, table_size
-from curation.kernels.recurrence import MORE_SLOTS, PARTITION, PARTITIONS
 from curation.kernels.utf8 import HIGHS, add, characters, eight, seed
 
 if TYPE_CHECKING:
@@ -33,8 +31,6 @@ TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 _LAST_TOP, _LAST = TOP[-1], DUPLICATE[-1]
 
-#: Keys that are held at once, 16 bytes each, unless one partition has more.
-_HELD = 1 << 24
 _ONCE = np.uint64(1 << 63)
 #: From so many words on a text is long (`curation.kernels.recurrence`).
 LONG = 1 << 15
@@ -54,7 +50,11 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
     The second is datatrove's: for an n of `TOP` the length of the most frequent n-gram, of several the earliest, with
     single spaces, times its occurrences, be it one; for an n of `DUPLICATE` the n-grams known from before on a walk
     that goes on by a word, and by n words after such a one.
+
+    ValueError where a text has more than `recurrence.LONGEST` bytes.
     """
+    if (longest := int(np.diff(bounds).max(initial=0))) > recurrence.LONGEST:
+        raise ValueError(f"a text has {longest:,} bytes, more than {recurrence.LONGEST:,}")
     covered = np.zeros((2, _LAST - 1, len(bounds) - 1), np.int64)
     most = int(words.counts.max(initial=1))
     # Kept from text to text, and filled only as far as a text needs it. NumPy asks for large pages, kernels do not.
@@ -91,138 +91,58 @@ def repeats(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
 
 
 @helper
-def settled(
-    held: Any, begin: int, end: int, filled: int, spent: Any, numbers: int, is_new: bool, seen: Any, table: Any,
-    salt: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Number the keys of a partition that occur again; how many answers there are then, and how many numbers.
+def longer(
+    gram: Any, place: Any, count: int, again: Any, is_new: bool, keys: Any, seen: Any, table: Any, salt: Any
+) -> int:
+    """Number the grams one word longer that occur more than once; how many such numbers there are.
 
-    `held` has for each key from `begin` to `end` the key and its index. An answer is an index, and above its 32 bits
-    twice the number of its key, and 1 more unless it is the first of its kind; there are `filled` already, one behind
-    another from the beginning. What a key's place in a table depends on begins `spent` bits below the highest.
+    `gram` and `place` have twice the number and the first word of each of `count` grams that occur again, by place.
+    `again` gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of
+    its kind; -1 where it does not occur again. `table` has a place for twice `table_size(count)`.
 
-    Where most keys may occur but once (`is_new`), a count for each place tells so without looking anything up.
+    Where most grams may occur but once (`is_new`), a count for each place tells so without looking anything up.
     """
     one, two = np.uint64(1), np.uint64(2)
-    size = 2 * table_size(end - begin)
-    left = end
+    again[:count] = -1
+    total = np.int64(0)
+    for i in range(count - 1):
+        keys[two * np.uint64(total)] = pair(gram[i], gram[i + 1])
+        keys[two * np.uint64(total) + one] = np.uint64(i)
+        total += place[i + 1] == place[i] + 1
+    size = 2 * table_size(total)
     if is_new and size <= len(seen):
         seen[:size] = 0
         shift = shift_of(size)
-        for i in range(begin, end):
-            place = (held[two * np.uint64(i)] * salt << spent) >> shift
-            seen[place] = min(seen[place] + 1, 2)
-        left = begin
-        for i in range(begin, end):
-            key, index = held[two * np.uint64(i)], held[two * np.uint64(i) + one]
-            held[two * np.uint64(left)], held[two * np.uint64(left) + one] = key, index
-            left += seen[(key * salt << spent) >> shift] >> 1
-    size = table_size(left - begin)
-    room = left - begin
-    if 2 * size > len(table):
-        size = len(table) // 2
-        room = size // 2
+        for i in range(total):
+            at = keys[two * np.uint64(i)] * salt >> shift
+            seen[at] = min(seen[at] + 1, 2)
+        left = np.int64(0)
+        for i in range(total):
+            key, index = keys[two * np.uint64(i)], keys[two * np.uint64(i) + one]
+            keys[two * np.uint64(left)], keys[two * np.uint64(left) + one] = key, index
+            left += seen[key * salt >> shift] >> 1
+        total = left
+    size = table_size(total)
     table[: 2 * size] = 0
     shift, last_slot = shift_of(size), np.uint64(size - 1)
-    for i in range(begin, left):
-        key, index = held[two * np.uint64(i)], held[two * np.uint64(i) + one]
-        slot = (key * salt << spent) >> shift
+    numbers = np.int64(0)
+    for i in range(total):
+        key, index = keys[two * np.uint64(i)], keys[two * np.uint64(i) + one]
+        slot = key * salt >> shift
         known = table[two * slot + one]
         while known != 0 and table[two * slot] != key:
             slot = slot + one & last_slot
             known = table[two * slot + one]
         # A key that was seen once has its index there, and the highest bit; one that was seen again its number, plus 1.
         if known == 0:
-            if room == 0:
-                return filled, MORE_SLOTS
-            room -= 1
             table[two * slot], table[two * slot + one] = key, index | _ONCE
             continue
         if known & _ONCE:
-            held[filled] = (known ^ _ONCE) | np.uint64(2 * numbers) << np.uint64(32)
-            filled += 1
+            again[known ^ _ONCE] = 2 * numbers
             numbers += 1
             known = np.uint64(numbers)
             table[two * slot + one] = known
-        held[filled] = index | (two * known - one) << np.uint64(32)
-        filled += 1
-    return filled, numbers
-
-
-@helper
-def written(held: Any, filled: int, again: Any, count: int, fill: Any) -> None:
-    """Write answers to where they belong: first by blocks, each of which fits the processor's cache."""
-    if count <= 1 << 17:
-        for i in range(filled):
-            again[held[i] & np.uint64(0xFFFFFFFF)] = held[i] >> np.uint64(32)
-        return
-    blocks = (count >> 15) + 1
-    fill[: blocks + 1] = 0
-    for i in range(filled):
-        fill[((held[i] & np.uint64(0xFFFFFFFF)) >> np.uint64(15)) + np.uint64(1)] += 1
-    half = len(held) // 2
-    fill[0] = half
-    for block in range(blocks):
-        fill[block + 1] += fill[block]
-    for i in range(filled):
-        block = (held[i] & np.uint64(0xFFFFFFFF)) >> np.uint64(15)
-        held[fill[block]] = held[i]
-        fill[block] += 1
-    for i in range(half, half + filled):
-        again[held[i] & np.uint64(0xFFFFFFFF)] = held[i] >> np.uint64(32)
-
-
-@helper
-def longer(gram: Any, place: Any, count: int, again: Any, is_new: bool, scratch: Any, salt: Any) -> int:
-    """Number the grams one word longer that occur more than once; how many such numbers there are.
-
-    `gram` and `place` have twice the number and the first word of each of `count` grams that occur again, by place.
-    `again` gets for each twice the number of the longer gram that begins there, and 1 more unless it is the first of
-    its kind; -1 where it does not occur again. The answer may be `MORE_SLOTS`: then ask again.
-    """
-    held, seen, fill, starts, table = scratch
-    again[:count] = -1
-    parts = 1
-    while parts < PARTITIONS and parts * PARTITION < count:
-        parts *= 2
-    down = shift_of(parts)
-    spent = np.uint64(64) - down
-    fill[: parts + 1] = 0
-    if parts > 1:
-        for i in range(count - 1):
-            fill[(pair(gram[i], gram[i + 1]) * salt >> down) + np.uint64(1)] += place[i + 1] == place[i] + 1
-    numbers = np.int64(0)
-    low = 0
-    while low < parts:  # as many partitions as may be held
-        high, total = low + 1, fill[low + 1]
-        while high < parts and total + fill[high + 1] <= _HELD:
-            high += 1
-            total += fill[high]
-        starts[low] = 0
-        for part in range(low, high):
-            starts[part + 1] = starts[part] + fill[part + 1]  # from here on: where the partition's next key goes
-        if parts == 1:
-            total = np.int64(0)
-            for i in range(count - 1):
-                held[2 * total], held[2 * total + 1] = pair(gram[i], gram[i + 1]), np.uint64(i)
-                total += place[i + 1] == place[i] + 1
-            starts[0] = total
-        else:
-            for i in range(count - 1):
-                key = pair(gram[i], gram[i + 1])
-                part = np.int64(key * salt >> down)
-                if place[i + 1] == place[i] + 1 and low <= part < high:
-                    held[2 * starts[part]], held[2 * starts[part] + 1] = key, np.uint64(i)
-                    starts[part] += 1
-        begin, filled = np.int64(0), np.int64(0)
-        for part in range(low, high):
-            end = starts[part]
-            filled, numbers = settled(held, begin, end, filled, spent, numbers, is_new, seen, table, salt)
-            if numbers < 0:
-                return numbers
-            begin = end
-        written(held, filled, again, count, starts)
-        low = high
+        again[index] = two * known - one
     return numbers
 
 
@@ -329,46 +249,40 @@ def _grams(
     data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, factors: Any, long: int, held: Any,
     members: Any, rates: Any, gram: Any, again: Any, place: Any, sums: Any, covered: Any, jumped: Any,
 ) -> None:  # fmt: skip
-    fill, filled = np.empty(PARTITIONS + 1, np.int64), np.empty(max(PARTITIONS, len(gram) >> 15) + 2, np.int64)
-    seen, table = np.empty(16 * PARTITION, np.uint8), np.empty(8 * PARTITION, np.uint64)
-    sketch, packed = np.empty(recurrence.SKETCH if len(gram) > long else 1, np.uint32), np.empty(512, np.uint64)
+    is_any_long = len(gram) > long
+    sketch, packed = np.empty(recurrence.SKETCH if is_any_long else 1, np.uint32), np.empty(np.int64(512), np.uint64)
+    fill = np.empty(recurrence.PARTITIONS + 1 if is_any_long else 1, np.int64)
+    seen, table = np.empty(16 * recurrence.PARTITION, np.uint8), np.empty(8 * recurrence.PARTITION, np.uint64)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
-        is_long = words >= long
         measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
-        done = MORE_SLOTS
-        while done < 0:
-            size, distinct, numbered = table_size(min(words, _FEW)), np.int64(0), np.int64(-1)
-            while numbered < words:
-                if len(table) < 2 * size:
-                    table = np.empty(2 * size, np.uint64)
-                done_before = max(numbered, np.int64(0))
-                distinct, numbered = number(
-                    data, begin, starts, ends, offsets[row], offsets[row + 1], distinct, done_before, gram, again,
-                    place, table, size, salt,
-                )  # fmt: skip
-                size *= 4
-            if not is_long:
-                break
+        size, distinct, numbered = table_size(min(words, _FEW)), np.int64(0), np.int64(-1)
+        while numbered < words:
+            if len(table) < 2 * size:
+                table = np.empty(2 * size, np.uint64)
+            done_before = max(numbered, np.int64(0))
+            distinct, numbered = number(
+                data, begin, starts, ends, offsets[row], offsets[row + 1], distinct, done_before, gram, again, place,
+                table, size, salt,
+            )  # fmt: skip
+            size *= 4
+        if words >= long:
             highest = recurrence.rate(gram, again, words, distinct, place, rates)
-            while done == MORE_SLOTS:
+            done = recurrence.MORE_SLOTS
+            while done == recurrence.MORE_SLOTS:
                 room = factors, sketch, seen, fill, table, packed, place, held, members, again
                 done = recurrence.measure(
                     gram, rates, words, distinct, highest, (_LAST_TOP, _LAST), sums, room, covered, jumped, row
                 )
-                if done == MORE_SLOTS:
+                if done == recurrence.MORE_SLOTS:
                     table = np.empty(4 * len(table), np.uint64)
-            is_long = False
-        if done >= 0:
             continue
         count = only_repeated(gram, place, words, again)
+        if len(table) < 2 * table_size(count):
+            table = np.empty(2 * table_size(count), np.uint64)
         is_new = np.bool_(True)  # most grams of the next length occur once
         for n in range(2, _LAST + 1):
-            numbers = MORE_SLOTS
-            while numbers < 0:
-                numbers = longer(gram, place, count, again, is_new, (held, seen, fill, filled, table), salt)
-                if numbers < 0:
-                    table = np.empty(4 * len(table), np.uint64)
+            numbers = longer(gram, place, count, again, is_new, held, seen, table, salt)
             if numbers == 0:
                 for longer_n in range(n, _LAST_TOP + 1):  # the most frequent one occurs once: the first
                     if words >= longer_n:
@@ -393,12 +307,12 @@ def _grams(
 def _repeats(
     data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, chars: Any, kinds: Any, salt: Any, figures: Any
 ) -> None:
-    most = 0
+    few, most = np.int64(1024), 0
     for row in range(len(bounds) - 1):
         most = max(most, offsets[row + 1] - offsets[row])
     numbers, times, pieces = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
     opens = np.empty(most + 1, np.int32)
-    slots, keys, table = np.empty(1024, np.int32), np.empty(1024, np.uint64), np.empty(4096, np.uint64)
+    slots, keys, table = np.empty(few, np.int32), np.empty(few, np.uint64), np.empty(4 * few, np.uint64)
     zero = np.int64(0)
     for row in range(len(bounds) - 1):
         begin, first, last = bounds[row], offsets[row], offsets[row + 1]
