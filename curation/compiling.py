@@ -16,9 +16,13 @@ def compile_kernels(run: Run, group: str) -> None:
     if kernels.place.are_compiled(group):
         return
     run.progress.line(f"  compiling the kernels for {group}, once for this installation")
-    run.engine.map(_compile, kernels.GROUPS[group], label="compile", unit="modules")
+    modules = kernels.GROUPS[group]
+    tasks = [task for task in kernels.TASKS if task[0] in modules]
+    tasks += [(module,) for module in modules if not any(module in task for task in tasks)]
+    run.engine.map(_compile, tasks, label="compile", unit="tasks")
     kernels.place.note_compiled(group)
 
 
-def _compile(module: str) -> None:
-    import_module(f"{kernels.__name__}.{module}")
+def _compile(modules: tuple[str, ...]) -> None:
+    for module in modules:
+        import_module(f"{kernels.__name__}.{module}")

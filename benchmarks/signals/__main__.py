@@ -241,6 +241,7 @@ import pyarrow as pa
 from curation.signals import SIGNALS, bare
 from curation.signals.batch import Batch
 import numba
+pa.array([""])  # where pandas is installed, pyarrow imports it now
 ready = time.perf_counter()
 batch = Batch(pa.array(["One sentence. Another one."]), pa.nulls(1, pa.string()))
 for module in SIGNALS:

@@ -10,15 +10,22 @@ from typing import Any
 
 __all__ = [module.name for module in iter_modules(__path__)]
 
-#: Those that are compiled together, before what they are for is done: texts are measured, pages cut into blocks. What
-#: takes longest is first, so that no worker waits for another's at the end; those that use `lines`, which the first one
-#: compiles, are not second.
+#: Those that are compiled together, before what they are for is done: texts are measured, pages cut into blocks.
 _OF_PAGES = {"alignment", "blocks", "html", "trees"}
-_LONGEST = ("repetition", "contamination", "education", "datatrove", "pii", "language", "grouping", "folding")
 GROUPS = {
-    "texts": [*_LONGEST, *(name for name in __all__ if name not in {*_LONGEST, *_OF_PAGES})],
+    "texts": [name for name in __all__ if name not in _OF_PAGES],
     "pages": [name for name in __all__ if name in _OF_PAGES],
 }
+#: Those that one worker compiles one after another, since they use the same helpers, the longest tasks first. Any other
+#: is a task of its own.
+TASKS = (
+    ("repetition", "datatrove", "c4", "shared_lines"),
+    ("contamination",),
+    ("education",),
+    ("pii",),
+    ("language",),
+    ("html", "blocks"),
+)
 
 
 def __getattr__(name: str) -> Any:

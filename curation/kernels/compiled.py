@@ -11,7 +11,9 @@ import fcntl
 import gc
 import glob
 import os
+import sys
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,6 +32,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
+
+if "scipy.linalg" not in sys.modules and find_spec("scipy"):
+    # Numba looks whether SciPy's linear algebra is there, which takes half as long as loading all kernels, and asks
+    # for it again where it is used.
+    sys.modules["scipy.linalg"] = None
+    try:
+        from numba.np import arraymath
+    finally:
+        del sys.modules["scipy.linalg"]
+    arraymath._HAVE_BLAS = True  # noqa: SLF001
 
 #: No wrapper for C, since none is called from there: it would be a tenth of all compiling.
 _OPTIONS = {"no_cfunc_wrapper": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
