@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same signatures give other pairs.
-VERSION = 3
+VERSION = 4
 
 #: The part of the pairs that link copies to the first of their group; the others link such firsts.
 COPIES = Part("copies", "00000")
@@ -114,7 +114,7 @@ def _compared(run: Run) -> dict[str, Any]:
     if not dedup.enabled:
         work.pairs.keep_only([])
         return {"exact": 0, "near": 0, "candidates": 0, "not_compared": 0, "newly_compared": 0}
-    rows = _rows(run)
+    rows = rows_of(run)
     step = Compare(work, rows, dedup, pairs_fingerprint(run))
     there = pair_parts(work)
     if _complete(there, step.made_from):
@@ -153,7 +153,7 @@ def _compared(run: Run) -> dict[str, Any]:
     return _figures(pair_parts(work)) | {"newly_compared": int((~is_known).sum())}
 
 
-def _rows(run: Run) -> Rows:
+def rows_of(run: Run) -> Rows:
     """The run's documents and those from outside, by number."""
     parts = (*run.parts, *run.against)
     counts = (*(footer.rows for footer in run.parts.values()), *(part.rows for part in run.against.values()))
@@ -272,9 +272,9 @@ def _name(task: Slice) -> None:
         "id_a": pc.if_else(in_order, one, other),
         "id_b": pc.if_else(in_order, other, one),
         "similarity": table["similarity"].cast(pa.float32()),
-        "kind": pa.array(["near"] * len(table), pa.string()),
+        "kind": pa.repeat("near", len(table)),
         "against": names.take(pc.if_else(is_outside, entry, None)),
+        "row_a": pc.if_else(in_order, first, second),
+        "row_b": pc.if_else(in_order, second, first),
     }
-    order = [("against", "ascending"), ("id_a", "ascending"), ("id_b", "ascending")]
-    ordered = pa.table(pairs, schema=schema.PAIRS).sort_by(order)
-    work.pairs.write(Part("near", f"{task.number:05d}"), ordered, step.made_from)
+    work.pairs.write(Part("near", f"{task.number:05d}"), pa.table(pairs, schema=schema.PAIRS), step.made_from)

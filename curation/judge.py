@@ -14,17 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import releases, schema
 from curation import rules as ruling
-from curation.compare import COPIES, pair_parts, pairs_fingerprint
+from curation.compare import pairs_fingerprint, rows_of
+from curation.copies import Gone, gone
 from curation.dataset import Part, Workspace, connect, fingerprint, first_row
-from curation.dedup import survivors
 from curation.engine import chunks
 from curation.errors import RuleError, WipeOutError
 from curation.stable import basis
 
 if TYPE_CHECKING:
-    import pyarrow.dataset as pads
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from curation.recipe import Recipe
@@ -32,12 +32,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same columns and rules give other verdicts.
-VERSION = 3
-#: What is said of a document that goes for another one: that one, how similar the two are at least, and the entry of
-#: `dedup.against` that it is of, null for a document of the run.
-GONE = pa.schema(
-    [("id", pa.string()), ("duplicate_of", pa.string()), ("similarity", pa.float32()), ("duplicate_in", pa.string())]
-)
+VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +55,14 @@ class Rulings:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Parts to write verdicts for, with the copies among their documents (`GONE`)."""
+    """Parts to write verdicts for, each with what it is made from and the number of its first document; who goes."""
 
     work: Workspace
-    parts: list[tuple[Part, str]]
-    gone: pa.Table
+    parts: list[tuple[Part, str, int]]
+    gone: Gone
 
     def __str__(self) -> str:
-        return ", ".join(str(part) for part, _ in self.parts)
+        return ", ".join(str(part) for part, _, _ in self.parts)
 
 
 def judge(run: Run) -> dict[str, Any]:
@@ -84,7 +79,7 @@ def judge(run: Run) -> dict[str, Any]:
             f"  stable: what release {stays.version} holds stays" if stays else "  stable: there is no release yet"
         )
     if run.work.verdicts.not_made(wanted):
-        write_verdicts(run, wanted, gone(run, run.work.hits.scan(run.parts)))
+        write_verdicts(run, wanted, gone(run, passed(run.work, run.parts)))
     figures = _figures(run)
     _refuse_wipe_out(run, figures)
     _alarms(run, figures)
@@ -199,148 +194,31 @@ def _refuse_nulls(judged: pa.Table, task: Rulings, rows: pa.Table) -> None:
         )
 
 
-def gone(run: Run, hits: pads.Dataset | pa.Table) -> pa.Table:
-    """The documents that go because a better copy stays (`GONE`); `hits` has the `reasons` against each `id`."""
-    if not run.recipe.dedup.enabled:
-        return GONE.empty_table()
-    dedup, connection = run.recipe.dedup, _graph(run)
-    connection.execute("CREATE TEMP TABLE stays (id VARCHAR)")
-    if run.basis is not None and run.basis.release is not None:
-        for ids in releases.ids(run.basis.release):
-            connection.register("released", pa.table({"id": ids}))
-            connection.execute("INSERT INTO stays SELECT id FROM released SEMI JOIN involved ON key = id")
-    connection.register("hits", hits)
-    outside = _numbers(connection, _OUTSIDE)
-    copies, near = (_edges(connection, name) for name in ("copies", "near"))
-    chosen = survivors.choose(
-        first_row(connection, "SELECT count(*) FROM involved")[0],
-        survivors.Copies(*copies[:2]),
-        survivors.Near(*near),
-        np.concatenate([outside, _numbers(connection, _ranking(connection, run))]),
-        dedup.similarity,
-        len(outside),
-    )
-    connection.register("chosen", pa.table(dict(zip(chosen._fields, chosen, strict=True))))
-    found = connection.sql("""
-        SELECT goes.key AS id, stays.key[strpos(stays.key, chr(10)) + 1:] AS duplicate_of, similarity,
-            CASE WHEN contains(stays.key, chr(10)) THEN split_part(stays.key, chr(10), 1) END AS duplicate_in
-        FROM chosen
-        JOIN involved goes ON goes.node = chosen.node JOIN involved stays ON stays.node = chosen.kept
-    """)
-    return found.to_arrow_table().cast(GONE)
+def passed(work: Workspace, parts: Iterable[Part]) -> NDArray[np.bool_]:
+    """For each document of these parts whether no rule hit it."""
+    found = [pc.equal(pc.list_value_length(work.hits.read(part, ["reasons"])["reasons"]), 0) for part in parts]
+    return np.concatenate([np.empty(0, np.bool_), *(column.to_numpy() for column in found)])
 
 
-#: Of the documents from outside that are in pairs their nodes, in the order in which they are named.
-_OUTSIDE = """
-    SELECT node FROM (
-        SELECT DISTINCT key_a AS key, against AS entry
-        FROM (SELECT key_a, against FROM copies UNION ALL SELECT key_a, against FROM near) WHERE against IS NOT NULL
-    ) JOIN entries USING (entry) JOIN involved USING (key)
-    ORDER BY place, key
-"""
-
-
-def _graph(run: Run) -> duckdb.DuckDBPyConnection:
-    """The pairs as views `copies` and `near`, and their documents as nodes: the table `involved` (`key`, `node`).
-
-    What no two documents have in common, their key, is the id of one of the run; of others their entry of
-    `dedup.against`, a line break and the id. Nodes are numbers from 0, in any order.
-    """
-    work, entries = run.work, run.recipe.dedup.against
-    connection = connect(work, threads=run.engine.workers, memory="1GB")
-    there = sorted(pair_parts(work))
-    for name, parts in (("copies", [COPIES] if COPIES in there else []), ("near", [p for p in there if p != COPIES])):
-        connection.register(f"{name} by id", work.pairs.scan(parts) if parts else schema.PAIRS.empty_table())
-        connection.execute(f"""
-            CREATE TEMP VIEW {name} AS
-            SELECT coalesce(against || chr(10) || id_a, id_a) AS key_a, id_b, similarity, against FROM "{name} by id"
-        """)
-    connection.execute("""
-        CREATE TEMP TABLE involved AS
-        SELECT key, (row_number() OVER () - 1)::INTEGER AS node
-        FROM (
-            SELECT key_a AS key FROM copies UNION SELECT id_b FROM copies
-            UNION SELECT key_a FROM near UNION SELECT id_b FROM near
-        )
-    """)
-    connection.register("entries", pa.table({"entry": pa.array(entries, pa.string()), "place": range(len(entries))}))
-    return connection
-
-
-def _edges(connection: duckdb.DuckDBPyConnection, name: str) -> list[NDArray[Any]]:
-    """Of each pair of a view the two nodes and the similarity."""
-    return _columns(connection, f"""
-        SELECT a.node, b.node, similarity FROM {name} JOIN involved a ON a.key = key_a JOIN involved b ON b.key = id_b
-    """)  # fmt: skip
-
-
-def _ranking(connection: duckdb.DuckDBPyConnection, run: Run) -> str:
-    """The query for the nodes that may stay, best first: those that no rule hit."""
-    prefer, work = run.recipe.dedup.prefer, run.work
-    columns = ruling.columns_in(prefer, work)
-    selected, joins = "", ""
-    for name in sorted({work.columns[column].name for column in columns}):
-        view = name.replace("/", "_")
-        dataset = next(dataset for dataset in work.columns.values() if dataset.name == name)
-        mine = ["id", *(c for c in columns if work.columns[c].name == name and c != "id")]
-        connection.register(view, dataset.scan(list(run.parts), mine))
-        joins += f' JOIN "{view}" ON "{view}".id = hits.id'
-        selected += "".join(f', "{view}".{c}' for c in mine[1:])
-    return f"""
-        SELECT "its node" FROM (
-            SELECT hits.id AS id, node AS "its node", hits.id IN (FROM stays) AS "it stays"{selected}
-            FROM hits JOIN involved ON involved.key = hits.id{joins}
-            WHERE len(hits.reasons) = 0
-        )
-        ORDER BY "it stays" DESC, {prefer}
-        , id
-    """
-
-
-def _numbers(connection: duckdb.DuckDBPyConnection, sql: str) -> NDArray[np.int32]:
-    return np.asarray(_columns(connection, sql)[0], np.int32)
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, sql: str) -> list[NDArray[Any]]:
-    """What a query answers, column by column, without holding it a second time."""
-    reader = connection.sql(sql).to_arrow_reader(1 << 20)
-    pieces: list[list[NDArray[Any]]] = [[] for _ in reader.schema]
-    for batch in reader:
-        for piece, column in zip(pieces, batch.columns, strict=True):
-            piece.append(column.to_numpy().copy())
-    kinds = [field.type.to_pandas_dtype() for field in reader.schema]
-    return [np.concatenate([np.empty(0, kind), *piece]) for kind, piece in zip(kinds, pieces, strict=True)]
-
-
-def write_verdicts(run: Run, wanted: dict[Part, str], gone: pa.Table) -> None:
-    """Write the parts of `verdicts`: `wanted` says what each is made from, `gone` (`GONE`) who is a copy of whom."""
+def write_verdicts(run: Run, wanted: dict[Part, str], gone: Gone) -> None:
+    """Write the parts of `verdicts`: `wanted` says what each is made from, `gone` who is a copy of whom."""
+    starts = dict(zip(run.parts, rows_of(run).starts.tolist(), strict=False))
     parts = list(wanted)
-    sizes = [run.parts[part].rows for part in parts]
     tasks = []
-    for group in chunks(parts, sizes, 100_000):
-        mine = gone
-        if len(gone):
-            ids = pa.concat_tables([run.work.hits.read(part, ["id"]) for part in group])["id"]
-            mine = gone.filter(pc.is_in(gone["id"], ids.combine_chunks()))  # the smaller table is the one looked up in
-        tasks.append(Verdicts(run.work, [(part, wanted[part]) for part in group], mine))
+    for group in chunks(parts, [run.parts[part].rows for part in parts], 100_000):
+        end = starts[group[-1]] + run.parts[group[-1]].rows
+        mine = gone.between(starts[group[0]], end)
+        tasks.append(Verdicts(run.work, [(part, wanted[part], starts[part]) for part in group], mine))
     run.engine.map(_write_all, tasks, label="judge: verdicts", little=run.is_little)
 
 
 def _write_all(task: Verdicts) -> None:
-    for part, made_from in task.parts:
+    for part, made_from, start in task.parts:
         hits = task.work.hits.read(part)
-        copies = task.gone.take(pc.index_in(hits["id"], task.gone["id"].combine_chunks()))
+        copies = task.gone.beside(start, hits.num_rows)
         passed = pc.equal(pc.list_value_length(hits["reasons"]), 0)
-        table = pa.table(
-            {
-                "id": hits["id"],
-                "keep": pc.and_(passed, pc.is_null(copies["id"])),
-                "reasons": hits["reasons"],
-                "duplicate_of": copies["duplicate_of"],
-                "similarity": copies["similarity"],
-                "duplicate_in": copies["duplicate_in"],
-            }
-        )
+        keep = pc.and_(passed, pc.is_null(copies["duplicate_of"]))
+        table = pa.table({"id": hits["id"], "keep": keep, "reasons": hits["reasons"], **copies})
         task.work.verdicts.write(part, table, made_from)
 
 

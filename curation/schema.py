@@ -36,6 +36,8 @@ PAIRS = pa.schema(
         pa.field("similarity", pa.float32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("against", pa.string()),
+        pa.field("row_a", pa.int64(), nullable=False),
+        pa.field("row_b", pa.int64(), nullable=False),
     ]
 )
 

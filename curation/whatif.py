@@ -15,11 +15,12 @@ import pyarrow as pa
 from curation import against
 from curation import rules as ruling
 from curation.blend import groups_of
+from curation.copies import gone
 from curation.dataset import Part, Workspace, connect, first_row
 from curation.engine import LocalEngine
 from curation.errors import StorageError
 from curation.inputs import HashIndex, Input, sha256
-from curation.judge import Rulings, gone, hits_from, ruled, verdicts_from
+from curation.judge import Rulings, hits_from, ruled, verdicts_from
 from curation.measure import signals_from
 from curation.progress import Silent
 from curation.pull import Pull, inputs_of, parts_there, plan
@@ -217,6 +218,7 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
         {
             "its part": np.repeat(np.arange(len(parts), dtype=np.int32), counts),
             "its row": np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
+            "its number": np.arange(sum(counts)),
             "its reasons before": hits["reasons"],
             "its reasons ruled": ruled(task, measured)["reasons"],
             "its original": verdicts["duplicate_of"],
@@ -239,15 +241,14 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
                 ELSE 0 END AS "its tokens"
         FROM measured POSITIONAL JOIN beside
     """)
-    after = connection.sql('SELECT id, "its reasons after" AS reasons FROM reasoned').to_arrow_table()
-    copies = pa.table({"its copy": gone(run, after)["id"]})
-    connection.register("copies", copies)
+    after = connection.sql('SELECT len("its reasons after") = 0 AS passed FROM reasoned ORDER BY "its number"')
+    connection.register("copies", pa.table({"its copy": gone(run, after.to_arrow_table()["passed"].to_numpy()).rows}))
     connection.execute(f"""
         CREATE TEMP TABLE judged AS
         SELECT reasoned.*,
             {_fate('"its reasons before"', '"its original" IS NOT NULL')} AS "fate before",
             {_fate('"its reasons after"', 'copies."its copy" IS NOT NULL')} AS "fate after"
-        FROM reasoned LEFT JOIN copies ON "its copy" = reasoned.id
+        FROM reasoned LEFT JOIN copies ON "its copy" = "its number"
     """)
 
 

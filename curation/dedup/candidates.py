@@ -61,7 +61,7 @@ def copies(
         CREATE TEMP TABLE grouped AS
         SELECT id, text_hash, "row", entry, first_value(id) OVER same AS first,
             first_value(text_hash) OVER same AS first_hash, first_value(entry) OVER same AS first_entry,
-            row_number() OVER same > 1 AS is_covered
+            first_value("row") OVER same AS first_row, row_number() OVER same > 1 AS is_covered
         FROM members
         WINDOW same AS (PARTITION BY {"key" if by_signature else "key, text_hash"} ORDER BY entry < 0, entry, id, "row")
     """)
@@ -69,19 +69,21 @@ def copies(
     if rows.entries:
         connection.register("itself", _itself(work, rows))
         connection.execute("""
-            UPDATE grouped SET first = chosen.id, first_hash = chosen.text_hash, first_entry = chosen.entry
+            UPDATE grouped SET first = chosen.id, first_hash = chosen.text_hash, first_entry = chosen.entry,
+                first_row = chosen."row"
             FROM (
                 SELECT first AS old, arg_min(itself, (itself.entry, id)) AS chosen
                 FROM grouped JOIN itself USING (id) WHERE grouped.entry < 0 AND first_entry < 0 GROUP BY first
             ) WHERE first_entry < 0 AND first = old
         """)
         connection.execute("""
-            UPDATE grouped SET first = itself.id, first_hash = itself.text_hash, first_entry = itself.entry
+            UPDATE grouped SET first = itself.id, first_hash = itself.text_hash, first_entry = itself.entry,
+                first_row = itself."row"
             FROM itself WHERE grouped.id = itself.id AND grouped.entry < 0
         """)
         connection.execute("""
             INSERT INTO grouped
-            SELECT id, own_hash, NULL, -1, id, text_hash, entry, false FROM itself
+            SELECT id, own_hash, own_row, -1, id, text_hash, entry, "row", false FROM itself
             WHERE id NOT IN (SELECT id FROM grouped WHERE entry < 0)
         """)
     connection.register(
@@ -89,7 +91,8 @@ def copies(
     )
     table = connection.sql("""
         SELECT first AS id_a, id AS id_b, 1::FLOAT AS similarity,
-            CASE WHEN text_hash = first_hash THEN 'exact' ELSE 'near' END AS kind, name AS against
+            CASE WHEN text_hash = first_hash THEN 'exact' ELSE 'near' END AS kind, name AS against,
+            first_row AS row_a, "row" AS row_b
         FROM grouped LEFT JOIN named ON first_entry = number
         WHERE entry < 0 AND (first_entry >= 0 OR id <> first)
         ORDER BY id_a, against, id_b
@@ -117,13 +120,14 @@ def _members(
 def _itself(work: Workspace, rows: Rows) -> pa.Table:
     """The documents of the run whose id one from outside has: `id`, the hash of their text, and that one's.
 
-    Columns `id`, `own_hash`, `text_hash`, and `entry`: of several from outside the first.
+    Columns `id`, `own_hash`, `own_row`, `text_hash`, `entry` and `row`: of several from outside the first.
     """
     connection = connect(work)
     connection.register("members", _members(work, rows, ["id"], lambda table: _hex_keys(table["id"])))
     return connection.sql("""
-        SELECT own.id, any_value(own.text_hash) AS own_hash, min(outside.entry) AS entry,
-            arg_min(outside.text_hash, (outside.entry, outside."row")) AS text_hash
+        SELECT own.id, any_value(own.text_hash) AS own_hash, any_value(own."row") AS own_row,
+            min(outside.entry) AS entry, arg_min(outside.text_hash, (outside.entry, outside."row")) AS text_hash,
+            arg_min(outside."row", (outside.entry, outside."row")) AS "row"
         FROM members own JOIN members outside ON own.id = outside.id AND own.entry < 0 AND outside.entry >= 0
         GROUP BY own.id
     """).to_arrow_table()

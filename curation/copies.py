@@ -1,0 +1,150 @@
+"""Who goes because a better copy stays: among the documents that no rule hit, by the pairs that compare verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation import releases, schema
+from curation import rules as ruling
+from curation.compare import COPIES, pair_parts, rows_of
+from curation.dataset import connect
+from curation.dedup import survivors
+from curation.dedup.rows import distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from curation.dataset import Part, Workspace
+    from curation.dedup.rows import Rows
+    from curation.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The documents that go because a better copy stays: their numbers (`curation.dedup.rows`), ascending.
+
+    Of each the place of that copy in `ids`, and of the name of its entry of `dedup.against` in `entries`, null for a
+    document of the run; and how similar the two are at least.
+    """
+
+    rows: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    ids: pa.Array
+    entries: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def between(self, first: int, end: int) -> Gone:
+        """Those of the documents from one number up to another."""
+        low, high = np.searchsorted(self.rows, [first, end])
+        kept = distinct(self.kept[low:high])
+        place = np.searchsorted(kept, self.kept[low:high])
+        ids, entries = (names.take(pa.array(kept)) for names in (self.ids, self.entries))
+        return Gone(self.rows[low:high], place, self.similarity[low:high], ids, entries)
+
+    def beside(self, first: int, rows: int) -> dict[str, pa.Array]:
+        """Of so many documents from a number on `duplicate_of`, `similarity`, `duplicate_in`; null for one that stays."""
+        mine = self.between(first, first + rows)
+        places = np.full(rows, -1)
+        places[mine.rows - first] = np.arange(len(mine))
+        chosen = pa.array(places, mask=places < 0)
+        kept = pa.array(mine.kept).take(chosen)
+        return {
+            "duplicate_of": mine.ids.take(kept),
+            "similarity": pa.array(mine.similarity).take(chosen),
+            "duplicate_in": mine.entries.take(kept),
+        }
+
+
+def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
+    """Who goes because a better copy stays; `passed` says of each document of the run whether no rule hit it."""
+    dedup, work, rows = run.recipe.dedup, run.work, rows_of(run)
+    if not dedup.enabled:
+        nothing, nobody = np.empty(0, np.int64), pa.array([], pa.string())
+        return Gone(nothing, nothing, np.empty(0, np.float32), nobody, nobody)
+    there = sorted(pair_parts(work))
+    copies = _edges(work, [part for part in there if part == COPIES])
+    near = _edges(work, [part for part in there if part != COPIES])
+    involved = distinct(np.concatenate([*copies[:2], *near[:2]]))
+    nodes = [np.searchsorted(involved, side).astype(np.int32) for side in (*copies[:2], *near[:2])]
+    del copies
+    is_own = involved < rows.own
+    may_stay = np.flatnonzero(is_own)
+    may_stay = may_stay[passed[involved[may_stay]]]
+    outside = np.flatnonzero(~is_own)
+    order = [outside[_named(work, rows, involved[outside])], may_stay[_ranked(run, rows, involved[may_stay])]]
+    chosen = survivors.choose(
+        len(involved),
+        survivors.Copies(nodes[0], nodes[1]),
+        survivors.Near(nodes[2], nodes[3], near[2]),
+        np.concatenate(order).astype(np.int32),
+        dedup.similarity,
+        len(outside),
+    )
+    by_number = np.argsort(chosen.node)
+    kept = involved[chosen.kept[by_number]]
+    stays = distinct(kept)
+    entry = pa.array(rows.entry_of(stays))
+    return Gone(
+        involved[chosen.node[by_number]],
+        np.searchsorted(stays, kept),
+        chosen.similarity[by_number],
+        rows.take(work, ["id"], stays)["id"].combine_chunks(),
+        pa.array(dedup.against, pa.string()).take(pc.if_else(pc.greater_equal(entry, 0), entry, None)),
+    )
+
+
+def _edges(work: Workspace, parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Of each pair in these parts the numbers of both documents, and the similarity."""
+    read = [work.pairs.read(part, ["row_a", "row_b", "similarity"]) for part in parts]
+    table = pa.concat_tables([schema.PAIRS.empty_table().select(["row_a", "row_b", "similarity"]), *read])
+    one, other, similarity = (column.to_numpy() for column in table.columns)
+    return one, other, similarity
+
+
+def _named(work: Workspace, rows: Rows, outside: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order in which documents from outside are named: that of `dedup.against`, then that of ids."""
+    ids = pc.rank(rows.take(work, ["id"], outside)["id"], tiebreaker="dense").to_numpy()
+    return np.lexsort([outside, ids, rows.entry_of(outside)])
+
+
+def _ranked(run: Run, rows: Rows, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order in which these documents of the run are preferred, the best first.
+
+    They are read part by part, and sorted by DuckDB, which spills what memory has no room for.
+    """
+    prefer, work = run.recipe.dedup.prefer, run.work
+    columns = list(dict.fromkeys(["id", *ruling.columns_in(prefer, work)]))
+    target = pa.schema([pa.field("its place", pa.int64()), *(work.row.field(name) for name in columns)])
+
+    def read() -> Iterator[pa.RecordBatch]:
+        ends = np.searchsorted(documents, rows.starts)
+        for number in np.flatnonzero(np.diff(ends[: rows.own_parts + 1])).tolist():
+            low, high = ends[number : number + 2]
+            table = work.read(rows.parts[number], columns).take(pa.array(documents[low:high] - rows.starts[number]))
+            places = pa.array(np.arange(low, high))
+            yield from pa.table([places, *(table[name] for name in columns)], schema=target).to_batches()
+
+    connection = connect(work, threads=run.engine.workers)
+    connection.register("to rank", pa.RecordBatchReader.from_batches(target, read()))
+    connection.execute('CREATE TEMP TABLE documents AS FROM "to rank"; CREATE TEMP TABLE stays (id VARCHAR)')
+    if run.basis is not None and run.basis.release is not None:
+        for ids in releases.ids(run.basis.release):
+            connection.register("released", pa.table({"id": ids}))
+            connection.execute("INSERT INTO stays FROM released SEMI JOIN documents USING (id)")
+    ordered = connection.sql(f"""
+        SELECT "its place" FROM (SELECT *, id IN (FROM stays) AS "it stays" FROM documents)
+        ORDER BY "it stays" DESC, {prefer}
+        , id, "its place"
+    """).to_arrow_reader(1 << 20)
+    found = [batch.column(0).to_numpy().copy() for batch in ordered]
+    return np.concatenate([np.empty(0, np.int64), *found])
