@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import against, corpus, schema
+from curation import against, corpus, kernels, schema
 from curation.dataset import Footer, Part, Workspace, fingerprint
-from curation.dedup import candidates, compared, verifying
+from curation.dedup import candidates, compared, scattered, verifying
 from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
 from curation.run import LITTLE
@@ -57,9 +58,19 @@ class Compare:
         """Whether work on the columns of all documents takes less than starting a worker process."""
         return self.rows.total < LITTLE
 
+    @property
+    def values(self) -> int:
+        """How many values a signature has."""
+        return self.dedup.bands * self.dedup.rows
+
     def numbers(self, part: Part) -> NDArray[np.uint64]:
         """What a part of `candidates` holds."""
         return np.asarray(self.work.candidates.read(part)["pair"].to_numpy(), np.uint64)
+
+    def some_pairs(self, first: int, last: int) -> NDArray[np.uint64]:
+        """The candidates from one place up to another."""
+        pieces = self.work.candidates.pick(_PAIRS, np.arange(first, last), ["pair"])
+        return np.concatenate([np.empty(0, np.uint64), *(piece["pair"].to_numpy() for piece in pieces)])
 
     def keep(self, part: Part, numbers: NDArray[Any]) -> None:
         """Write a part of `candidates`."""
@@ -79,10 +90,11 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read the shingles of one part's candidates."""
+    """Read the shingles of one part's candidates: of the documents in these rows of it."""
 
     step: Compare
     number: int
+    rows: NDArray[np.int64]
     outside: Outside | None
 
     def __str__(self) -> str:
@@ -90,13 +102,30 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Scatter:
+    """Write the signatures of one part's candidates, the documents of these numbers, by their partitions."""
+
+    step: Compare
+    documents: NDArray[np.int64]
+    partition: NDArray[np.uint16]
+
+    def __str__(self) -> str:
+        return f"signatures from {self.documents[0]:,}"
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
-    """Verify the candidates from one place up to another, or write such pairs with the ids of their documents."""
+    """Verify the candidates from one place up to another, or write such pairs with the ids of their documents.
+
+    `scattered` has the parts in which signatures of their partition lie, with where that begins and ends in each; None
+    where signatures were not scattered.
+    """
 
     step: Compare
     number: int
     first: int
     last: int
+    scattered: list[tuple[Part, int, int]] | None = None
 
     def __str__(self) -> str:
         return f"pairs from {self.first:,}"
@@ -148,7 +177,7 @@ def _compared(run: Run) -> dict[str, Any]:
             "not_compared": sum(found),
             "tasks": len(tasks),
         }
-    for folder in (work.candidates.name, work.shingles.name):
+    for folder in (work.candidates.name, work.scattered.name, work.shingles.name):
         work.storage.remove(folder)
     return _figures(pair_parts(work)) | {"newly_compared": int((~is_known).sum())}
 
@@ -170,23 +199,58 @@ def _signed(run: Run) -> list[str]:
 
 def _verified(run: Run, step: Compare, pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
     """How similar these pairs are, which were not compared before."""
-    step.keep(_PAIRS, pairs)
+    rows = step.rows
     wanted = distinct(np.concatenate(verifying.sides(pairs)))
+    ends = np.searchsorted(wanted, rows.starts)
+    if step.dedup.verify == "signature" and len(wanted) > 2 * verifying.held_at_once(step.values):
+        return _verified_apart(run, step, pairs, wanted, ends)
+    step.keep(_PAIRS, pairs)
     if step.dedup.verify == "exact":
         step.keep(_WANTED, wanted)
-        there = np.flatnonzero(np.diff(np.searchsorted(wanted, step.rows.starts)))
-        parts = step.rows.parts
-        reads = [Read(step, number, run.against.get(parts[number])) for number in there.tolist()]
+        reads = [
+            Read(step, number, wanted[ends[number] : ends[number + 1]] - rows.starts[number],
+                 run.against.get(rows.parts[number]))
+            for number in np.flatnonzero(np.diff(ends)).tolist()
+        ]  # fmt: skip
         run.engine.map(_read, reads, label="compare: read candidates", little=step.is_little)
     tasks = _slices(step, len(pairs), 1 + max(len(wanted) // _DOCUMENTS_A_TASK, len(pairs) // _PAIRS_A_TASK))
-    similar = run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=step.is_little)
-    return np.concatenate(similar)
+    return np.concatenate(run.engine.map(_verify, tasks, label="compare: verify", unit="slots", little=step.is_little))
+
+
+def _verified_apart(
+    run: Run, step: Compare, pairs: NDArray[np.uint64], wanted: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The same for more documents than a worker can hold signatures of, partition by partition.
+
+    The signatures of each part's documents, which end at `ends` of those that are `wanted`, are scattered before.
+    """
+    of_pair, of_document = kernels.grouping.parted(
+        pairs, wanted, step.rows.total, 1 + verifying.held_at_once(step.values) // 2
+    )
+    order = np.argsort(of_pair, kind="stable")
+    step.keep(_PAIRS, pairs[order])
+    there = np.flatnonzero(np.diff(ends)).tolist()
+    scatters = [Scatter(step, wanted[ends[one] : ends[one + 1]], of_document[ends[one] : ends[one + 1]])
+                for one in there]  # fmt: skip
+    run.engine.map(_scatter, scatters, label="compare: scatter signatures", little=step.is_little)
+    partitions = int(of_document.max()) + 1
+    counts = np.array([np.bincount(scatter.partition, minlength=partitions) for scatter in scatters])
+    places = np.stack([counts.cumsum(axis=1) - counts, counts.cumsum(axis=1)], axis=2)
+    ends_of_pairs = np.searchsorted(of_pair[order], np.arange(partitions), side="right").tolist()
+    tasks = []
+    for number, (first, last) in enumerate(pairwise([0, *ends_of_pairs])):
+        mine = [(step.rows.parts[one], *place) for one, place in zip(there, places[:, number].tolist(), strict=True)]
+        tasks.append(Slice(step, number, first, last, [place for place in mine if place[1] < place[2]]))
+    similar = np.empty(len(pairs))
+    verified = run.engine.map(_verify, tasks, label="compare: verify", unit="partitions", little=step.is_little)
+    similar[order] = np.concatenate(verified)
+    return similar
 
 
 def _slices(step: Compare, pairs: int, number: int) -> list[Slice]:
     """So many pairs in so many slices."""
     ends = [pairs * place // number for place in range(number + 1)]
-    return [Slice(step, place, *ends[place : place + 2]) for place in range(number)]
+    return [Slice(step, place, first, last) for place, (first, last) in enumerate(pairwise(ends))]
 
 
 def _complete(parts: dict[Part, Footer], made_from: str) -> bool:
@@ -233,13 +297,15 @@ def _find(task: Find) -> int:
 
 
 def _read(task: Read) -> None:
-    step, number = task.step, task.number
-    part = step.rows.parts[number]
-    start, end = step.rows.starts[number : number + 2]
-    wanted = step.numbers(_WANTED).astype(np.int64)
-    mine = wanted[(wanted >= start) & (wanted < end)] - start
-    texts = _own_texts(step.work, part, mine) if task.outside is None else against.texts(task.outside, mine)
+    step = task.step
+    part = step.rows.parts[task.number]
+    texts = _own_texts(step.work, part, task.rows) if task.outside is None else against.texts(task.outside, task.rows)
     verifying.write_shingles(step.work, part, texts, step.dedup.ngram, step.made_from)
+
+
+def _scatter(task: Scatter) -> None:
+    step = task.step
+    scattered.write(step.work, step.rows, task.documents, task.partition, step.values, step.made_from)
 
 
 def _own_texts(work: Workspace, part: Part, rows: NDArray[np.int64]) -> Iterator[pa.Array]:
@@ -249,10 +315,18 @@ def _own_texts(work: Workspace, part: Part, rows: NDArray[np.int64]) -> Iterator
 
 def _verify(task: Slice) -> NDArray[np.float64]:
     step = task.step
-    pairs = step.numbers(_PAIRS)[task.first : task.last]
+    pairs = step.some_pairs(task.first, task.last)
     if step.dedup.verify == "exact":
         return verifying.by_shingles(step.work, step.rows, pairs, step.numbers(_WANTED).astype(np.int64))
-    return verifying.by_signature(step.work, step.rows, pairs, step.dedup.bands * step.dedup.rows)
+    if task.scattered is not None:
+        documents = distinct(np.concatenate(verifying.sides(pairs)))
+        if len(documents) <= verifying.held_at_once(
+            step.values
+        ):  # else they hang together, and some are held at a time
+            held = scattered.read(step.work, task.scattered, len(documents), step.values)
+            one, other = (np.searchsorted(documents, side) for side in verifying.sides(pairs))
+            return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
+    return verifying.by_signature(step.work, step.rows, pairs, step.values)
 
 
 def _name(task: Slice) -> None:

@@ -52,7 +52,7 @@ class Gone:
         return Gone(self.rows[low:high], place, self.similarity[low:high], ids, entries)
 
     def beside(self, first: int, rows: int) -> dict[str, pa.Array]:
-        """Of so many documents from a number on `duplicate_of`, `similarity`, `duplicate_in`; null for one that stays."""
+        """Columns for so many documents from a number on, null for those that stay: what verdicts say of copies."""
         mine = self.between(first, first + rows)
         places = np.full(rows, -1)
         places[mine.rows - first] = np.arange(len(mine))

@@ -321,6 +321,11 @@ class Workspace:
         return Dataset(self.storage, "compared", schema.COMPARED)
 
     @cached_property
+    def scattered(self) -> Dataset:
+        """The signatures of candidates, partition by partition."""
+        return Dataset(self.storage, "scattered", schema.SCATTERED)
+
+    @cached_property
     def shingles(self) -> Dataset:
         """What candidates are compared by exactly."""
         return Dataset(self.storage, "shingles", schema.SHINGLES)

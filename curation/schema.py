@@ -45,6 +45,9 @@ PAIRS = pa.schema(
 #: they are verified; and numbers of single documents.
 CANDIDATES = pa.schema([pa.field("pair", pa.uint64(), nullable=False)])
 
+#: Signatures of candidates, partition by partition: `curation.dedup.scattered`.
+SCATTERED = pa.schema([pa.field("minhash", pa.binary(), nullable=False)])
+
 #: Pairs that were compared, and how similar they are: `curation.dedup.compared`.
 COMPARED = pa.schema(
     [

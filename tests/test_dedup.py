@@ -23,10 +23,11 @@ from plain.hashing import hashed
 
 from curation import compare, pull
 from curation.compare import COPIES, pair_parts
-from curation.dedup import candidates, signatures
+from curation.dedup import candidates, signatures, verifying
 from curation.dedup.signatures import Signatures, probability, shingles
 from curation.dedup.survivors import Copies, Near, choose
 from curation.engine import LocalEngine
+from curation.kernels import grouping
 from curation.run import Run
 from curation.signals.batch import Batch
 
@@ -327,6 +328,48 @@ def test_pairs_are_the_same_however_they_were_found(tiny: Callable[..., Run]) ->
     run = tiny({"s": rows(*texts)}, "", "dedup.enabled=false", until="judge")
     assert pair_parts(run.work) == {}
     assert run.figures["judge"]["sources"]["s"]["kept"] == 4
+
+
+@pytest.mark.parametrize("held", [2, 12, 40])
+def test_more_signatures_than_a_worker_holds(
+    tiny: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """Pairs are verified partition by partition then, to the same similarities; also where too many hang together."""
+    random.seed(12)
+    bases = [words(60) for _ in range(25)]
+    sources = {name: rows(*(changed(text, 0.02) for text in bases)) for name in ("a", "b", "c")}
+    before = pairs(tiny(sources, "", "dedup.similarity=0.3", until="compare"), "near")
+    tiny(sources, until="compare").work.storage.remove("pairs")
+    tiny(sources, "", "dedup.enabled=false", until="compare").work.storage.remove("compared")
+    monkeypatch.setattr(verifying, "held_at_once", lambda _: held)
+    parted, found = grouping.parted, list[Any]()
+    monkeypatch.setattr(grouping, "parted", lambda *given: found.append(parted(*given)) or found[-1])
+    run = tiny(sources, "", "dedup.similarity=0.3", until="compare")
+    assert pairs(run, "near") == before
+    of_pair, _ = found[0]
+    assert run.figures["compare"]["newly_compared"] == len(of_pair) >= 40
+    assert of_pair.max() >= (10 if held < 40 else 1)
+    assert not list(run.work.storage.files("scattered"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=60), st.integers(1, 12))
+def test_what_hangs_together_is_one_partition(edges: list[tuple[int, int]], most: int) -> None:
+    """No pair has its documents in two partitions, and a partition ends as soon as it has enough documents."""
+    edges = sorted({(min(edge), max(edge)) for edge in edges if edge[0] != edge[1]}) or [(0, 1)]
+    rows = np.array(sorted({row for edge in edges for row in edge}))
+    numbers = np.array([one << 32 | other for one, other in edges], np.uint64)
+    of_pair, of_row = (part.tolist() for part in grouping.parted(numbers, rows, 41, most))
+    partition = dict(zip(rows.tolist(), of_row, strict=True))
+    assert [partition[one] for one, _ in edges] == [partition[other] for _, other in edges] == of_pair
+    clusters = {row: {row} for row in partition}
+    for one, other in edges:
+        union = clusters[one] | clusters[other]
+        clusters |= dict.fromkeys(union, union)
+    before = 0
+    for row in sorted(partition):
+        if row == min(clusters[row]):
+            assert partition[row] == before // most
+            before += len(clusters[row])
 
 
 @pytest.mark.parametrize("verify", ["signature", "exact"])

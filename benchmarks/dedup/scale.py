@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from curation import compare, judge, schema
+from curation import compare, copies, judge, schema
 from curation.against import Outside
 from curation.dataset import Footer, Part, Workspace
 from curation.dedup.signatures import band_columns
@@ -106,7 +106,7 @@ def measured(documents: int, outside: int, folder: Path, workers: int) -> None:
         figures = compare.compare(run)
         compared = time.monotonic() - began
         began = time.monotonic()
-        gone = judge.gone(run, work.hits.scan(parts))
+        gone = copies.gone(run, judge.passed(work, parts))
         judge.write_verdicts(run, dict.fromkeys(parts, "made up"), gone)
         judged = time.monotonic() - began
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
@@ -118,7 +118,7 @@ def measured(documents: int, outside: int, folder: Path, workers: int) -> None:
 
 
 def make(task: Make) -> None:
-    """Write a part of the sidecars `signature` and `length`, and of hits."""
+    """Write a part of documents without text, of the sidecars `signature` and `length`, and of hits."""
     random = np.random.default_rng(task.number)
     rows, values = task.rows, task.values
     minhash = random.integers(0, 2**32, (rows, values), dtype=np.uint32)
@@ -143,6 +143,10 @@ def make(task: Make) -> None:
         table["uri"] = pa.nulls(rows, pa.string())
         task.work.against.write(task.part, pa.table(table, schema=task.work.against.schema), "made up")
         return
+    documents = {field.name: names if field.name == "id" else pa.nulls(rows, field.type) if field.nullable
+                 else pa.repeat(pa.scalar("s", pa.string()), rows).cast(field.type)
+                 for field in task.work.documents.schema}  # fmt: skip
+    task.work.documents.write(task.part, pa.table(documents, schema=task.work.documents.schema), "made up")
     sidecar = task.work.signal("signature")
     sidecar.write(task.part, pa.table(table, schema=sidecar.schema), "made up")
     length = task.work.signal("length")

@@ -30,15 +30,20 @@ def sides(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
+def held_at_once(values: int) -> int:
+    """How many signatures of so many values are held at once: 512 MB."""
+    return max(2, 2 * _HELD_BYTES // (4 * values))
+
+
 def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values: int) -> NDArray[np.float64]:
     """How similar each pair is by its signatures of so many values: the share of permutations whose minima agree.
 
     The pairs ascend. Signatures are held for as many documents as `_HELD_BYTES` have room for, twice.
     """
     first, second = sides(pairs)
-    most = max(1, _HELD_BYTES // (4 * values))
+    most = max(1, held_at_once(values) // 2)
     involved = distinct(np.concatenate([first, second]))
-    if len(involved) <= 2 * most:
+    if len(involved) <= held_at_once(values):
         held = _signatures(work, rows, involved, values)
         one, other = (np.searchsorted(involved, side) for side in (first, second))
         return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
@@ -58,9 +63,14 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
 
 def _signatures(work: Workspace, rows: Rows, documents: NDArray[np.int64], values: int) -> NDArray[np.uint32]:
     """The signatures of the documents with these numbers, which ascend: uint32 (documents, values)."""
-    found = np.empty((len(documents), values), np.uint32)
+    return minima(rows.pieces(work, ["minhash"], documents), len(documents), values)
+
+
+def minima(pieces: Iterable[pa.Table], documents: int, values: int) -> NDArray[np.uint32]:
+    """The columns `minhash` of these tables, which are of so many documents: uint32 (documents, values)."""
+    found = np.empty((documents, values), np.uint32)
     filled = 0
-    for table in rows.pieces(work, ["minhash"], documents):
+    for table in pieces:
         for chunk in table["minhash"].chunks:
             offsets = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
             part = np.frombuffer(chunk.buffers()[2] or b"", "<u4")[offsets[0] // 4 : offsets[-1] // 4]

@@ -1,0 +1,55 @@
+"""Signatures of candidates, written again so that those that are compared lie together.
+
+Of many million documents those of one cluster are anywhere: whoever compares some of the pairs would read nearly every
+part. So pairs are parted first, those that hang together into one partition. Then each part is read once, and its
+signatures are written partition by partition; whoever compares the pairs of one reads its signatures alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from curation.dedup.verifying import minima
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from curation.dataset import Part, Workspace
+    from curation.dedup.rows import Rows
+
+
+def write(
+    work: Workspace,
+    rows: Rows,
+    documents: NDArray[np.int64],
+    partition: NDArray[np.uint16],
+    values: int,
+    made_from: str,
+) -> None:
+    """Write the signatures of one part's documents, given by their numbers, ascending, by the partition of each."""
+    held = minima(rows.pieces(work, ["minhash"], documents), len(documents), values)
+    part = rows.parts[int(np.searchsorted(rows.starts, documents[0], side="right")) - 1]
+    order = np.argsort(partition, kind="stable")
+    ends = np.flatnonzero(np.diff(partition[order], append=-1)) + 1
+    with work.scattered.writing(part, made_from) as writer:
+        for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            mine = held[order[begin:end]].astype("<u4")
+            offsets = np.arange(0, mine.nbytes + 1, mine.shape[1] * 4, dtype=np.int32)
+            column = pa.Array.from_buffers(pa.binary(), len(mine), [None, pa.py_buffer(offsets), pa.py_buffer(mine)])
+            writer.write(pa.table({"minhash": column}))
+
+
+def read(work: Workspace, places: Iterable[tuple[Part, int, int]], documents: int, values: int) -> NDArray[np.uint32]:
+    """The signatures of so many documents of one partition, by number: uint32 (documents, values).
+
+    `places` has the parts that have any, in order, and where in each the partition begins and ends.
+    """
+    pieces = (
+        table for part, begin, end in places for table in work.scattered.pick(part, np.arange(begin, end), ["minhash"])
+    )
+    return minima(pieces, documents, values)
