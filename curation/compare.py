@@ -107,7 +107,7 @@ class Scatter:
 
     step: Compare
     documents: NDArray[np.int64]
-    partition: NDArray[np.uint16]
+    partition: NDArray[np.uint32]
 
     def __str__(self) -> str:
         return f"signatures from {self.documents[0]:,}"
@@ -225,9 +225,9 @@ def _verified_apart(
     The signatures of each part's documents, which end at `ends` of those that are `wanted`, are scattered before.
     """
     of_pair, of_document = kernels.grouping.parted(
-        pairs, wanted, step.rows.total, 1 + verifying.held_at_once(step.values) // 2
+        pairs, wanted, step.rows.total, max(1 + verifying.held_at_once(step.values) // 2, -(-len(wanted) // 0xFFFF))
     )
-    order = np.argsort(of_pair, kind="stable")
+    order = np.argsort(of_pair.astype(np.uint16), kind="stable")  # by digits, since they are short
     step.keep(_PAIRS, pairs[order])
     there = np.flatnonzero(np.diff(ends)).tolist()
     scatters = [Scatter(step, wanted[ends[one] : ends[one + 1]], of_document[ends[one] : ends[one + 1]])

@@ -13,8 +13,8 @@ from curation import releases, schema
 from curation import rules as ruling
 from curation.compare import COPIES, pair_parts, rows_of
 from curation.dataset import connect
-from curation.dedup import survivors
-from curation.dedup.rows import distinct
+from curation.dedup import candidates, survivors, verifying
+from curation.dedup.rows import distinct, is_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from curation.dataset import Part, Workspace
     from curation.dedup.rows import Rows
     from curation.run import Run
+
+
+#: How often it is looked at a crowd again, and how many of it are compared with all others at a time.
+_LOOKS, _AT_A_LOOK = 32, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,8 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
     may_stay = may_stay[passed[involved[may_stay]]]
     outside = np.flatnonzero(~is_own)
     order = [outside[_named(work, rows, involved[outside])], may_stay[_ranked(run, rows, involved[may_stay])]]
-    chosen = survivors.choose(
-        len(involved),
-        survivors.Copies(nodes[0], nodes[1]),
-        survivors.Near(nodes[2], nodes[3], near[2]),
-        np.concatenate(order).astype(np.int32),
-        dedup.similarity,
-        len(outside),
-    )
+    pairs = survivors.Copies(nodes[0], nodes[1]), survivors.Near(nodes[2], nodes[3], near[2])
+    chosen = _chosen(run, rows, involved, *pairs, np.concatenate(order).astype(np.int32), len(outside))
     by_number = np.argsort(chosen.node)
     kept = involved[chosen.kept[by_number]]
     stays = distinct(kept)
@@ -101,6 +99,43 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
         rows.take(work, ["id"], stays)["id"].combine_chunks(),
         pa.array(dedup.against, pa.string()).take(pc.if_else(pc.greater_equal(entry, 0), entry, None)),
     )
+
+
+def _chosen(
+    run: Run, rows: Rows, involved: NDArray[np.int64], copies: survivors.Copies, near: survivors.Near,
+    ranked: NDArray[np.int32], stay: int,
+) -> survivors.Gone:  # fmt: skip
+    """Who goes among the documents that are `involved`, the nodes.
+
+    In a crowd, where compare left comparisons out, two that stay may never have been compared. So those that stay are
+    compared with all of their crowd, by their signatures, a few at a time and the best first.
+    """
+    dedup, nodes = run.recipe.dedup, len(involved)
+    chosen = survivors.choose(nodes, copies, near, ranked, dedup.similarity, stay)
+    crowd = survivors.crowds(nodes, copies, near, candidates.FULL_BUCKET)
+    if dedup.verify == "exact" or not (crowd >= 0).any():
+        return chosen
+    seen, done = survivors.numbered(nodes, copies, near), np.zeros(nodes, np.bool_)
+    for _ in range(_LOOKS):
+        asked = survivors.to_ask(crowd, copies, ranked, chosen, done, _AT_A_LOOK, stay)
+        if not len(asked.nodes):
+            break
+        done[asked.nodes] = True
+        pairs = asked.pairs[~is_among(asked.pairs, seen)]
+        first, second = verifying.sides(pairs)
+        numbers = involved[first].astype(np.uint64) << np.uint64(32) | involved[second].astype(np.uint64)
+        similar = verifying.by_signature(run.work, rows, numbers, dedup.bands * dedup.rows)
+        is_near = similar >= dedup.similarity
+        seen = distinct(np.concatenate([seen, pairs]))
+        if is_near.any():
+            more = (
+                first[is_near].astype(np.int32),
+                second[is_near].astype(np.int32),
+                similar[is_near].astype(np.float32),
+            )
+            near = survivors.Near(*(np.concatenate(both) for both in zip(near, more, strict=True)))
+            chosen = survivors.choose(nodes, copies, near, ranked, dedup.similarity, stay)
+    return chosen
 
 
 def _edges(work: Workspace, parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from plain.hashing import hashed
 
-from curation import compare, pull
+from curation import compare, copies, pull
 from curation.compare import COPIES, pair_parts
 from curation.dedup import candidates, signatures, verifying
 from curation.dedup.signatures import Signatures, probability, shingles
@@ -627,6 +627,42 @@ def test_one_goes_where_a_third_proves_it() -> None:
     assert chosen([], near, {"a": 0, "b": 1, "c": 2}) == {"b": ("a", 0.85)}, "though the hub was dropped by a rule"
     assert set(chosen([], near, {"a": 0, "b": 1, "c": 2}, least=0.9)) == set()
     assert set(chosen([], near, {"a": 0, "b": 1, "c": 2}, least=0.7)) == {"b", "c"}
+
+
+def test_of_a_crowd_stays_what_is_like_none_that_stays(
+    tiny: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of versions of a page the same stay as if each were compared with each, though few pairs were."""
+    random.seed(9)
+    page = words(100).split()
+    versions = [" ".join([*page[:place], f"n{number}", *page[place + 1 :]])
+                for number in range(2_000) for place in [number * 7 % 100]]  # fmt: skip
+    sources = {"s": rows(*versions, *(words(100) for _ in range(10)))}
+    recipe = """[dedup]\nprefer = "uri desc"\nmax_loss = 1"""
+    monkeypatch.setattr(copies, "_LOOKS", 0)
+    few = tiny(sources, recipe, until="judge").figures["judge"]["sources"]["s"]["kept"]
+    monkeypatch.undo()
+    run = tiny(sources, recipe, until="compare")
+    run.work.storage.remove("verdicts")
+    run = tiny(sources, recipe, until="judge")
+    number = uris(run)
+    signatures, kept = {}, set()
+    for part in run.parts:
+        for row in run.work.signal("signature").read(part, ["id", "minhash"]).to_pylist():
+            signatures[number[row["id"]]] = np.frombuffer(row["minhash"], "<u4")
+        for row in run.work.verdicts.read(part).to_pylist():
+            if row["keep"]:
+                kept.add(number[row["id"]])
+            else:
+                alike = np.mean(signatures[number[row["id"]]] == signatures[number[row["duplicate_of"]]])
+                assert alike >= row["similarity"] - 1e-6 >= 0.75 - 1e-6
+    stays: list[int] = []
+    for one in sorted(signatures, key=str, reverse=True):
+        beside = np.array([signatures[other] for other in stays] or [np.zeros(108)])
+        if (beside == signatures[one]).mean(axis=1).max() < 0.75:
+            stays.append(one)
+    assert kept == set(stays) >= set(range(2_000, 2_010))
+    assert few > len(stays)
 
 
 def test_the_best_of_a_run_s_copies_stays(tiny: Callable[..., Run]) -> None:

@@ -32,7 +32,7 @@ LAYERS = (
     {"curation.run", "curation.compiling"},  # what the stages share
     {
         "curation.pull", "curation.measure", "curation.against", "curation.corpus", "curation.decontamination",
-        "curation.compare", "curation.stable",
+        "curation.compare", "curation.copies", "curation.stable",
         "curation.judge", "curation.blend", "curation.report",
         "curation.publish",
     },

@@ -234,10 +234,12 @@ def _of_large(
 ) -> tuple[NDArray[np.uint64], int]:
     """The pairs of groups too large to compare each with each, in an order that depends on the documents alone."""
     members = np.sort(np.concatenate([groups.rows[groups.bounds[one] : groups.bounds[one + 1]] for one in large]))
-    table = rows.take(work, ["id", "text_hash", other, "signature_hash"], members)
-    texts, ids = (pc.rank(table[name], tiebreaker="dense").to_numpy() for name in ("text_hash", "id"))
-    order = [ids, rows.entry_of(members), table["signature_hash"].to_numpy()]
+    table = rows.take(work, [other, "signature_hash"], members)
+    signatures = table["signature_hash"].to_numpy()
+    is_tied = _occurs_again(signatures)  # ids are long, and most signatures tell documents apart
+    order = [_rank_some(work, rows, "id", members, is_tied), rows.entry_of(members), signatures]
     by_signature, by_band = _ranks(*order), _ranks(*order, table[other].to_numpy())
+    texts = _rank_some(work, rows, "text_hash", members, members >= rows.own)
     found, left_out = [], 0
     for one in large:
         mine = groups.rows[groups.bounds[one] : groups.bounds[one + 1]]
@@ -267,6 +269,25 @@ def _of_large(
             found.append(pairs)
             left_out += len(own) * len(outside) - len(pairs)
     return np.concatenate(found), left_out
+
+
+def _rank_some(
+    work: Workspace, rows: Rows, column: str, members: NDArray[np.int64], wanted: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The rank of each wanted member's text in a column, equal ones the same; 0 for the others."""
+    ranks = np.zeros(len(members), np.int64)
+    ranks[wanted] = pc.rank(rows.take(work, [column], members[wanted])[column], tiebreaker="dense").to_numpy()
+    return ranks
+
+
+def _occurs_again(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of these values there are several of."""
+    order = np.argsort(values)
+    is_same = values[order[1:]] == values[order[:-1]]
+    found = np.zeros(len(values), np.bool_)
+    found[order[1:]] = is_same
+    found[order[:-1]] |= is_same
+    return found
 
 
 def _ranks(*columns: NDArray[Any]) -> NDArray[np.int64]:

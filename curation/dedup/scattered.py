@@ -27,7 +27,7 @@ def write(
     work: Workspace,
     rows: Rows,
     documents: NDArray[np.int64],
-    partition: NDArray[np.uint16],
+    partition: NDArray[np.uint32],
     values: int,
     made_from: str,
 ) -> None:
@@ -35,7 +35,7 @@ def write(
     held = minima(rows.pieces(work, ["minhash"], documents), len(documents), values)
     part = rows.parts[int(np.searchsorted(rows.starts, documents[0], side="right")) - 1]
     order = np.argsort(partition, kind="stable")
-    ends = np.flatnonzero(np.diff(partition[order], append=-1)) + 1
+    ends = np.flatnonzero(np.diff(partition[order].astype(np.int64), append=-1)) + 1
     with work.scattered.writing(part, made_from) as writer:
         for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             mine = held[order[begin:end]].astype("<u4")

@@ -241,20 +241,19 @@ def _read_hex(digits: Any, bounds: Any, keys: Any) -> None:
 
 def parted(
     pairs: np.ndarray[Any, np.dtype[np.uint64]], rows: np.ndarray[Any, np.dtype[np.int64]], total: int, most: int
-) -> tuple[np.ndarray[Any, np.dtype[np.uint16]], np.ndarray[Any, np.dtype[np.uint16]]]:
+) -> tuple[np.ndarray[Any, np.dtype[np.uint32]], np.ndarray[Any, np.dtype[np.uint32]]]:
     """For each pair, and each row of one, the number of its partition: no pair has a row in another one.
 
     `rows` are all that stand in the pairs, ascending, each below `total`. A partition has about `most` of them, or more
-    where they hang together. 8 bytes are held for each of `total`.
+    where they hang together; with 1 each of those is one. 8 bytes are held for each of `total`.
 
     >>> pairs = np.array([1 << 32 | 7, 2 << 32 | 3, 3 << 32 | 4], np.uint64)
     >>> of_pair, of_row = parted(pairs, np.array([1, 2, 3, 4, 7]), 8, 2)
     >>> of_pair.tolist(), of_row.tolist()
     ([0, 1, 1], [0, 1, 1, 1, 0])
     """
-    most = max(most, -(-len(rows) // 0xFFFF))
     parents, counts = np.arange(total, dtype=np.uint32), np.zeros(total, np.uint32)
-    of_pair, of_row = np.empty(len(pairs), np.uint16), np.empty(len(rows), np.uint16)
+    of_pair, of_row = np.empty(len(pairs), np.uint32), np.empty(len(rows), np.uint32)
     _part(pairs, rows, most, parents, counts, of_pair, of_row)
     return of_pair, of_row
 
@@ -271,8 +270,8 @@ def root_of(parents: Any, row: int) -> int:
 
 @kernel(
     types.void(
-        array(types.uint64), array(types.int64), types.int64, out(types.uint32), out(types.uint32), out(types.uint16),
-        out(types.uint16),
+        array(types.uint64), array(types.int64), types.int64, out(types.uint32), out(types.uint32), out(types.uint32),
+        out(types.uint32),
     )
 )  # fmt: skip
 def _part(pairs: Any, rows: Any, most: int, parents: Any, counts: Any, of_pair: Any, of_row: Any) -> None:
