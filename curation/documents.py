@@ -132,9 +132,9 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _without_blank(text: pa.StringArray) -> pa.StringArray:
-    """The texts, those of nothing but white space as "".
+    r"""The texts, those of nothing but white space as "".
 
-    >>> _without_blank(pa.array(["a", " \\u2003", None, " b", ""])).to_pylist()
+    >>> _without_blank(pa.array(["a", " \u2003", None, " b", ""])).to_pylist()
     ['a', '', None, ' b', '']
     """
     bounds = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]

@@ -44,8 +44,10 @@ def read(stream: BinaryIO, name: str, start: int, source: Source, extract: Extra
 
 
 def read_columns(stream: BinaryIO, name: str, start: int, source: Source) -> Iterator[Record | Records]:
-    """What `read` gives, in columns where no row needs a look of its own: SQL is asked of rows, and so are ways into
-    objects and values that do not fit their column."""
+    """What `read` gives, in columns where that is possible.
+
+    It is not with SQL in `fields`, nor ways into objects, nor where a column does not hold what the document's does.
+    """
     return _read(stream, name, start, source, lambda schema: _plain_columns(schema, source))
 
 
