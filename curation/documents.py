@@ -6,6 +6,7 @@ What a record's row is says `curation.pull`, or `of_records` where records come 
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 #: Types of records that a part counts by name: inputs may make up as many as they like.
 TYPES = 50
+_LENGTH = struct.Struct("<Q")
 #: What counts for the size of a row, beside its text: bytes of the text, characters of these.
 _COUNTED = ("meta", "uri", "title", "license", "error")
 #: What a text begins with that may be nothing but white space: the first bytes of such characters in UTF-8.
@@ -55,12 +57,12 @@ class Rows:
 
     def slice(self, start: int, stop: int) -> Rows:
         """The records from one place up to another."""
-        before = int(self.made[:start].sum())
+        rows = slice(start, stop)
+        table = self.table.slice(int(self.made[:start].sum()), int(self.made[rows].sum()))
         return Rows(
-            self.table.slice(before, int(self.made[start:stop].sum())),
-            *(column[start:stop] for column in (self.types, self.ends, self.made, self.text_bytes, self.sizes)),
-            self.is_wanted[start:stop],
-        )
+            table, self.types[rows], self.ends[rows], self.made[rows], self.text_bytes[rows], self.sizes[rows],
+            self.is_wanted[rows],
+        )  # fmt: skip
 
 
 def document_id(source: str, uri: str | None, origin: str, text: str | None) -> str:
@@ -88,19 +90,19 @@ def document_ids(source: str, uris: Sequence[str | None], origins: Sequence[str]
     filled = pc.fill_null(text, "") if text.null_count else text
     data = memoryview(filled.buffers()[2] or b"")
     bounds = np.frombuffer(filled.buffers()[1], np.int32)[filled.offset : filled.offset + len(filled) + 1].tolist()
-    of_source = hashlib.blake2b(_with_length(source), digest_size=16)
+    of_source = hashlib.blake2b(b"".join(_with_length(source)), digest_size=16)
     ids = []
     for uri, origin, start, end in zip(uris, origins, bounds, bounds[1:], strict=False):
         digest = of_source.copy()
-        digest.update(_with_length(uri or "") + _with_length(origin) + (end - start).to_bytes(8, "little"))
+        digest.update(b"".join((*_with_length(uri or ""), *_with_length(origin), _LENGTH.pack(end - start))))
         digest.update(data[start:end])
         ids.append(digest.hexdigest())
     return ids
 
 
-def _with_length(field: str) -> bytes:
+def _with_length(field: str) -> tuple[bytes, bytes]:
     data = field.encode()
-    return len(data).to_bytes(8, "little") + data
+    return _LENGTH.pack(len(data)), data
 
 
 def of_records(records: Records, name: str, source: str, license_: str | None) -> Rows:

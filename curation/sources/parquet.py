@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -112,20 +114,25 @@ def _read_group(
 def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The batches, several in one where they are small; all that there is of them before one that cannot be read."""
     held: list[pa.RecordBatch] = []
+    size = 0
     error: Exception | None = None
     while True:
         try:
             batch = next(batches, None)
         except _UNREADABLE as damaged:
             batch, error = None, damaged
-        held += [] if batch is None else [batch]
-        if held and (batch is None or len(held) == _HELD_BATCHES or sum(one.nbytes for one in held) >= _HELD_BYTES):
+        if held and (batch is None or size + batch.nbytes > _HELD_BYTES or len(held) == _HELD_BATCHES):
             yield held[0] if len(held) == 1 else pa.concat_batches(held)
-            held = []
+            held, size = [], 0
         if error is not None:
             raise error
         if batch is None:
             return
+        if batch.nbytes > _HELD_BYTES:
+            yield batch
+        else:
+            held.append(batch)
+            size += batch.nbytes
 
 
 def _refuse_trouble(error: Exception) -> None:
@@ -177,30 +184,34 @@ def _in_columns(
     try:
         rows.validate(full=True)  # strings are UTF-8
         text = rows[taken["text"]].cast(pa.string())
-        columns = {
-            name: rows[taken[name]].cast(pa.string()).to_pylist() if name in taken else [None] * len(text)
-            for name in ("uri", "title", "license")
-        }
-        times = [_value(time) for time in rows[taken["created_at"]]] if "created_at" in taken else [None] * len(text)
-        columns["meta"] = _metas(rows, sorted(set(rows.schema.names) - set(taken.values())))
-    except (pa.ArrowException, ValueError, OverflowError, RecursionError) as error:
+        uri, title, license_ = (_strings(rows, taken.get(name)) for name in ("uri", "title", "license"))
+        times = [_value(time) for time in rows[taken["created_at"]]] if "created_at" in taken else []
+        meta = _metas(rows, sorted(set(rows.schema.names) - set(taken.values())))
+    except (*_UNREADABLE, Fault, RecursionError) as error:
         _refuse_trouble(error)
         return None
-    columns["created_at"] = list(map(to_utc, times))
-    columns["error"] = [None] * len(text)
-    size = pc.binary_length(text)
-    odd = pc.or_(pc.is_null(size), pc.fill_null(pc.greater(size, MAX_TEXT_BYTES), True)).to_numpy(zero_copy_only=False)
-    unfit = [time is not None and made is None for time, made in zip(times, columns["created_at"], strict=True)]
-    is_none = np.zeros(len(text), np.bool_)
-    for at in np.flatnonzero(odd | np.array(unfit, np.bool_)).tolist():
+    created_at = list(map(to_utc, times)) or [None] * len(text)
+    found = Records(
+        offsets=range(number, number + len(text)), text=text, uri=uri, title=title, license=license_,
+        created_at=created_at, meta=meta, error=[None] * len(text), type="row",
+    )  # fmt: skip
+    is_odd = pc.fill_null(pc.greater(pc.binary_length(text), MAX_TEXT_BYTES), True).to_numpy(zero_copy_only=False)
+    odd = set(np.flatnonzero(is_odd).tolist())
+    odd |= {at for at, (time, made) in enumerate(zip(times, created_at, strict=False)) if time is not None and not made}
+    for at in odd:
         record = _read_row(rows, at, number + at, source, {}, expressions)
-        for name in ("uri", "title", "license", "created_at", "error"):
-            columns[name][at] = getattr(record, name)
-        columns["meta"][at] = as_json(record.meta)
-        is_none[at] = record.text is None
-    if is_none.any():
-        text = pc.if_else(pa.array(is_none), None, text)
-    return Records(offsets=range(number, number + len(text)), text=text, type="row", **columns)
+        found.uri[at], found.title[at], found.license[at] = record.uri, record.title, record.license
+        found.created_at[at], found.meta[at], found.error[at] = record.created_at, as_json(record.meta), record.error
+        is_odd[at] = record.text is None
+    return replace(found, text=pc.if_else(pa.array(is_odd), None, text)) if odd else found
+
+
+def _strings(rows: pa.RecordBatch, name: str | None) -> list[str | None]:
+    """A column of texts, all null where there is none of this name."""
+    if name is None:
+        return [None] * rows.num_rows
+    values: list[str | None] = rows[name].cast(pa.string()).to_pylist()
+    return values
 
 
 def _metas(rows: pa.RecordBatch, names: Sequence[str]) -> list[str]:
@@ -220,11 +231,19 @@ def _as_json(column: pa.Array) -> list[str]:
     write: Callable[[Any], str]
     if _holds_text(kind):
         write = encode_basestring
-    elif pa.types.is_integer(kind) and not isinstance(kind, pa.BaseExtensionType):
+    elif pa.types.is_integer(kind):
         write = str
+    elif pa.types.is_boolean(kind):
+        write = {True: "true", False: "false"}.__getitem__
+    elif pa.types.is_float32(kind) or pa.types.is_float64(kind):
+        write = _number
     else:
         return [as_json(clean(_value(value))) for value in column]
     return ["null" if value is None else write(value) for value in column.to_pylist()]
+
+
+def _number(value: float) -> str:
+    return repr(value) if math.isfinite(value) else "null"
 
 
 def _value(scalar: pa.Scalar) -> object:
