@@ -35,6 +35,9 @@ ROW_GROUP_BYTES = 8 * 1024 * 1024
 #: ... or this many rows, where they are short.
 ROW_GROUP_ROWS = 16_384
 
+#: A column is read so many bytes at a time, instead of all of a row group's at once.
+_READ_BYTES = 64 * 1024
+
 _FINGERPRINT = b"curate.fingerprint"
 _NOTES = b"curate.notes"
 
@@ -126,10 +129,13 @@ class Dataset:
             return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
     def batches(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The part's row groups one after another, so that memory holds one at a time."""
+        """The part's row groups one after another: memory holds one, and what it takes to read a column."""
+        names = self.schema.names if columns is None else list(columns)
         with self._open(part) as file:
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
+                yield pa.table(
+                    {name: file.read_row_group(group, columns=[name], use_threads=False)[name] for name in names}
+                )
 
     def read_groups(self, part: Part, groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Table:
         """These row groups of the part, or these columns of them."""
@@ -232,7 +238,7 @@ class Dataset:
         if source is None:
             raise self._missing(part)
         try:
-            file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
+            file = pq.ParquetFile(source, memory_map=False, pre_buffer=False, buffer_size=_READ_BYTES)
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise self._missing(part) from error
         with file:

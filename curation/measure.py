@@ -123,17 +123,25 @@ def _measure_part(work: Workspace, task: Measure, signals: Mapping[str, Signal])
     tables: dict[str, list[pa.Table]] = {name: [] for name in signals}
     texts = any(getattr(signal, "READS_TEXT", True) for signal in signals.values())
     for rows in work.documents.batches(task.part, ["id", "uri", *(["text"] if texts else [])]):
-        whole = Batch(_one(rows["text"]) if texts else pa.nulls(len(rows), pa.string()), _one(rows["uri"]))
-        answers: dict[str, list[Mapping[str, pa.Array]]] = {name: [] for name in signals}
-        for batch in whole.pieces(_PIECE_BYTES):
-            for name, signal in signals.items():
-                answers[name].append(_arrays(name, signal.measure(batch), len(batch), work.signal(name).schema))
-        for name, found in answers.items():
-            tables[name].append(_table(name, _one(rows["id"]), whole, found, work.signal(name).schema))
+        for name, table in _measure_rows(work, rows, signals).items():
+            tables[name].append(table)
+        del rows  # while the next are read
     for name, made_from in task.made_from.items():
         target = work.signal(name)
         table = pa.concat_tables(tables.pop(name) or [target.schema.empty_table()])
         target.write(task.part, table, made_from)
+
+
+def _measure_rows(work: Workspace, rows: pa.Table, signals: Mapping[str, Signal]) -> dict[str, pa.Table]:
+    """What the signals say of these rows of `documents`: rows of their sidecars."""
+    text = _one(rows["text"]) if "text" in rows.column_names else pa.nulls(len(rows), pa.string())
+    whole = Batch(text, _one(rows["uri"]))
+    answers: dict[str, list[Mapping[str, pa.Array]]] = {name: [] for name in signals}
+    for batch in whole.pieces(_PIECE_BYTES):
+        for name, signal in signals.items():
+            answers[name].append(_arrays(name, signal.measure(batch), len(batch), work.signal(name).schema))
+    ids = _one(rows["id"])
+    return {name: _table(name, ids, whole, found, work.signal(name).schema) for name, found in answers.items()}
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
