@@ -35,9 +35,6 @@ ROW_GROUP_BYTES = 8 * 1024 * 1024
 #: ... or this many rows, where they are short.
 ROW_GROUP_ROWS = 16_384
 
-#: A column is read so many bytes at a time, instead of all of a row group's at once.
-_READ_BYTES = 64 * 1024
-
 _FINGERPRINT = b"curate.fingerprint"
 _NOTES = b"curate.notes"
 
@@ -238,7 +235,7 @@ class Dataset:
         if source is None:
             raise self._missing(part)
         try:
-            file = pq.ParquetFile(source, memory_map=False, pre_buffer=False, buffer_size=_READ_BYTES)
+            file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
         except (FileNotFoundError, pa.ArrowInvalid) as error:
             raise self._missing(part) from error
         with file:

@@ -6,7 +6,6 @@ small. It may run twice for the same item, so what it writes appears whole or no
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -178,7 +177,6 @@ def _pool(workers: int) -> ProcessPool:
 def _prepare_worker(parent: int) -> None:
     """One thread a library, Ctrl-C left to the parent, and an end when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.set_threshold(50_000)  # importing makes many objects, which stay
     import pyarrow as pa  # noqa: PLC0415  # in the worker alone
 
     pa.set_cpu_count(1)

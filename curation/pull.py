@@ -246,6 +246,8 @@ def rows(task: Pull) -> Iterator[list[dict[str, Any] | None]]:
 
     They come a few at once, as many as were read for them, so that whoever looks can stop at any time.
     """
+    if _in_columns(task):
+        return (piece.table.to_pylist() for piece in _pieces(task, 0))
     items = _all_items(task, 0)
     if task.source.where is None:
         return ([item.row] for item in items)
@@ -255,18 +257,22 @@ def rows(task: Pull) -> Iterator[list[dict[str, Any] | None]]:
 
 def _pieces(task: Pull, start: int) -> Iterator[Rows]:
     """What the task's inputs hold from a position on: in columns where the source's kind reads such, else in rows."""
-    module = sources.load(task.source.kind)
-    in_columns = getattr(module, "read_columns", None)
-    if in_columns is None or task.source.where is not None:
+    if not _in_columns(task):
         yield from _rowed(_items(task, start))
         return
     ((file, _),) = task.inputs
+    module = cast("sources.InColumns", sources.load(task.source.kind))
     with file.open() as stream:
-        for found in in_columns(stream, file.name, start, task.source):
+        for found in module.read_columns(stream, file.name, start, task.source):
             if isinstance(found, Records):
                 yield documents.of_records(found, file.name, task.source.name, task.source.license)
             else:
                 yield from _rowed([_Item(found.type, found.end, _row(found, file.name, task))])
+
+
+def _in_columns(task: Pull) -> bool:
+    """Whether many records are read at once; what a source wants is asked of rows."""
+    return hasattr(sources.load(task.source.kind), "read_columns") and task.source.where is None
 
 
 def _rowed(items: Iterable[_Item]) -> Iterator[Rows]:
