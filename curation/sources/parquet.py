@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 VERSION = 2
 WHOLE_FILES = False
 
+#: A column is read so many bytes at a time: DuckDB, say, writes 122,880 rows as one row group.
+_READ_BYTES = 4 * 1024 * 1024
 #: Few rows are read at once, since one may hold 256 MB ...
 _BATCH_ROWS = 256
 #: ... and looked at together as long as they are short.
@@ -57,7 +59,7 @@ def _read(
     stream: BinaryIO, name: str, start: int, source: Source, columns: Callable[[pa.Schema], dict[str, str] | None]
 ) -> Iterator[Record | Records]:
     try:
-        file = pq.ParquetFile(stream, pre_buffer=False)
+        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
     except _UNREADABLE as error:
         _refuse_trouble(error)
         if start == 0:
