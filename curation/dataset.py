@@ -126,10 +126,13 @@ class Dataset:
             return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
     def batches(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The part's row groups one after another, so that memory holds one at a time."""
+        """The part's row groups one after another: memory holds one, and what it takes to read a column."""
+        names = self.schema.names if columns is None else list(columns)
         with self._open(part) as file:
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group, columns=None if columns is None else list(columns), use_threads=False)
+                yield pa.table(
+                    {name: file.read_row_group(group, columns=[name], use_threads=False)[name] for name in names}
+                )
 
     def read_groups(self, part: Part, groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Table:
         """These row groups of the part, or these columns of them."""

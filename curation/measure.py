@@ -23,7 +23,7 @@ from curation.signals import load_signals
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from curation.dataset import Footer
     from curation.recipe import Recipe
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Raised when the same answers of the signals give other bytes.
 VERSION = 1
+
+#: Bytes of text that are measured at once: what is made of them meanwhile, several times as much, stays small.
+_PIECE_BYTES = 1024 * 1024
 
 _SEE = "see docs/add-a-signal.md for what a signal must give"
 
@@ -113,25 +116,42 @@ def _measure_all(work: Measures) -> None:
     signals = load_signals(work.recipe)
     for task in work.tasks:
         _measure_part(work.work, task, {name: signals[name] for name in task.made_from})
+    pa.default_memory_pool().release_unused()
 
 
 def _measure_part(work: Workspace, task: Measure, signals: Mapping[str, Signal]) -> None:
     tables: dict[str, list[pa.Table]] = {name: [] for name in signals}
     texts = any(getattr(signal, "READS_TEXT", True) for signal in signals.values())
     for rows in work.documents.batches(task.part, ["id", "uri", *(["text"] if texts else [])]):
-        text = rows["text"].combine_chunks() if texts else pa.nulls(len(rows), pa.string())
-        batch = Batch(text, rows["uri"].combine_chunks())
-        for name, signal in signals.items():
-            tables[name].append(_table(name, rows["id"], batch, signal.measure(batch), work.signal(name).schema))
+        for name, table in _measure_rows(work, rows, signals).items():
+            tables[name].append(table)
+        del rows  # while the next are read
     for name, made_from in task.made_from.items():
         target = work.signal(name)
-        table = pa.concat_tables(tables[name]) if tables[name] else target.schema.empty_table()
+        table = pa.concat_tables(tables.pop(name) or [target.schema.empty_table()])
         target.write(task.part, table, made_from)
 
 
-def _table(name: str, ids: pa.ChunkedArray, batch: Batch, answers: Mapping[str, Any], target: pa.Schema) -> pa.Table:
-    """A signal's answers as rows of its sidecar; `SignalError` if they are not what it promised."""
-    arrays = [ids.combine_chunks()]
+def _measure_rows(work: Workspace, rows: pa.Table, signals: Mapping[str, Signal]) -> dict[str, pa.Table]:
+    """What the signals say of these rows of `documents`: rows of their sidecars."""
+    text = _one(rows["text"]) if "text" in rows.column_names else pa.nulls(len(rows), pa.string())
+    whole = Batch(text, _one(rows["uri"]))
+    answers: dict[str, list[Mapping[str, pa.Array]]] = {name: [] for name in signals}
+    for batch in whole.pieces(_PIECE_BYTES):
+        for name, signal in signals.items():
+            answers[name].append(_arrays(name, signal.measure(batch), len(batch), work.signal(name).schema))
+    ids = _one(rows["id"])
+    return {name: _table(name, ids, whole, found, work.signal(name).schema) for name, found in answers.items()}
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """The column in one piece, which is a copy only where it is in several."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _arrays(name: str, answers: Mapping[str, Any], documents: int, target: pa.Schema) -> dict[str, pa.Array]:
+    """A signal's answers for some documents as columns of its sidecar; `SignalError` if they are not of that kind."""
+    arrays = {}
     for field in list(target)[1:]:
         if field.name not in answers:
             raise SignalError(f"signal {name}: measure() gave no column {field.name!r}", remedy=_SEE)
@@ -141,10 +161,22 @@ def _table(name: str, ids: pa.ChunkedArray, batch: Batch, answers: Mapping[str, 
             array = array.cast(field.type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise SignalError(f"signal {name}: {field.name} is not all {field.type}: {error}", remedy=_SEE) from error
-        if len(array) != len(ids):
+        if len(array) != documents:
             raise SignalError(
-                f"signal {name}: {len(array):,} values of {field.name} for {len(ids):,} documents", remedy=_SEE
+                f"signal {name}: {len(array):,} values of {field.name} for {documents:,} documents", remedy=_SEE
             )
+        arrays[field.name] = array
+    return arrays
+
+
+def _table(
+    name: str, ids: pa.Array, batch: Batch, answers: Sequence[Mapping[str, pa.Array]], target: pa.Schema
+) -> pa.Table:
+    """A signal's answers for the documents of a batch as rows of its sidecar; `SignalError` if one is no answer."""
+    arrays = [ids]
+    for field in list(target)[1:]:
+        pieces = [answer[field.name] for answer in answers]
+        array = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
         bad = _first_bad(array, batch)
         if bad >= 0:
             raise SignalError(

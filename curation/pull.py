@@ -9,7 +9,6 @@ A part's notes count what was read for it: `records` by type, rows or not, and t
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from curation import expressions, schema, sources
+from curation import documents, expressions, sources
 from curation.compiling import compile_kernels
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
 from curation.engine import chunks
@@ -26,12 +25,12 @@ from curation.inputs import HashIndex, Input, find_inputs, sha256
 from curation.run import release_place, work_place
 from curation.signals import SIGNALS, signal_name
 from curation.sources import archives, decoding, extract
-from curation.sources.record import MAX_TEXT_BYTES, Record, Skipped
+from curation.sources.record import MAX_TEXT_BYTES, Record, Records, Skipped, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from curation.dataset import PartWriter
+    from curation.documents import Rows
     from curation.recipe import Recipe, Source
     from curation.run import Run
 
@@ -44,8 +43,6 @@ PART_ROWS = 250_000
 #: Files that are one document each are spread over this many parts: a part costs about 20 ms a run whatever it holds,
 #: and one more file makes one part anew.
 BUCKETS = 64
-#: Types of records that a part counts by name: inputs may make up as many as they like.
-TYPES = 50
 #: Items that `rows` asks the source's `where` of at once: few, since reading them may take long.
 LOOKED_AT = 16
 
@@ -139,8 +136,7 @@ def _counts(run: Run) -> dict[str, dict[str, Any]]:
     records: dict[str, Counter[str]] = {source.name: Counter() for source in run.recipe.source}
     not_wanted = {source.name: 0 for source in run.recipe.source if source.where is not None}
     for part, footer in run.parts.items():
-        for kind, count in footer.notes["records"].items():
-            _count(records[part.source], kind, count)
+        documents.count_types(records[part.source], footer.notes["records"])
         if part.source in not_wanted:
             not_wanted[part.source] += footer.notes["not_wanted"]
     return {
@@ -191,20 +187,6 @@ def parts_there(recipe: Recipe, work: Workspace) -> dict[Part, Footer]:
     return {part: footer for parts in work.storage.each(there, stems) for part, footer in parts.items()}
 
 
-def document_id(source: str, uri: str | None, origin: str, text: str | None) -> str:
-    """32 hex digits of a BLAKE2b hash of source, uri, origin and text, each with its length before it.
-
-    >>> document_id("web", None, "a.warc.gz#0", "text") == document_id("web", None, "a.warc.gz#0", "text")
-    True
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for field in (source, uri or "", origin, text or ""):
-        data = field.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
-
-
 def hashes(run: Run, files: list[Input], name: str = "inputs.json") -> dict[str, str]:
     """The SHA-256 of each file by its path, as the index of this name remembers it or made now by the workers."""
     index = HashIndex(run.work.storage, name)
@@ -232,16 +214,17 @@ def _hash_all(files: list[Input]) -> list[str]:
 def _pull_all(tasks: list[Pull]) -> None:
     for task in tasks:
         _pull_one(task)
+    pa.default_memory_pool().release_unused()  # the worker measures next, which takes other sizes of memory
 
 
 def _pull_one(task: Pull) -> None:
     parts, start = task.finished()
     index = len(parts)
-    items = _items(task, start)
+    runs = documents.cut(_pieces(task, start), PART_BYTES, PART_ROWS)
     last = False
     while not last:
         with task.documents.writing(task.part(index), task.fingerprint(index)) as writer:
-            last = _fill(writer, items)
+            last = documents.fill(writer, runs)
             writer.notes |= {"index": index, "last": last}
             for file, _ in task.inputs:
                 file.refuse_change()
@@ -263,11 +246,41 @@ def rows(task: Pull) -> Iterator[list[dict[str, Any] | None]]:
 
     They come a few at once, as many as were read for them, so that whoever looks can stop at any time.
     """
+    if _in_columns(task):
+        return (piece.table.to_pylist() for piece in _pieces(task, 0))
     items = _all_items(task, 0)
     if task.source.where is None:
         return ([item.row] for item in items)
     where = expressions.Where(task.source.name, task.source.where)
     return ([item.row for item in _asked(batch, where)] for batch in _batches(items, LOOKED_AT))
+
+
+def _pieces(task: Pull, start: int) -> Iterator[Rows]:
+    """What the task's inputs hold from a position on: in columns where the source's kind reads such, else in rows."""
+    if not _in_columns(task):
+        yield from _rowed(_items(task, start))
+        return
+    ((file, _),) = task.inputs
+    module = cast("sources.InColumns", sources.load(task.source.kind))
+    with file.open() as stream:
+        for found in module.read_columns(stream, file.name, start, task.source):
+            if isinstance(found, Records):
+                yield documents.of_records(found, file.name, task.source.name, task.source.license)
+            else:
+                yield from _rowed([_Item(found.type, found.end, _row(found, file.name, task))])
+
+
+def _in_columns(task: Pull) -> bool:
+    """Whether many records are read at once; what a source wants is asked of rows."""
+    return hasattr(sources.load(task.source.kind), "read_columns") and task.source.where is None
+
+
+def _rowed(items: Iterable[_Item]) -> Iterator[Rows]:
+    """The items in pieces of about the size of a row group."""
+    for batch in _batches(items, ROW_GROUP_ROWS, ROW_GROUP_BYTES):
+        if batch:
+            types, ends = [item.type for item in batch], [item.end for item in batch]
+            yield documents.of_rows([item.row for item in batch], types, ends, [item.is_wanted for item in batch])
 
 
 def _items(task: Pull, start: int) -> Iterator[_Item]:
@@ -303,14 +316,14 @@ def _wanted(items: Iterator[_Item], where: expressions.Where) -> Iterator[_Item]
         yield from _asked(batch, where)
 
 
-def _batches(items: Iterator[_Item], most: int) -> Iterator[list[_Item]]:
+def _batches(items: Iterable[_Item], most: int, most_bytes: int = expressions.BATCH_BYTES) -> Iterator[list[_Item]]:
     """The items in lists of so many, or fewer where they hold much text."""
     batch: list[_Item] = []
     held = 0
     for item in items:
         batch.append(item)
         held += len(item.row["text"] or "") if item.row else 0
-        if len(batch) >= most or held >= expressions.BATCH_BYTES:
+        if len(batch) >= most or held >= most_bytes:
             yield batch
             batch, held = [], 0
     yield batch
@@ -345,7 +358,7 @@ def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
     origin = name if task.whole_files or record.place else f"{name}#{record.offset}"
     uri = _valid(record.uri) if record.uri else (name if is_file else None)
     return {
-        "id": document_id(task.source.name, uri, origin, text),
+        "id": documents.document_id(task.source.name, uri, origin, text),
         "source": task.source.name,
         "uri": uri,
         "title": _valid(record.title) if record.title else None,
@@ -354,7 +367,7 @@ def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
         "created_at": record.created_at,
         "fetched_at": record.fetched_at,
         "origin": origin,
-        "meta": _valid(json.dumps(record.meta, ensure_ascii=False, sort_keys=True, default=str)),
+        "meta": _valid(as_json(record.meta)),
         "error": _valid(error) if error else None,
     }
 
@@ -370,42 +383,6 @@ def _valid(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def _count(records: Counter[str], kind: str, count: int) -> None:
-    """Count records of a type, by its name unless there are many names already."""
-    records[kind if kind in records or len(records) < TYPES else "other"] += count
-
-
-def _fill(writer: PartWriter, items: Iterable[_Item]) -> bool:
-    """Write rows until the part is full (False) or there are no more (True)."""
-    group: list[dict[str, Any]] = []
-    group_bytes = part_bytes = rows = 0
-    records: Counter[str] = Counter()
-    writer.notes |= {"text_bytes": 0, "records": records, "not_wanted": 0}
-    for item in items:
-        _count(records, item.type, 1)
-        writer.notes["end"] = item.end
-        writer.notes["not_wanted"] += not item.is_wanted
-        if item.row is None:
-            continue
-        row, rows = item.row, rows + 1
-        group.append(row)
-        text = len(row["text"].encode()) if row["text"] else 0
-        size = text + sum(len(row[name]) for name in ("meta", "uri", "title", "license", "error") if row[name])
-        group_bytes += size
-        part_bytes += size
-        writer.notes["text_bytes"] += text
-        if group_bytes >= ROW_GROUP_BYTES or len(group) >= ROW_GROUP_ROWS:
-            writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
-            group, group_bytes = [], 0
-        if part_bytes >= PART_BYTES or rows >= PART_ROWS:
-            break
-    else:
-        writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
-        return True
-    writer.write(pa.Table.from_pylist(group, schema.DOCUMENTS))
-    return False
 
 
 def _remove_orphans(run: Run) -> None:

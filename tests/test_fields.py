@@ -349,7 +349,7 @@ def test_parts_and_their_counts_are_the_same_after_a_stop(tmp_path: Path, monkey
 
 def test_an_input_may_make_up_as_many_types_as_it_likes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A part counts the first by name and the rest together, and so do all the parts of a source."""
-    monkeypatch.setattr(pull, "TYPES", 3)
+    monkeypatch.setattr("curation.documents.TYPES", 3)
     record = b"WARC/1.0\r\nWARC-Type: kind-%d\r\nContent-Length: 0\r\n\r\n\r\n\r\n"
     (tmp_path / "rows.jsonl").write_bytes(b"".join(record % (n % 10) for n in range(100)))
     state = run(tmp_path, "", "warc")

@@ -29,7 +29,7 @@ LAYERS = (
         "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
         "curation.recipe", "curation.releases",
     },
-    {"curation.run", "curation.compiling"},  # what the stages share
+    {"curation.run", "curation.compiling", "curation.documents"},  # what the stages share
     {
         "curation.pull", "curation.measure", "curation.against", "curation.corpus", "curation.decontamination",
         "curation.compare", "curation.copies", "curation.stable",

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import text as units
 
-from curation.kernels import repetition
+from curation.kernels import masks, repetition
 from curation.schema import SPANS
 from curation.signals import SIGNALS, c4, contamination, datatrove, gopher_repetition, length, lines, signal_name, url
 from curation.signals.batch import Batch
@@ -160,6 +161,28 @@ def test_any_split_gives_the_same_answer(module: Any, texts: list[str | None], d
     whole, first, rest = (measured(signal, part) for part in (texts, texts[:cut], texts[cut:]))
     for name, values in whole.items():
         assert values.to_pylist() == first[name].to_pylist() + rest[name].to_pylist(), name
+
+
+@given(
+    texts=st.lists(st.none() | TEXT, max_size=8),
+    size=st.integers(1, 40),
+    kind=st.sampled_from(["string", "large_string"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_pieces_are_the_batch(texts: list[str | None], size: int, kind: str) -> None:
+    """They hold its rows in order, each as many as the size has room for, and no bytes but their own."""
+    given = pa.array(["before", *texts], getattr(pa, kind)())[1:]
+    pieces = list(Batch(given, pa.array(map(str, range(len(texts))))).pieces(size))
+    assert [text for piece in pieces for text in piece.texts] == [text or "" for text in texts]
+    assert [uri for piece in pieces for uri in piece.uris] == [str(row) for row in range(len(texts))]
+    sizes = [[len(text.encode()) for text in piece.texts] for piece in pieces]
+    assert all(len(piece) == 1 or sum(piece) <= size for piece in sizes)
+    assert all(sum(piece) + following[0] > size for piece, following in pairwise(sizes))
+    if len(pieces) > 1:
+        assert all(
+            (piece.bounds[0], piece.bounds[-1]) == (0, sum(own)) for piece, own in zip(pieces, sizes, strict=True)
+        )
+        assert all(len(piece.data) == max(sum(own), masks.SIZE) for piece, own in zip(pieces, sizes, strict=True))
 
 
 @pytest.mark.parametrize("module", HEURISTIC, ids=signal_name)

@@ -13,6 +13,8 @@ from curation import kernels
 from curation.schema import SPANS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from curation.kernels.characters import Characters
@@ -36,6 +38,28 @@ class Batch:
     def __len__(self) -> int:
         """How many rows there are."""
         return len(self.text)
+
+    def pieces(self, size: int) -> Iterator[Batch]:
+        """The rows in batches of at most so many bytes of text, or of one row that is larger; one at least."""
+        ends = self.bounds[1:] - self.bounds[0] if len(self) else self.bounds
+        start = 0
+        while start < max(1, len(self)):
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + size, side="right")))
+            yield self._slice(start, min(stop, len(self)))
+            start = stop
+
+    def _slice(self, start: int, stop: int) -> Batch:
+        """These rows, with their bytes alone: some kernels make room for all that they are given."""
+        uri = None if self.uri is None else self.uri.slice(start, stop - start)
+        if (start, stop) == (0, len(self)):
+            return self
+        text = self._filled.slice(start, stop - start)
+        kind = np.int64 if pa.types.is_large_string(text.type) else np.int32
+        first, last = self.bounds[start], self.bounds[stop]
+        offsets = pa.py_buffer((self.bounds[start : stop + 1] - first).astype(kind))
+        data = (text.buffers()[2] or pa.py_buffer(b"")).slice(int(first), int(last - first))
+        return Batch(pa.Array.from_buffers(text.type, stop - start, [None, offsets, data]), uri)
 
     @cached_property
     def data(self) -> NDArray[np.uint8]:

@@ -7,7 +7,9 @@ A source is a module with
 - `MEMBERS`, only where archives are read: what the names of the members end with that are;
 - `EXTRACTS = True`, only where HTML becomes text: the extraction engine and its version count for what is read;
 - `NAMED_BY_FOLDER = True`, only where the folder of an input says what it is: `name` then always has a folder;
-- `read(stream, name, start, source, extract)`: the records of an input from `start` on, and what it skips (`Skipped`).
+- `read(stream, name, start, source, extract)`: the records of an input from `start` on, and what it skips (`Skipped`);
+- `read_columns(stream, name, start, source)`, only where an input lies in columns: the same records, many at once
+  (`Records`) where no row of them needs a look of its own. A source with `where` is read by `read`.
 
 `stream` is a seekable binary file at its beginning, `name` the input's path relative to the source's root, `source`
 and `extract` the recipe's tables. A record that cannot be read is yielded with `error`; so is the end of an input that
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from curation.recipe import Extract, Source
-    from curation.sources.record import Record, Skipped
+    from curation.sources.record import Record, Records, Skipped
 
 #: Every kind of source a recipe may name; each is a module of this package.
 KINDS = ("warc", "wet", "html", "markdown", "text", "jsonl", "parquet", "stackexchange")
@@ -39,6 +41,13 @@ class SourceModule(Protocol):
         self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract
     ) -> Iterator[Record | Skipped]:
         """The records of one input from `start` on."""
+
+
+class InColumns(SourceModule, Protocol):
+    """What a module offers whose inputs lie in columns."""
+
+    def read_columns(self, stream: BinaryIO, name: str, start: int, source: Source) -> Iterator[Record | Records]:
+        """The records of one input from `start` on, many at once where that is possible."""
 
 
 def load(kind: str) -> SourceModule:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    import pyarrow as pa
 
 #: HTML larger than this is a row with `error` (bytes; promise 10).
 MAX_HTML_BYTES = 20 * 1024 * 1024
@@ -46,3 +49,33 @@ class Skipped:
     offset: int
     end: int
     type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Consecutive records of one type, in columns: what `Record` says of one, for each of `offsets`.
+
+    Each ends where the next one begins. `text` is valid UTF-8, none over `MAX_TEXT_BYTES`; `meta` is JSON.
+    """
+
+    offsets: range
+    text: pa.StringArray
+    uri: list[str | None]
+    title: list[str | None]
+    license: list[str | None]
+    created_at: list[datetime | None]
+    meta: list[str]
+    error: list[str | None]
+    type: str
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, default=str)
+
+
+def as_json(value: Any) -> str:
+    """A value as it stands in `meta`: keys in their order, nothing escaped that UTF-8 can hold.
+
+    >>> as_json({"b": "ä", "a": None})
+    '{"a": null, "b": "ä"}'
+    """
+    return _JSON.encode(value)
