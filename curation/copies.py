@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 
-#: How often it is looked at a crowd again, and how many of it are compared with all others at a time.
-_LOOKS, _AT_A_LOOK = 32, 16
+#: How often a crowd is looked at again, and how many of its pairs are compared at a time.
+_LOOKS, _AT_A_LOOK = 16, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,16 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
     may_stay = may_stay[passed[involved[may_stay]]]
     outside = np.flatnonzero(~is_own)
     order = [outside[_named(work, rows, involved[outside])], may_stay[_ranked(run, rows, involved[may_stay])]]
-    pairs = survivors.Copies(nodes[0], nodes[1]), survivors.Near(nodes[2], nodes[3], near[2])
-    chosen = _chosen(run, rows, involved, *pairs, np.concatenate(order).astype(np.int32), len(outside))
+    graph = survivors.Graph(
+        len(involved),
+        survivors.Copies(nodes[0], nodes[1]),
+        survivors.Near(nodes[2], nodes[3], near[2]),
+        np.concatenate(order).astype(np.int32),
+        len(outside),
+    )
+    chosen = survivors.choose(graph, dedup.similarity)
+    if dedup.verify == "signature":
+        chosen = _chosen_again(run, rows, involved, graph, chosen)
     by_number = np.argsort(chosen.node)
     kept = involved[chosen.kept[by_number]]
     stays = distinct(kept)
@@ -101,41 +109,43 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
     )
 
 
-def _chosen(
-    run: Run, rows: Rows, involved: NDArray[np.int64], copies: survivors.Copies, near: survivors.Near,
-    ranked: NDArray[np.int32], stay: int,
-) -> survivors.Gone:  # fmt: skip
-    """Who goes among the documents that are `involved`, the nodes.
+def _chosen_again(
+    run: Run, rows: Rows, involved: NDArray[np.int64], graph: survivors.Graph, chosen: survivors.Gone
+) -> survivors.Gone:
+    """Who goes, after another look at crowds, whose documents were not all compared; nodes are those `involved`.
 
-    In a crowd, where compare left comparisons out, two that stay may never have been compared. So those that stay are
-    compared with all of their crowd, by their signatures, a few at a time and the best first.
+    Two that stay of a crowd may never have been compared. So they are compared with all of it by their signatures, a
+    few at a time and the best first, as often as there is one that was not.
     """
-    dedup, nodes = run.recipe.dedup, len(involved)
-    chosen = survivors.choose(nodes, copies, near, ranked, dedup.similarity, stay)
-    crowd = survivors.crowds(nodes, copies, near, candidates.FULL_BUCKET)
-    if dedup.verify == "exact" or not (crowd >= 0).any():
+    inside = survivors.crowded(graph, candidates.FULL_BUCKET)
+    if not len(inside):
         return chosen
-    seen, done = survivors.numbered(nodes, copies, near), np.zeros(nodes, np.bool_)
+    mine, numbers, dedup = graph.only(inside), involved[inside].astype(np.uint64), run.recipe.dedup
+    crowd = survivors.crowds(mine, candidates.FULL_BUCKET)
+    again, seen, done = survivors.choose(mine, dedup.similarity), mine.pairs, np.zeros(mine.nodes, np.bool_)
     for _ in range(_LOOKS):
-        asked = survivors.to_ask(crowd, copies, ranked, chosen, done, _AT_A_LOOK, stay)
+        asked = survivors.to_ask(mine, crowd, again, done, _AT_A_LOOK)
         if not len(asked.nodes):
             break
         done[asked.nodes] = True
         pairs = asked.pairs[~is_among(asked.pairs, seen)]
         first, second = verifying.sides(pairs)
-        numbers = involved[first].astype(np.uint64) << np.uint64(32) | involved[second].astype(np.uint64)
-        similar = verifying.by_signature(run.work, rows, numbers, dedup.bands * dedup.rows)
-        is_near = similar >= dedup.similarity
+        of_rows = numbers[first] << np.uint64(32) | numbers[second]
+        similar = verifying.by_signature(run.work, rows, of_rows, dedup.bands * dedup.rows).astype(np.float32)
         seen = distinct(np.concatenate([seen, pairs]))
-        if is_near.any():
-            more = (
-                first[is_near].astype(np.int32),
-                second[is_near].astype(np.int32),
-                similar[is_near].astype(np.float32),
-            )
-            near = survivors.Near(*(np.concatenate(both) for both in zip(near, more, strict=True)))
-            chosen = survivors.choose(nodes, copies, near, ranked, dedup.similarity, stay)
-    return chosen
+        near = similar >= np.float32(dedup.similarity)
+        if near.any():
+            one, other = first.astype(np.int32), second.astype(np.int32)
+            mine = mine.with_near(survivors.Near(one[near], other[near], similar[near]))
+            again = survivors.choose(mine, dedup.similarity)
+    is_inside = np.zeros(graph.nodes, np.bool_)
+    is_inside[inside] = True
+    others = ~is_inside[chosen.node]
+    return survivors.Gone(
+        np.concatenate([chosen.node[others], inside[again.node].astype(np.int32)]),
+        np.concatenate([chosen.kept[others], inside[again.kept].astype(np.int32)]),
+        np.concatenate([chosen.similarity[others], again.similarity]),
+    )
 
 
 def _edges(work: Workspace, parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

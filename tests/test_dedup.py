@@ -25,7 +25,7 @@ from curation import compare, copies, pull
 from curation.compare import COPIES, pair_parts
 from curation.dedup import candidates, signatures, verifying
 from curation.dedup.signatures import Signatures, probability, shingles
-from curation.dedup.survivors import Copies, Near, choose
+from curation.dedup.survivors import Copies, Graph, Near, choose
 from curation.engine import LocalEngine
 from curation.kernels import grouping
 from curation.run import Run
@@ -540,18 +540,17 @@ def chosen(
     """Who goes, each with the kept one and how similar they are."""
     names = sorted({*rank, *(name for pair in exact for name in pair), *(name for a, b, _ in near for name in (a, b))})
     node = {name: place for place, name in enumerate(names)}
-    found = choose(
+    graph = Graph(
         len(names),
         Copies(numbers(node, [a for a, _ in exact]), numbers(node, [b for _, b in exact])),
         Near(
             numbers(node, [a for a, _, _ in near]), numbers(node, [b for _, b, _ in near]),
             np.array([value for *_, value in near], np.float32),
         ),
-        numbers(node, sorted(rank, key=rank.__getitem__)), least, stay,
+        numbers(node, sorted(rank, key=rank.__getitem__)), stay,
     )  # fmt: skip
-    return {
-        names[goes]: (names[kept], pytest.approx(value, abs=1e-6)) for goes, kept, value in zip(*found, strict=True)
-    }
+    found = zip(*choose(graph, least), strict=True)
+    return {names[goes]: (names[kept], pytest.approx(value, abs=1e-6)) for goes, kept, value in found}
 
 
 def numbers(node: dict[str, int], names: list[str]) -> np.ndarray[Any, np.dtype[np.int32]]:

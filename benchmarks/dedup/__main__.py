@@ -5,7 +5,8 @@
 - `job`: from text to verdicts on the same documents, as commands: ours, and datatrove's four steps;
 - `quality`: which of all pairs become candidates, beside what the formula promises, and whether what is removed was
   similar; the similarities are computed from all pairs, in plain Python and one SQL query;
-- `incremental`: what one input more costs beside twenty, and whether the verdicts are those of a run from nothing.
+- `incremental`: what one input more costs beside twenty, and whether the verdicts are those of a run from nothing;
+- `crowd`: one page very often.
 
 MB are 10^6 bytes of UTF-8, CPU time is that of all threads and processes together.
 """
@@ -32,6 +33,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import peer
 from benchmarks.dedup.commands import cost, ours_until_judge
+from benchmarks.dedup.crowd import crowd
 from benchmarks.dedup.incremental import incremental
 from benchmarks.signals.measuring import megabytes, mixed, texts_of, write_sample
 from curation import kernels
@@ -60,7 +62,7 @@ DEDUP = Dedup()
 
 def main() -> None:
     """Run the sections that are asked for, print what they say."""
-    sections = {"signatures": signatures, "job": job, "quality": quality, "incremental": incremental}
+    sections = {"signatures": signatures, "job": job, "quality": quality, "incremental": incremental, "crowd": crowd}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup", description=(__doc__ or "").split(":")[0])
     parser.add_argument("sections", nargs="*", choices=[*sections, []], metavar="SECTION", help=", ".join(sections))
     parser.add_argument("--repeats", type=int, default=3, help="rounds of `signatures` (3)")

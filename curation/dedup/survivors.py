@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,11 +38,58 @@ class Gone(NamedTuple):
     similarity: NDArray[np.float32]
 
 
-def choose(nodes: int, copies: Copies, near: Near, ranked: NDArray[np.int32], least: float, stay: int = 0) -> Gone:
-    """The nodes that go of so many, each with the kept one it was verified similar to, best first.
+@dataclass(frozen=True)
+class Graph:
+    """So many nodes, the copies and the near ones among them, and those that may stay.
 
-    `ranked` holds those that may stay, best first: those that no rule hit. The others take no part, so nothing is
-    removed for a copy that a rule dropped. The first `stay` of them stay, alike or not.
+    `ranked` (int32) holds those, best first: those that no rule hit. The others take no part, so nothing is removed
+    for a copy that a rule dropped. The first `stay` of them stay, alike or not.
+    """
+
+    nodes: int
+    copies: Copies
+    near: Near
+    ranked: NDArray[np.int32]
+    stay: int = 0
+
+    @cached_property
+    def group_of(self) -> NDArray[np.int32]:
+        """The first of each node's group, which stands for the group."""
+        group_of = np.arange(self.nodes, dtype=np.int32)
+        group_of[self.copies.copy] = self.copies.first
+        return group_of
+
+    @cached_property
+    def pairs(self) -> NDArray[np.uint64]:
+        """Near groups as numbers, ascending: the smaller one times 2^32, plus the other one."""
+        one, other = (self.group_of[side].astype(np.uint64) for side in (self.near.one, self.near.other))
+        return distinct((np.minimum(one, other) << np.uint64(32) | np.maximum(one, other))[one != other])
+
+    def with_near(self, more: Near) -> Graph:
+        """The same graph with these pairs besides."""
+        return replace(self, near=Near(*(np.concatenate(both) for both in zip(self.near, more, strict=True))))
+
+    def only(self, nodes: NDArray[np.int64]) -> Graph:
+        """The graph of these nodes alone, which ascend: its first node is the first of them, and so on.
+
+        Whatever is a copy of one of them or near to it must be among them.
+        """
+        place = np.full(self.nodes, -1, np.int32)
+        place[nodes] = np.arange(len(nodes), dtype=np.int32)
+        copies = Copies(*(place[side] for side in self.copies))
+        near = Near(place[self.near.one], place[self.near.other], self.near.similarity)
+        ranked = place[self.ranked]
+        return Graph(
+            len(nodes),
+            Copies(*(side[copies.copy >= 0] for side in copies)),
+            Near(near.one[near.one >= 0], near.other[near.one >= 0], near.similarity[near.one >= 0]),
+            ranked[ranked >= 0],
+            int((ranked[: self.stay] >= 0).sum()),
+        )
+
+
+def choose(graph: Graph, least: float) -> Gone:
+    """The nodes that go, each with the kept one it was verified similar to.
 
     They are taken best first; one goes if a kept one is its verified neighbour: of several the most similar, then
     the better one. So none goes for being near one that went. Where a third document was compared with both, that may
@@ -49,18 +98,21 @@ def choose(nodes: int, copies: Copies, near: Near, ranked: NDArray[np.int32], le
 
     >>> copies, ranked = Copies(*np.empty((2, 0), np.int32)), np.arange(3, dtype=np.int32)
     >>> near = Near(np.array([0, 1], np.int32), np.array([1, 2], np.int32), np.array([0.8, 0.8], np.float32))
-    >>> gone = choose(3, copies, near, ranked, 0.75)
+    >>> gone = choose(Graph(3, copies, near, ranked), 0.75)
     >>> gone.node.tolist(), gone.kept.tolist()
     ([1], [0])
     """
-    group_of = _groups(nodes, copies)
+    group_of, ranked, near = graph.group_of, graph.ranked, graph.near
     mine = group_of[ranked]
-    best, order = np.full(nodes, -1, np.int32), np.full(nodes, -1, np.int32)  # of each group its best member
+    best, order = (
+        np.full(graph.nodes, -1, np.int32),
+        np.full(graph.nodes, -1, np.int32),
+    )  # of each group its best member
     best[mine[::-1]] = ranked[::-1]
     order[mine[::-1]] = np.arange(len(ranked) - 1, -1, -1, dtype=np.int32)
     one, other = group_of[near.one], group_of[near.other]
     apart = one != other  # in one group they are copies anyway, and the walk knows no edge of a node with itself
-    goes, similar = kernels.survivors.walk(order, one[apart], other[apart], near.similarity[apart], least, stay)
+    goes, similar = kernels.survivors.walk(order, one[apart], other[apart], near.similarity[apart], least, graph.stay)
     is_near = goes[mine] >= 0
     kept = np.where(is_near, best[goes[mine]], best[mine])
     is_gone = is_near | (kept != ranked)
@@ -68,68 +120,72 @@ def choose(nodes: int, copies: Copies, near: Near, ranked: NDArray[np.int32], le
     return Gone(ranked[is_gone], kept[is_gone], similarity[is_gone])
 
 
-def crowds(nodes: int, copies: Copies, near: Near, most: int) -> NDArray[np.int32]:
-    """For each node the number of its crowd, -1 for none: those that resemble a node which more than `most` resemble.
+def crowded(graph: Graph, most: int) -> NDArray[np.int64]:
+    """The nodes that hang together with one which more than `most` resemble, ascending: a graph of their own.
+
+    >>> near = Near(np.array([0, 0, 0, 5], np.int32), np.array([1, 2, 3, 6], np.int32), np.full(4, 0.8, np.float32))
+    >>> graph = Graph(7, Copies(*np.array([[3], [4]], np.int32)), near, np.arange(7, dtype=np.int32))
+    >>> crowded(graph, 2).tolist(), crowded(graph, 3).tolist()
+    ([0, 1, 2, 3, 4], [])
+    """
+    sides = _sides(graph.pairs)
+    resemble = np.bincount(np.concatenate(sides), minlength=graph.nodes)
+    if not (resemble > most).any():
+        return np.empty(0, np.int64)
+    members = distinct(np.concatenate(sides))
+    component = np.full(graph.nodes, -1, np.int64)
+    component[members] = kernels.grouping.parted(graph.pairs, members, graph.nodes, 1)[1]
+    is_crowded = np.zeros(graph.nodes + 1, np.bool_)  # by component, the last one for none
+    is_crowded[component[resemble > most]] = True
+    return np.flatnonzero(is_crowded[component[graph.group_of]])
+
+
+def crowds(graph: Graph, most: int) -> NDArray[np.int64]:
+    """For each node the number of its crowd, -1 for none: all that resemble a node which more than `most` resemble.
 
     >>> near = Near(np.zeros(3, np.int32), np.array([1, 2, 3], np.int32), np.full(3, 0.8, np.float32))
-    >>> crowds(5, Copies(*np.empty((2, 0), np.int32)), near, 2).tolist()
+    >>> graph = Graph(5, Copies(*np.empty((2, 0), np.int32)), near, np.arange(5, dtype=np.int32))
+    >>> crowds(graph, 2).tolist()
     [0, 0, 0, 0, -1]
-
     """
-    pairs = numbered(nodes, copies, near)
-    sides = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    resemble = np.bincount(np.concatenate(sides), minlength=nodes)
-    is_crowded = (resemble[sides[0]] > most) | (resemble[sides[1]] > most)
-    members = distinct(np.concatenate([side[is_crowded] for side in sides]))
-    found = np.full(nodes, -1, np.int32)
-    found[members] = kernels.grouping.parted(pairs[is_crowded], members, nodes, 1)[1]
+    one, other = _sides(graph.pairs)
+    resemble = np.bincount(np.concatenate([one, other]), minlength=graph.nodes)
+    mine = (resemble[one] > most) | (resemble[other] > most)
+    members = distinct(np.concatenate([one[mine], other[mine]]))
+    found = np.full(graph.nodes, -1, np.int64)
+    found[members] = kernels.grouping.parted(graph.pairs[mine], members, graph.nodes, 1)[1]
     return found
 
 
 class Asked(NamedTuple):
-    """Nodes that stay (int64), and pairs of one of them with another of its crowd (uint64, `numbered`), ascending."""
+    """Nodes that stay (int64), and pairs of one of them with another of its crowd (uint64, as `Graph.pairs`)."""
 
     nodes: NDArray[np.int64]
     pairs: NDArray[np.uint64]
 
 
-def to_ask(
-    crowd: NDArray[np.int32], copies: Copies, ranked: NDArray[np.int32], gone: Gone, done: NDArray[np.bool_],
-    most: int, stay: int = 0,
-) -> Asked:  # fmt: skip
-    """Whom to compare with all of its crowd: of each `crowd` the `most` best that stay and are not `done`.
+def to_ask(graph: Graph, crowd: NDArray[np.int64], gone: Gone, done: NDArray[np.bool_], most: int) -> Asked:
+    """Whom to compare with all of its crowd: of each `crowd` the best that stay and are not `done`, at least one.
 
-    The others are those that are worse, do not go for one that is done, and are not among the first `stay`. Nodes are
-    the first of their groups here.
+    The others are those that are worse, do not go for one that is done, and do not stay whatever they are like. About
+    `most` pairs are asked for in each crowd. Nodes are the first of their groups here.
     """
-    nodes = len(crowd)
-    group_of = _groups(nodes, copies)
-    rank, kept = np.full(nodes, -1), np.arange(nodes)
+    group_of, ranked = graph.group_of, graph.ranked
+    rank, kept = np.full(graph.nodes, -1), np.arange(graph.nodes)
     rank[group_of[ranked][::-1]] = np.arange(len(ranked) - 1, -1, -1)
     kept[group_of[gone.node]] = group_of[gone.kept]
     members = np.flatnonzero((crowd >= 0) & (rank >= 0))
     members = members[np.lexsort([rank[members], crowd[members]])]
-    asked = members[(kept[members] == members) & ~done[members]]
-    asked = asked[np.arange(len(asked)) - np.searchsorted(crowd[asked], crowd[asked]) < most]
-    open_to = members[~done[kept[members]]]
-    pairs = [np.empty(0, np.uint64)]
-    for mine in np.split(asked, np.flatnonzero(np.diff(crowd[asked])) + 1):
-        low, high = np.searchsorted(crowd[open_to], [crowd[mine[0]], crowd[mine[0]] + 1]) if len(mine) else (0, 0)
-        for one in mine.astype(np.uint64):
-            others = open_to[low:high]
-            others = others[rank[others] >= max(rank[one] + 1, stay)].astype(np.uint64)
-            pairs.append(np.minimum(one, others) << np.uint64(32) | np.maximum(one, others))
-    return Asked(asked, distinct(np.concatenate(pairs)))
+    asked, pairs = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+    for mine in np.split(members, np.flatnonzero(np.diff(crowd[members])) + 1):
+        others = mine[~done[kept[mine]] & (rank[mine] >= graph.stay)]
+        asks = mine[(kept[mine] == mine) & ~done[mine]][: max(1, most // max(1, len(others)))]
+        asked.append(asks)
+        for one in asks.astype(np.uint64):
+            worse = others[rank[others] > rank[one]].astype(np.uint64)
+            pairs.append(np.minimum(one, worse) << np.uint64(32) | np.maximum(one, worse))
+    return Asked(np.concatenate(asked), distinct(np.concatenate(pairs)))
 
 
-def numbered(nodes: int, copies: Copies, near: Near) -> NDArray[np.uint64]:
-    """Near pairs as numbers: the smaller node times 2^32, plus the other one, both the first of their groups."""
-    one, other = (_groups(nodes, copies)[side].astype(np.uint64) for side in (near.one, near.other))
-    return distinct((np.minimum(one, other) << np.uint64(32) | np.maximum(one, other))[one != other])
-
-
-def _groups(nodes: int, copies: Copies) -> NDArray[np.int32]:
-    """The first of each node's group."""
-    group_of = np.arange(nodes, dtype=np.int32)
-    group_of[copies.copy] = copies.first
-    return group_of
+def _sides(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
