@@ -5,7 +5,8 @@
 - `parts`: what the signals share and each signal by itself, on the whole file;
 - `stage`: `curate run --until measure` over the whole file, as a command, with one and with two workers;
 - `linear`: nanoseconds a byte for 1, 4 and 16 times the documents, and for documents of 1 KB to 50 MB;
-- `start`: the first process of an installation, which compiles, a later one, and numba alone.
+- `start`: the first process of an installation, which compiles, a later one, and numba alone;
+- `instructions`, where it is named: how many instructions a byte takes, counted by Valgrind.
 
 MB are 10^6 bytes of UTF-8. Figures are medians of CPU time, which other work on the machine disturbs less than time on
 the clock; where that matters both are given.
@@ -34,6 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import peer
+from benchmarks.signals.instructions import instructions
 from benchmarks.signals.measuring import (
     HEURISTIC,
     OF_PRESETS,
@@ -43,6 +45,7 @@ from benchmarks.signals.measuring import (
     median,
     megabytes,
     mixed,
+    prose,
     share_of,
     signals,
     texts_of,
@@ -62,7 +65,8 @@ ROOT = HERE.parent.parent
 
 def main() -> None:
     """Run the sections that are asked for, print what they say."""
-    sections = {"peer": against_peer, "limit": limit, "parts": parts, "stage": stage, "linear": linear, "start": start}
+    sections = {"peer": against_peer, "limit": limit, "parts": parts, "stage": stage, "linear": linear, "start": start,
+                "instructions": instructions}  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m benchmarks.signals", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("sections", nargs="*", choices=[*sections, []], metavar="SECTION", help=", ".join(sections))
     parser.add_argument("--repeats", type=int, default=5, help="runs of each figure (5)")
@@ -72,7 +76,7 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, medians of {options.repeats}")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.sections or sections:
+        for name in options.sections or [name for name in sections if name != "instructions"]:
             print(f"… {name}", file=sys.stderr)
             sections[name](options, Path(scratch))
             sys.stdout.flush()
@@ -213,15 +217,14 @@ def stage(options: argparse.Namespace, scratch: Path) -> None:
 def linear(options: argparse.Namespace, _: Path) -> None:
     """Nanoseconds a byte: more documents, longer documents, and two documents that are hard on repetition."""
     chosen = signals(OF_PRESETS)
-    rows = pq.read_table(mixed(), columns=["text", "source"])
-    every = rows["text"].take(pa.array(range(0, len(rows), 28))).combine_chunks()
+    text = pq.read_table(mixed(), columns=["text"])["text"]
+    every = text.take(pa.array(range(0, len(text), 28))).combine_chunks()
     print("\nnanoseconds a byte, signals of the presets, one core")
     for times in (1, 4, 16):
         told("documents x " + str(times), chosen, batches(pa.concat_arrays([every] * times)), options.repeats)
-    lines = "\n\n".join(rows["text"].to_pylist()).split("\n")
-    prose = "\n".join(dict.fromkeys(lines)).encode()[:50_000_000]  # what is long repeats itself more: not here
+    lines = prose()[:50_000_000]
     for length in (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000):
-        pieces = [prose[at : at + length].decode(errors="ignore") for at in range(0, len(prose), length)]
+        pieces = [lines[at : at + length].decode(errors="ignore") for at in range(0, len(lines), length)]
         told(f"documents of {length / 1e6:g} MB", chosen, batches(pa.array(pieces)), options.repeats)
     told("50 MB of one word", chosen, [pa.array(["word " * 10_000_000])], options.repeats)
     distinct = " ".join(f"{number:08x}" for number in range(5_000_000))

@@ -70,6 +70,12 @@ def median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     return statistics.median(cpu for cpu, _ in pairs), statistics.median(wall for _, wall in pairs)
 
 
+def prose() -> bytes:
+    """The lines of the mixed file, none twice: what is long repeats itself more, but not so."""
+    text = pq.read_table(mixed(), columns=["text"])["text"]
+    return "\n".join(dict.fromkeys("\n\n".join(text.to_pylist()).split("\n"))).encode()
+
+
 def batches(text: pa.Array) -> list[pa.Array]:
     """The texts in batches as large as the product's."""
     ends = np.cumsum(pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.int64))
