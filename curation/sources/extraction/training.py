@@ -61,7 +61,7 @@ class Settings(BaseModel):
     #: The probability that a block must have in any case to be kept.
     least: float = Field(0.1, ge=0, lt=1)
     #: F1 that is given up, cross-validated, for fewer blocks that are kept for nothing.
-    given_up: float = Field(0.003, ge=0, lt=1)
+    given_up: float = Field(0.001, ge=0, lt=1)
 
 
 @dataclass(slots=True)
