@@ -20,9 +20,12 @@ def extractor() -> None:
 _GOLD = click.argument("gold", type=click.Path(path_type=Path, dir_okay=False))
 _WARCS = click.argument("warcs", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 _HELD_OUT = click.option(
-    "--held-out", default=5, show_default=True, type=click.IntRange(0),
+    "--held-out", default=0, show_default=True, type=click.IntRange(0),
     help="One domain in so many is not trained on but judged; 0: none.",
 )  # fmt: skip
+_SEED = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of the training.")
+_TREES = click.option("--trees", default=None, type=click.IntRange(1), help="Trees in the first of the two forests.")
+_FOLDS = click.IntRange(2, 20)
 
 
 def _refuse_missing(paths: tuple[Path, ...]) -> None:
@@ -36,11 +39,14 @@ def _refuse_missing(paths: tuple[Path, ...]) -> None:
 @_WARCS
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The model file to write.")
 @_HELD_OUT
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of the training.")
-@click.option("--trees", default=None, type=click.IntRange(1), help="Trees in each of the two forests.")
-@click.option("--cross/--no-cross", default=True, show_default=True, help="Cross-validate too, which takes longer.")
+@_SEED
+@_TREES
+@click.option(
+    "--folds", default=5, show_default=True, type=click.IntRange(0, 20),
+    help="Judge as `evaluate --folds` does, which takes so many times as long; 0: do not.",
+)  # fmt: skip
 def extractor_train(
-    gold: Path, warcs: tuple[Path, ...], out: Path, held_out: int, seed: int, trees: int | None, cross: bool
+    gold: Path, warcs: tuple[Path, ...], out: Path, held_out: int, seed: int, trees: int | None, folds: int
 ) -> None:
     """Train a model on the pages of WARCS whose main text is in GOLD: JSONL with `url` and `text`.
 
@@ -58,51 +64,72 @@ def extractor_train(
     asked: dict[str, Any] = {"seed": seed} | ({"trees": trees} if trees else {})
     settings = Settings(**asked)
     pages = read(gold, warcs)
-    outside = [one for one in pages if is_held_out(one, held_out)]
     inside = [one for one in pages if not is_held_out(one, held_out)]
-    examples = [found for one in inside if (found := example(one))]
-    made = train(examples, settings)
+    outside = [one for one in pages if is_held_out(one, held_out)]
+    made = train([found for one in inside if (found := example(one))], settings)
     model.save(made, out)
-    judged = figures.evaluate(outside, figures.texts(made, outside)) if outside else {}
-    crossed = figures.evaluate(*cross_validate(examples, settings)) if cross else {}
+    judged = {
+        kind: figures.evaluate(some, found)
+        for kind, some, found in (
+            ("folds", inside, cross_validate(inside, settings, folds) if folds > 1 else None),
+            ("held out", outside, figures.texts(made, outside) if outside else None),
+            ("seen", inside, figures.texts(made, inside)),
+        )
+        if found is not None
+    }
     command = " ".join(["curate extractor train", gold.name, *(path.name for path in warcs), f"--out {out.name}"])
     command += "".join(f" --{name} {value}" for name, value in asked.items() if value)
-    command += f" --held-out {held_out}" if held_out != 5 else ""
+    command += f" --held-out {held_out}" if held_out else ""
     page = out.with_suffix(".md")
     page.write_text(
-        figures.card(
-            out, trained_on=[one.gold for one in examples], held_out=judged, crossed=crossed, settings=settings,
-            command=command, made_at=datetime.now(UTC).date(),
-        ),
+        figures.card(out, trained_on=inside, judged=judged, settings=settings, folds=folds, command=command,
+                     made_at=datetime.now(UTC).date()),
         encoding="utf-8",
     )  # fmt: skip
-    click.echo(f"{len(examples):,} pages -> {out} ({out.stat().st_size:,} bytes)\n")
-    if judged:
-        click.echo(f"On held-out domains:\n\n{figures.written(judged)}")
-    click.echo(f"\ncard   {page}")
+    click.echo(f"{len(inside):,} pages -> {out} ({out.stat().st_size:,} bytes)\n")
+    for kind in ("folds", "held out"):
+        if kind in judged:
+            click.echo(f"{figures.TITLES[kind]}:\n\n{figures.written(judged[kind])}\n")
+    click.echo(f"card   {page}")
 
 
 @extractor.command("evaluate")
-@click.argument("model", type=click.Path(path_type=Path))
 @_GOLD
 @_WARCS
+@click.option(
+    "--model", default="default", show_default=True, type=click.Path(path_type=Path),
+    help="The file of the model, or `default`, the shipped one.",
+)  # fmt: skip
 @_HELD_OUT
+@click.option("--folds", default=None, type=_FOLDS, help="Judge no model but the training: so many models.")
+@_SEED
+@_TREES
 @JSON
-def extractor_evaluate(model: Path, gold: Path, warcs: tuple[Path, ...], held_out: int, as_json: bool) -> None:
-    """Judge MODEL (or `default`, the shipped one) by pages whose main text is in GOLD.
+def extractor_evaluate(
+    gold: Path, warcs: tuple[Path, ...], model: Path, held_out: int, folds: int | None, seed: int, trees: int | None,
+    *, as_json: bool,
+) -> None:  # fmt: skip
+    """Judge a model by the pages of WARCS whose main text is in GOLD.
 
-    With `--held-out` as it was trained with, only the domains that it has not seen; with 0 all of them.
+    With `--held-out` as it was trained with, only by the domains that it has not seen. With `--folds` all pages are
+    judged, each by a model that is trained here on other registered domains only; nothing of that model, its thresholds
+    neither, depends on the page.
 
-    Example: curate extractor evaluate default gold.jsonl.gz pages.warc.gz --held-out 0
+    Example: curate extractor evaluate gold.jsonl.gz pages.warc.gz --folds 5
     """
     _refuse_missing((gold, *warcs))
     from curation.sources.extraction import figures
     from curation.sources.extraction.gold import read
     from curation.sources.extraction.model import DEFAULT, load
-    from curation.sources.extraction.training import is_held_out
+    from curation.sources.extraction.training import Settings, cross_validate, is_held_out
 
-    pages = [one for one in read(gold, warcs) if not held_out or is_held_out(one, held_out)]
-    found = load(DEFAULT if str(model) == "default" else model)
-    judged = figures.evaluate(pages, figures.texts(found, pages))
+    pages = read(gold, warcs)
+    if folds:
+        asked: dict[str, Any] = {"seed": seed} | ({"trees": trees} if trees else {})
+        texts = cross_validate(pages, Settings(**asked), folds)
+    else:
+        pages = [one for one in pages if not held_out or is_held_out(one, held_out)]
+        texts = figures.texts(load(DEFAULT if str(model) == "default" else model), pages)
+    judged = figures.evaluate(pages, texts)
     told = {kind: one._asdict() for kind, one in judged.items()}
     click.echo(json.dumps(told, indent=1) if as_json else figures.written(judged))

@@ -67,15 +67,20 @@ PLACE = (
     "heading kind depth lists tables hidden near far text_score heading_score own"
     " index before blocks_since_heading heading_above since_first_heading is_first_heading"
     " long_before long_after to_long_before to_long_after heading_words"
+    " outer_heading_score worst_heading_score worst_text_score plain_before"
+    " in_title to_title"
 ).split()  # fmt: skip
 NEIGHBOUR = "words linked sentences kind near same".split()
 OFFSETS = (-3, -2, -1, 1, 2, 3)
 CONTAINER = "blocks words linked sentences share long controls images place".split()
-CONTAINERS = ("own", "parent", "grandparent", "group", "part")
-SIBLINGS = "count words linked long share".split()
+CONTAINERS = ("own", "parent", "grandparent", "group", "part", "member", "outer_member")
+SIBLINGS = "count words linked long share member place headings before after kind".split()
+#: Of the blocks of the page whose elements and the three around each have equal tags and classes.
+TEMPLATE = "count words linked share distinct".split()
 PAGE = (
     "page_words page_blocks page_linked page_words_a_block page_long page_groups page_group_share page_controls"
-    " page_bars page_lists page_tables page_pre page_headings page_items"
+    " page_bars page_lists page_tables page_pre page_headings page_items page_comments"
+    " page_main page_article page_articles"
 ).split()  # fmt: skip
 
 #: The columns that `measure` fills, in order; those of the page's type follow, from outside.
@@ -84,19 +89,24 @@ NAMES: tuple[str, ...] = (
     *(f"at{offset:+d}_{name}" for offset in OFFSETS for name in NEIGHBOUR),
     *(f"{where}_{name}" for where in CONTAINERS for name in CONTAINER),
     *(f"{which}_{name}" for which in ("inner", "outer") for name in SIBLINGS),
+    *(f"template_{name}" for name in TEMPLATE),
     *PAGE,
 )  # fmt: skip
 
+#: How many of the columns tell of the block itself.
+OWN = len(LOCAL) + len(PLACE)
 _N_LOCAL, _N_PLACE, _N_INSIDE, _N_NAMED = len(LOCAL), len(PLACE), len(INSIDE), len(NAMED)
 _INSIDE_TAGS = tuple(TAG[name] for name in INSIDE)
+_IN_MAIN, _IN_ARTICLE, _ARTICLE = 1 << INSIDE.index("main"), 1 << INSIDE.index("article"), TAG["article"]
 _AT_PLACE = _N_LOCAL
 _AT_INSIDE = _AT_PLACE + _N_PLACE
 _AT_NAMED = _AT_INSIDE + _N_INSIDE
 _AT_NEIGHBOURS = _AT_NAMED + len(NAMED)
 _AT_CONTAINERS = _AT_NEIGHBOURS + len(OFFSETS) * len(NEIGHBOUR)
 _AT_SIBLINGS = _AT_CONTAINERS + len(CONTAINERS) * len(CONTAINER)
-_AT_PAGE = _AT_SIBLINGS + 2 * len(SIBLINGS)
+_AT_PAGE = _AT_SIBLINGS + 2 * len(SIBLINGS) + len(TEMPLATE)
 _OFFSETS = OFFSETS
+_COMMENTS = 0b11  # the first two of NAMED
 _H1, _H6, _P, _LI, _DIV, _TR, _TD, _TH, _DD, _DT, _PRE_TAG, _QUOTE, _A, _CAPTION, _UL, _OL, _TABLE = (
     TAG[name] for name in "h1 h6 p li div tr td th dd dt pre blockquote a figcaption ul ol table".split()
 )
@@ -171,6 +181,14 @@ def weigh(
 @helper
 def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 0.0
+
+
+def hash_word(word: str) -> int:
+    """The hash that `read_text` gives a word of letters in lower case."""
+    value = int(_FNV ^ TEXT)
+    for letter in word:
+        value = (value ^ ord(letter)) * int(_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
 
 
 @kernel(
@@ -264,19 +282,20 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
     types.void(
         array(types.int32, 2), array(types.uint64), array(types.int32, 2), array(types.float32, 2),
         array(types.int64), array(types.uint64), array(types.uint64), array(types.int32), array(types.uint64),
-        array(types.float32, 2), array(types.int32), out(types.float32, 2), out(types.int32, 2),
+        array(types.uint64), array(types.float32, 2), array(types.int32), out(types.float32, 2), out(types.int32, 2),
     )
 )  # fmt: skip
 def measure(
     elements: Any, classes: Any, blocks: Any, sums: Any, named: Any, whole: Any, words: Any, word_blocks: Any,
-    keys: Any, weights: Any, properties: Any, table: Any, alike: Any,
+    title: Any, keys: Any, weights: Any, properties: Any, table: Any, alike: Any,
 ) -> None:  # fmt: skip
-    """Fill `table` [blocks, NAMES], whose columns LOCAL `read_text` has filled, and `alike` [blocks, 2].
+    """Fill `table` [blocks, NAMES], whose columns LOCAL `read_text` has filled, and `alike` [blocks, 3].
 
-    `alike` numbers the innermost and the outermost set of repeated siblings that a block is in, -1 for none.
+    `alike` numbers the innermost and the outermost set of repeated siblings that a block is in, -1 for none, and its
+    template.
 
     `sums` and `named` are those of `weigh`; `weights` [keys, 4] give in columns 2 and 3 what a word says in a block
-    and in the heading above it.
+    and in the heading above it; `title` are the hashes of the words of the page's title, in order.
     """
     rows, count = len(blocks), len(elements)
     # What elements inherit.
@@ -285,6 +304,7 @@ def measure(
     hidden, heading = np.zeros(count, np.int64), np.zeros(count, np.int64)
     lists, tables = np.zeros(count, np.int64), np.zeros(count, np.int64)
     path = np.zeros(count, np.float32)  # the far weights from the root to here
+    template, chain = np.zeros(count, np.uint64), np.zeros((count, 2), np.uint64)
     for element in range(1, count):
         parent, tag = elements[element, PARENT], elements[element, NAME]
         bits = inside[parent]
@@ -298,6 +318,9 @@ def measure(
         lists[element] = lists[parent] + (tag == _UL or tag == _OL)
         tables[element] = tables[parent] + (tag == _TABLE)
         path[element] = path[parent] + sums[element, 1]
+        template[element] = (classes[element] ^ (chain[parent, 0] * _PRIME)) * _PRIME
+        chain[element, 0] = (classes[element] ^ (chain[parent, 1] * _PRIME)) * _PRIME
+        chain[element, 1] = (classes[element] ^ (classes[parent] * _PRIME)) * _PRIME
     path_root = sums[0, 1]
     controls, images = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for element in range(count - 1, 0, -1):
@@ -305,8 +328,9 @@ def measure(
         images[element] += elements[element, IMAGES]
         controls[elements[element, PARENT]] += controls[element]
         images[elements[element, PARENT]] += images[element]
-    # Sums over the blocks before each.
-    before = np.zeros((rows + 1, 5), np.int64)  # words, characters, linked bytes, sentences, characters of long blocks
+    # Sums over the blocks before each: words, bytes, linked bytes, sentences, bytes of long blocks, those outside of
+    # comments, headings.
+    before = np.zeros((rows + 1, 7), np.int64)
     for row in range(rows):
         is_long = table[row, 1] >= LONG and table[row, 3] <= 0.3
         before[row + 1, 0] = before[row, 0] + np.int64(table[row, 1])
@@ -314,6 +338,9 @@ def measure(
         before[row + 1, 2] = before[row, 2] + np.int64(blocks[row, LINKED])
         before[row + 1, 3] = before[row, 3] + np.int64(table[row, 5])
         before[row + 1, 4] = before[row, 4] + (np.int64(blocks[row, END] - blocks[row, START]) if is_long else 0)
+        is_plain = is_long and not called[blocks[row, ELEMENT]] & _COMMENTS
+        before[row + 1, 5] = before[row, 5] + (np.int64(blocks[row, END] - blocks[row, START]) if is_plain else 0)
+        before[row + 1, 6] = before[row, 6] + (heading[blocks[row, ELEMENT]] > 0)
     all_words, all_bytes, all_long = before[rows, 0], before[rows, 1], before[rows, 4]
     # Elements of the same parent, tag and class, and what is in them together.
     slots = 64
@@ -321,7 +348,9 @@ def measure(
         slots *= 2
     keys_of, group_of = np.zeros(slots, np.uint64), np.full(slots, -1, np.int64)
     group = np.full(count, -1, np.int64)
-    figures = np.zeros((count, 5), np.int64)  # elements, words, bytes, linked, bytes of long blocks
+    # Elements, words, bytes, linked, bytes of long blocks, elements with headings, the first block, behind the last.
+    figures = np.zeros((count, 8), np.int64)
+    member = np.zeros(count, np.int64)
     groups = 0
     for element in range(1, count):
         first, last = elements[element, FIRST], elements[element, LAST]
@@ -337,17 +366,23 @@ def measure(
             groups += 1
         which = group_of[slot]
         group[element] = which
+        member[element] = figures[which, 0]
+        if figures[which, 0] == 0:
+            figures[which, 6] = first
+        figures[which, 7] = last
+        figures[which, 5] += before[last, 6] > before[first, 6]
         figures[which, 0] += 1
         figures[which, 1] += before[last, 0] - before[first, 0]
         figures[which, 2] += before[last, 1] - before[first, 1]
         figures[which, 3] += before[last, 2] - before[first, 2]
         figures[which, 4] += before[last, 4] - before[first, 4]
-    inner, outer = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    # The member of the innermost and of the outermost group of siblings that an element lies in, -1 for none.
+    members = np.full((count, 2), -1, np.int64)
     for element in range(1, count):
         parent, which = elements[element, PARENT], group[element]
         is_group = which >= 0 and figures[which, 0] >= 3
-        inner[element] = which if is_group else inner[parent]
-        outer[element] = outer[parent] if outer[parent] >= 0 or not is_group else which
+        members[element, 0] = element if is_group else members[parent, 0]
+        members[element, 1] = members[parent, 1] if members[parent, 1] >= 0 or not is_group else element
     # The page.
     long_groups, group_bytes, items = 0, 0, 0
     for which in range(groups):
@@ -355,7 +390,7 @@ def measure(
             long_groups += 1
             if figures[which, 2] > group_bytes:
                 group_bytes, items = figures[which, 2], figures[which, 0]
-    bars, list_bytes, table_bytes, pre_bytes, headings = 0, 0, 0, 0, 0
+    bars, list_bytes, table_bytes, pre_bytes, headings, main_bytes, article_bytes, articles = 0, 0, 0, 0, 0, 0, 0, 0
     for row in range(rows):
         size = blocks[row, END] - blocks[row, START]
         element = blocks[row, ELEMENT]
@@ -364,11 +399,17 @@ def measure(
         table_bytes += size if tables[element] else 0
         pre_bytes += size if blocks[row, PRE] else 0
         headings += heading[element] > 0
+        main_bytes += size if inside[element] & _IN_MAIN else 0
+        article_bytes += size if inside[element] & _IN_ARTICLE else 0
+    for element in range(1, count):
+        articles += elements[element, NAME] == _ARTICLE
     page = (
         _F(all_words), _F(rows), _F(_share(before[rows, 2], all_bytes)), _F(_share(all_words, rows)),
         _F(_share(all_long, all_bytes)), _F(long_groups), _F(_share(group_bytes, all_bytes)), _F(controls[0]),
         _F(bars), _F(_share(list_bytes, all_bytes)), _F(_share(table_bytes, all_bytes)),
         _F(_share(pre_bytes, all_bytes)), _F(headings), _F(items),
+        _F(_share(all_long - before[rows, 5], all_long)), _F(_share(main_bytes, all_bytes)),
+        _F(_share(article_bytes, all_bytes)), _F(articles),
     )  # fmt: skip
     # What each block's text was before.
     slots = 64
@@ -384,18 +425,52 @@ def measure(
         text_keys[slot] = key
         text_rows[slot] += 1
         slot_of[row] = slot
+    # The blocks of each template.
+    slots = 64
+    while slots < 2 * rows:
+        slots *= 2
+    template_keys, template_of = np.zeros(slots, np.uint64), np.full(slots, -1, np.int64)
+    templates = np.zeros((rows, 5), np.int64)  # blocks, words, bytes, linked, texts that stand there once
+    of_template = np.zeros(rows, np.int64)
+    kinds = 0
+    for row in range(rows):
+        key = template[blocks[row, ELEMENT]]
+        key ^= key >> np.uint64(29)
+        slot = np.int64(key & np.uint64(slots - 1))
+        while template_of[slot] >= 0 and template_keys[slot] != key:
+            slot = (slot + 1) & (slots - 1)
+        if template_of[slot] < 0:
+            template_of[slot], template_keys[slot] = kinds, key
+            kinds += 1
+        which = template_of[slot]
+        of_template[row] = which
+        templates[which, 0] += 1
+        templates[which, 1] += np.int64(table[row, 1])
+        templates[which, 2] += blocks[row, END] - blocks[row, START]
+        templates[which, 3] += blocks[row, LINKED]
+        templates[which, 4] += text_rows[slot_of[row]] == 1
     # What the words say.
     said = np.zeros((rows, 2), np.float32)
+    titled = np.zeros((rows, 2), np.int64)  # words, and those that are in the title
     for place in range(len(words)):
+        titled[word_blocks[place], 0] += 1
+        titled[word_blocks[place], 1] += find(title, words[place]) >= 0
         which = find(keys, words[place] & _WITHOUT_SLOT)
         if which >= 0:
             said[word_blocks[place], 0] += weights[which, 2]
             said[word_blocks[place], 1] += weights[which, 3]
+    best, title_row = 0.5, -1  # the first block that is most like the title
+    for row in range(rows):
+        here = titled[row, 1] / max(titled[row, 0], 1) * min(1.0, titled[row, 1] / max(min(4, len(title)), 1))
+        if here > best:
+            best, title_row = here, row
     next_long = np.full(rows + 1, rows + 100, np.int64)
     for row in range(rows - 1, -1, -1):
         is_long = table[row, 1] >= LONG and table[row, 3] <= 0.3
         next_long[row] = row if is_long else next_long[row + 1]
     last_heading, heading_level, first_heading, last_long = -1, 0, -1, -100
+    levels = np.full(7, -1, np.int64)  # the last heading of each level, within those above it
+    worst_heading, worst_text = np.float32(0), np.float32(0)
     for row in range(rows):
         element = blocks[row, ELEMENT]
         parent = max(0, elements[element, PARENT])
@@ -407,6 +482,9 @@ def measure(
         is_first = level == 1 and first_heading < 0
         if is_first:
             first_heading = row
+        around_heading = -1
+        for above in range(1, heading_level):
+            around_heading = levels[above] if levels[above] >= 0 else around_heading
         place = (
             _F(level), _F(_kind(elements[element, NAME])), _F(elements[element, LEVEL]), _F(lists[element]),
             _F(tables[element]), _F(hidden[element]), _F(near), _F(far), _F(said[row, 0]),
@@ -418,6 +496,9 @@ def measure(
             _F(_share(all_long - before[row + 1, 4], all_long)), _F(min(100, row - last_long)),
             _F(min(100, next_long[row + 1] - row)),
             _F(table[last_heading, 1] if last_heading >= 0 else np.float32(0)),
+            _F(said[around_heading, 1] if around_heading >= 0 else np.float32(0)), worst_heading, worst_text,
+            _F(_share(before[row, 5], all_long)), _F(_share(titled[row, 1], titled[row, 0])),
+            _F(row - title_row if title_row >= 0 else -1000),
         )  # fmt: skip
         for column in range(_N_PLACE):
             table[row, _AT_PLACE + column] = place[column]  # type: ignore[index]
@@ -425,6 +506,12 @@ def measure(
             last_long = row
         if level:
             last_heading, heading_level = row, level
+            levels[level] = row
+            for above in range(level + 1, 7):
+                levels[above] = -1
+            worst_heading = np.float32(min(worst_heading, said[row, 1]))
+        if last_long >= 0:
+            worst_text = np.float32(min(worst_text, said[row, 0]))
         for column in range(_N_INSIDE):
             table[row, _AT_INSIDE + column] = inside[element] >> column & 1
         for column in range(_N_NAMED):
@@ -436,9 +523,13 @@ def measure(
         part = small
         while part and (before[elements[part, LAST], 1] - before[elements[part, FIRST], 1]) * 10 < 3 * all_bytes:
             part = elements[part, PARENT]
-        containers = (np.int64(element), np.int64(parent), np.int64(grand), np.int64(small), np.int64(part))
+        inner, outer = members[element, 0], members[element, 1]
+        containers = (
+            np.int64(element), np.int64(parent), np.int64(grand), np.int64(small), np.int64(part),
+            np.int64(inner if inner >= 0 else element), np.int64(outer if outer >= 0 else element),
+        )  # fmt: skip
         column = _AT_CONTAINERS
-        for which in range(5):
+        for which in range(7):
             container = containers[which]
             first, last = elements[container, FIRST], elements[container, LAST]
             size = before[last, 1] - before[first, 1]
@@ -453,19 +544,36 @@ def measure(
             table[row, column + 7] = images[container]
             table[row, column + 8] = _share(row - first, last - first)
             column += 9
-        alike[row, 0], alike[row, 1] = inner[element], outer[element]
         for which in range(2):
-            siblings = np.int64(alike[row, which])
+            one = members[element, which]
+            siblings = group[one] if one >= 0 else -1
+            alike[row, which] = siblings
             if siblings >= 0:
+                first, last = elements[one, FIRST], elements[one, LAST]
+                long_bytes = max(figures[siblings, 4], 1)
+                table[row, column + 5] = member[one]
+                table[row, column + 6] = _share(row - first, last - first)
+                table[row, column + 7] = _share(figures[siblings, 5], figures[siblings, 0])
+                table[row, column + 8] = min(10.0, before[figures[siblings, 6], 4] / long_bytes)
+                table[row, column + 9] = min(10.0, (all_long - before[figures[siblings, 7], 4]) / long_bytes)
+                table[row, column + 10] = _kind(elements[one, NAME])
                 table[row, column] = figures[siblings, 0]
                 table[row, column + 1] = _share(figures[siblings, 1], figures[siblings, 0])
                 table[row, column + 2] = _share(figures[siblings, 3], figures[siblings, 2])
                 table[row, column + 3] = _share(figures[siblings, 4], figures[siblings, 2])
                 table[row, column + 4] = _share(figures[siblings, 2], all_bytes)
             else:
-                for place_of in range(5):
+                for place_of in range(11):
                     table[row, column + place_of] = 0
-            column += 5
+            column += 11
+        which = of_template[row]
+        alike[row, 2] = which
+        table[row, column] = templates[which, 0]
+        table[row, column + 1] = _share(templates[which, 1], templates[which, 0])
+        table[row, column + 2] = _share(templates[which, 3], templates[which, 2])
+        table[row, column + 3] = _share(templates[which, 2], all_bytes)
+        table[row, column + 4] = _share(templates[which, 4], templates[which, 0])
+        column += 5
         for number in range(len(page)):
             table[row, column + number] = page[number]
     for row in range(rows):
@@ -490,7 +598,7 @@ def measure(
 #: What `surround` tells of a block from the scores that a first model gave.
 AROUND = (
     "score before_1 before_2 before_3 after_1 after_2 after_3 element parent grandparent ancestor group page alike"
-    " all_alike heading kept_before kept_after kept next_10 last_10"
+    " all_alike template heading kept_before kept_after kept next_10 last_10"
 ).split()  # fmt: skip
 
 
@@ -516,15 +624,15 @@ def surround(elements: Any, blocks: Any, alike: Any, table: Any, scores: Any, ar
     total, weight, kept = np.zeros(rows + 1), np.zeros(rows + 1), np.zeros(rows + 1)
     groups = 0
     for row in range(rows):
-        groups = max(groups, np.int64(max(alike[row, 0], alike[row, 1])) + 1)
-    of_group = np.zeros((groups, 4))
+        groups = max(groups, np.int64(max(alike[row, 0], alike[row, 1], alike[row, 2])) + 1)
+    of_group = np.zeros((groups, 6))
     for row in range(rows):
         size = np.float64(blocks[row, END] - blocks[row, START])
         squashed[row] = scores[row] / (1.0 + abs(scores[row]))
         total[row + 1] = total[row] + squashed[row] * size
         weight[row + 1] = weight[row] + size
         kept[row + 1] = kept[row] + (size if scores[row] > 0 else 0.0)
-        for which in range(2):
+        for which in range(3):
             siblings = np.int64(alike[row, which])
             if siblings >= 0:
                 of_group[siblings, 2 * which] += squashed[row] * size
@@ -549,17 +657,17 @@ def surround(elements: Any, blocks: Any, alike: Any, table: Any, scores: Any, ar
         around[row, 10] = _mean(total, weight, elements[ancestor, FIRST], elements[ancestor, LAST])
         around[row, 11] = _mean(total, weight, elements[small, FIRST], elements[small, LAST])
         around[row, 12] = page
-        for which in range(2):
+        for which in range(3):
             siblings = np.int64(alike[row, which])
             around[row, 13 + which] = (
                 of_group[siblings, 2 * which] / of_group[siblings, 2 * which + 1] if siblings >= 0 else 0.0
             )
-        around[row, 15] = squashed[last_heading] if last_heading >= 0 else -2.0
-        around[row, 16] = _share(kept[row], all_kept)
-        around[row, 17] = _share(all_kept - kept[row + 1], all_kept)
-        around[row, 18] = _share(all_kept, weight[rows])
-        around[row, 19] = _mean(total, weight, row + 1, min(rows, row + 11)) if row + 1 < rows else 0.0
-        around[row, 20] = _mean(total, weight, max(0, row - 10), row)
+        around[row, 16] = squashed[last_heading] if last_heading >= 0 else -2.0
+        around[row, 17] = _share(kept[row], all_kept)
+        around[row, 18] = _share(all_kept - kept[row + 1], all_kept)
+        around[row, 19] = _share(all_kept, weight[rows])
+        around[row, 20] = _mean(total, weight, row + 1, min(rows, row + 11)) if row + 1 < rows else 0.0
+        around[row, 21] = _mean(total, weight, max(0, row - 10), row)
         if table[row, _AT_PLACE] > 0:
             last_heading = row
 

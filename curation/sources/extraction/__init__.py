@@ -5,4 +5,4 @@ Markdown, `metadata` reads what the page says of itself. `gold`, `training` and 
 """
 
 #: Raised when the same page and model give another text or other metadata.
-VERSION = 1
+VERSION = 2

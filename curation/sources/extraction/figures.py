@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
+from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from curation.sources.extraction import page as pages
@@ -64,11 +65,20 @@ def written(figures: dict[str, Figures]) -> str:
     return "\n".join(lines)
 
 
+#: What is judged, and how it was: the headings and the words of a card.
+TITLES = {
+    "folds": "Pages of domains not seen",
+    "held out": "Held-out domains",
+    "seen": "The pages it was trained on",
+}
+_HOW = "Means over pages of precision, recall and F1 of the words, each as often as it stands there, in lower case."
+
+
 def card(
-    path: Path, *, trained_on: list[Gold], held_out: dict[str, Figures], crossed: dict[str, Figures],
-    settings: Settings, command: str, made_at: date,
+    path: Path, *, trained_on: list[Gold], judged: dict[str, dict[str, Figures]], settings: Settings, folds: int,
+    command: str, made_at: date,
 ) -> str:  # fmt: skip
-    """The page that stands beside a model: what made it, on what, and how well it does."""
+    """The page that stands beside a model: what made it, on what, and how well it does (by the keys of TITLES)."""
     kinds = Counter(gold.kind or "unknown" for gold in trained_on)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     parts = [
@@ -79,20 +89,18 @@ def card(
         "## Trained on",
         f"{len(trained_on):,} pages of {len({gold.group for gold in trained_on}):,} registered domains: "
         + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        + ". No page of a held-out domain was seen, neither by the trees nor by what tokens say. "
-        "The file holds hashes of words that stand on the pages of several domains, and numbers; no text.",
+        + ". The file holds hashes of words that stand on the pages of several domains, and numbers; no text.",
         "Settings: " + ", ".join(f"{name} {value}" for name, value in settings.model_dump().items()) + ".",
     ]
-    if held_out:
-        parts += ["## Held-out domains", _HOW, written(held_out)]
-    if crossed:
-        parts += ["## Cross-validated", _CROSSED, written(crossed)]
-    parts += [f"Python {platform.python_version()}."]
+    told = {
+        "folds": f"{_HOW} All pages trained on, each judged not by this model but by one of {folds} that were trained"
+        " in the same way on other registered domains only; thresholds were chosen there too. Which numbers of a block"
+        " are asked for, and the settings above, were chosen by cross-validation too, by whoever wrote this version.",
+        "held out": f"{_HOW} Pages of domains that this model has not seen, neither its trees nor what tokens say.",
+        "seen": "What a page that this model knows gives says nothing of others. The figures change if the engine reads"
+        " pages in another way than when it was trained.",
+    }
+    for kind, one in judged.items():
+        parts += [f"## {TITLES[kind]}", told[kind], written(one)]
+    parts += [f"Python {platform.python_version()}, LightGBM {version('lightgbm')}."]
     return "\n\n".join(parts) + "\n"
-
-
-_HOW = "Means over pages of precision, recall and F1 of the words, each as often as it stands there, in lower case."
-_CROSSED = (
-    "The same over all pages trained on, each judged by a model that was trained on the other domains only: more pages"
-    " of the rare kinds than the held-out domains have. Settings were chosen by figures like these."
-)

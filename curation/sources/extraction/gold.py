@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -65,20 +66,33 @@ def read(labels: Path, warcs: Iterable[Path]) -> list[Gold]:
                 gold[str(row.get("warc", "")), row["url"]] = row
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UsageError(f"{labels}:{number}: not a JSON object with `url` and `text`: {error!r}") from None
-    suffixes = PublicSuffixList()
     found: list[Gold] = []
     for path in warcs:
         with path.open("rb") as stream:
             for url, html, charset in pages(stream):
                 row = gold.get((path.name, url)) or gold.get(("", url))
                 if row:
-                    host = urlsplit(url).hostname or ""
                     page = decode_page(html, charset).replace(b"\0", b"")
                     kind = str(row.get("page_type") or row.get("kind") or "")
-                    found.append(Gold(url, page, row["text"], kind, suffixes.privatesuffix(host) or host or url))
+                    found.append(Gold(url, page, row["text"], kind, domain(url)))
     if not found:
         raise UsageError(f"{labels}: none of its pages is in the WARCs", remedy="give the WARCs that hold them")
     return found
+
+
+def domain(url: str) -> str:
+    """The registered domain of an address, its host if that has none, the address if it has no host.
+
+    >>> domain("https://news.bees.co.uk/1")
+    'bees.co.uk'
+    """
+    host = urlsplit(url).hostname or ""
+    return _suffixes().privatesuffix(host) or host or url
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
 
 
 def words(text: str) -> list[str]:

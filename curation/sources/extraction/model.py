@@ -44,10 +44,9 @@ class Forest:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What tokens say, and two forests, of which the second sees what the first said.
+    """What tokens say, and two forests, of which the second sees what the first said; their mean is a block's score.
 
-    `probabilities` [trees.STEPS] are what its scores mean. Blocks are kept whose probability is at least `least`, and
-    at least `share` of the F1 to be expected of the page.
+    `probabilities` [trees.STEPS] are what scores mean; `share` and `least` as for `choose`.
     """
 
     keys: NDArray[np.uint64]
@@ -61,19 +60,30 @@ class Model:
     def score(self, blocks: Blocks) -> NDArray[np.float64]:
         """How much each block looks like main text; above 0: more likely than not."""
         known, alike = pages.table(blocks, self.keys, self.weights)
-        scores = self.first.score(known)
-        return self.second.score(np.hstack([known, pages.around(blocks, known, alike, scores)]))
+        first = self.first.score(known)
+        return mean(first, self.second.score(pages.second_table(blocks, known, alike, first)))
 
     def keep(self, blocks: Blocks) -> NDArray[np.bool_]:
         """Which blocks are the main text: those that make the F1 to be expected high, by words."""
-        return self.choose(blocks, self.score(blocks))
+        return choose(blocks, self.score(blocks), self.probabilities, self.share, self.least)
 
-    def choose(self, blocks: Blocks, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """As `keep`, of scores already made."""
-        chosen = np.empty(len(scores), np.uint8)
-        sizes = np.ascontiguousarray(blocks.local[:, 1])
-        trees.choose(scores, sizes, self.probabilities, self.share, self.least, chosen)
-        return chosen.view(np.bool_)
+
+def mean(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The score of both forests: the second knows more, the first errs less where it has seen little."""
+    return (first + second) / 2
+
+
+def choose(
+    blocks: Blocks, scores: NDArray[np.float64], probabilities: NDArray[np.float64], share: float, least: float
+) -> NDArray[np.bool_]:
+    """The blocks whose probability is at least `least`, and high enough for the F1 to be expected of the page.
+
+    That is `share` * F1^1.5: what is unsure is dropped from a page that the model knows well, and kept of another.
+    """
+    chosen = np.empty(len(scores), np.uint8)
+    sizes = np.ascontiguousarray(blocks.local[:, 1])
+    trees.choose(scores, sizes, probabilities, share, least, chosen)
+    return chosen.view(np.bool_)
 
 
 def save(model: Model, path: Path) -> None:
@@ -81,7 +91,7 @@ def save(model: Model, path: Path) -> None:
     arrays: dict[str, Any] = {
         "keys": model.keys, "weights": model.weights, "probabilities": model.probabilities,
         "share": np.float64(model.share), "least": np.float64(model.least),
-        "names": np.array([*pages.NAMES, *pages.AROUND]),
+        "names": np.array([*pages.NAMES, *pages.SECOND]),
     }  # fmt: skip
     for name, forest in (("first", model.first), ("second", model.second)):
         arrays |= {f"{name}_{field.name}": getattr(forest, field.name) for field in fields(Forest)}
@@ -97,7 +107,7 @@ def load(path: Path = DEFAULT) -> Model:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, BadZipFile) as error:
         raise UsageError(f"{path}: not a model of blocks: {error}", remedy="curate extractor train") from None
-    if arrays["names"].tolist() != [*pages.NAMES, *pages.AROUND]:
+    if arrays["names"].tolist() != [*pages.NAMES, *pages.SECOND]:
         raise UsageError(f"{path}: trained by another version, on other columns", remedy="curate extractor train")
     first, second = (
         Forest(*(arrays[f"{name}_{field.name}"] for field in fields(Forest))) for name in ("first", "second")

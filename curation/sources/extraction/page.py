@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +26,12 @@ LD_TYPES = (
 )  # fmt: skip
 #: The columns of `table`, in order.
 NAMES = (*kernels.NAMES, *(f"og_{name}" for name in OG_TYPES), *(f"ld_{names[0]}" for names in LD_TYPES))
-AROUND = kernels.AROUND
+#: The columns of `second_table`.
+SECOND = (*kernels.NAMES[: kernels.OWN], *kernels.AROUND)
 
 _LD_TYPE = re.compile(rb'"@type"\s{0,9}:\s{0,9}"(\w{1,40})"')
+_LETTERS = re.compile(r"[^\W\d_]+")
+_MOST_TITLE = 1_000
 _CONTENT = re.compile(rb"content\s*=\s*[\"']?\s*(\w+)", re.IGNORECASE)
 
 
@@ -36,7 +40,8 @@ class Blocks:
     """A page and the blocks in it.
 
     `local` [blocks, kernels.LOCAL] and `kind` (one row for the page) are columns of `table`; `whole` hashes each
-    block's text, `words` those of short blocks, of the block in `word_blocks`.
+    block's text, `words` those of short blocks, of the block in `word_blocks`; `title` those of the page's title, in
+    order.
     """
 
     source: bytes
@@ -46,6 +51,7 @@ class Blocks:
     whole: NDArray[np.uint64]
     words: NDArray[np.uint64]
     word_blocks: NDArray[np.int32]
+    title: NDArray[np.uint64]
 
     def text(self, block: int) -> str:
         """The text of one block; its lines end in line feeds."""
@@ -67,11 +73,14 @@ def read(source: bytes) -> Blocks | None:
     most = len(page.text) + 1
     words, word_blocks = np.empty(most, np.uint64), np.empty(most, np.int32)
     count = kernels.read_text(page.text, page.blocks, properties(), local, whole, words, word_blocks)
-    return Blocks(source, page, local, _kind(source, page), whole, words[:count].copy(), word_blocks[:count].copy())
+    return Blocks(
+        source, page, local, _kind(source, page), whole, words[:count].copy(), word_blocks[:count].copy(),
+        _title(source, page),
+    )  # fmt: skip
 
 
 def table(blocks: Blocks, keys: NDArray[Any], weights: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """What is known of each block, float32 [blocks, NAMES], and the siblings that it is alike with [blocks, 2].
+    """What is known of each block, float32 [blocks, NAMES], and the siblings that it is alike with [blocks, 3].
 
     `keys` are hashes of tokens in order, `weights` [keys, 4] what each says near a block, far from it, in its text and
     in the heading above it.
@@ -80,22 +89,25 @@ def table(blocks: Blocks, keys: NDArray[Any], weights: NDArray[Any]) -> tuple[ND
     sums = np.empty((len(page.elements), 2), np.float32)
     named = np.empty(len(page.elements), np.int64)
     kernels.weigh(page.token_elements, page.tokens, keys, weights, *kernels.named_words(), sums, named)
-    known, alike = blocks.local.copy(), np.empty((len(page.blocks), 2), np.int32)
+    known, alike = blocks.local.copy(), np.empty((len(page.blocks), 3), np.int32)
     kernels.measure(
-        page.elements, page.classes, page.blocks, sums, named, blocks.whole, blocks.words, blocks.word_blocks, keys,
-        weights, html.PROPERTIES, known, alike,
+        page.elements, page.classes, page.blocks, sums, named, blocks.whole, blocks.words, blocks.word_blocks,
+        blocks.title, keys, weights, html.PROPERTIES, known, alike,
     )  # fmt: skip
     known[:, len(kernels.NAMES) :] = blocks.kind
     return known, alike
 
 
-def around(
+def second_table(
     blocks: Blocks, known: NDArray[np.float32], alike: NDArray[np.int32], scores: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """What the scores of a first model say of each block's surroundings, float32 [blocks, AROUND]."""
-    found = np.empty((len(scores), len(AROUND)), np.float32)
+    """What the scores of a first model say of each block's surroundings, beside what the block itself is.
+
+    float32 [blocks, SECOND].
+    """
+    found = np.empty((len(scores), len(kernels.AROUND)), np.float32)
     kernels.surround(blocks.page.elements, blocks.page.blocks, alike, known, scores, found)
-    return found
+    return np.hstack([known[:, : kernels.OWN], found])
 
 
 def _kind(source: bytes, page: Page) -> NDArray[np.float32]:
@@ -112,3 +124,11 @@ def _kind(source: bytes, page: Page) -> NDArray[np.float32]:
                     if any(part.encode() in name for part in parts):
                         found[place] = 1
     return found
+
+
+def _title(source: bytes, page: Page) -> NDArray[np.uint64]:
+    """The hashes of the words of the first title, as `read_text` makes those of blocks."""
+    for _, _, start, end in page.marks[page.marks[:, 0] == TAG["title"]].tolist():
+        words = _LETTERS.findall(unescape(source[start:end][:_MOST_TITLE].decode(errors="replace")).lower())
+        return np.array(sorted({kernels.hash_word(word) for word in words}), np.uint64)
+    return np.empty(0, np.uint64)

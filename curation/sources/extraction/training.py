@@ -1,8 +1,8 @@
 """Training a model of blocks from pages with gold text, so that the same pages give the same file, byte for byte.
 
 Three steps, each of which learns from what the one before says of pages that it was not trained on: what single tokens
-of classes, ids and text say (logistic regression), trees over what is known of a block, and trees that see besides what
-the first ones said of its surroundings.
+of classes, ids and text say (logistic regression), trees over what is known of a block, and fewer trees over what the
+first ones said of its surroundings. Which blocks are kept, given their scores, is chosen in the same way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from curation.kernels.html import ELEMENT, NAME, PARENT
 from curation.kernels.trees import MOST_LEAVES, STEPS
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
-from curation.sources.extraction.model import Forest, Model
+from curation.sources.extraction.model import Forest, Model, choose, mean
 from curation.sources.extraction.rendering import render
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _MOST_WEIGHT = 3.0
+#: Short blocks are what a reader stumbles over: with 1 more of them are kept for nothing, at the same F1.
+_MORE_WORDS = 6.0
 #: Of a page's gold text must be found on it for the page to be learned from.
 _LEAST_COVERAGE = 0.5
 
@@ -45,7 +47,7 @@ class Settings(BaseModel):
 
     seed: int = Field(0, ge=0, lt=2**31)
     #: Parts, by domain, of which each is judged by what the others taught.
-    folds: int = Field(3, ge=2, le=20)
+    folds: int = Field(4, ge=2, le=20)
     #: Domains that a token must stand in: fewer of them know a site, not the web.
     min_groups: int = Field(4, ge=1)
     #: Strength of the penalty on what tokens say.
@@ -54,24 +56,29 @@ class Settings(BaseModel):
     leaves: int = Field(20, ge=2, le=MOST_LEAVES)
     rate: float = Field(0.07, gt=0)
     min_rows: int = Field(40, ge=1)
-    #: Of the F1 to be expected of a page, which a block's probability must reach. 0.5 would be best if blocks were
-    #: independent; but a model that is wrong about one is wrong about its neighbours. Cross-validated from 0.5 to 0.75.
-    share: float = Field(0.6, gt=0, le=1)
-    #: Blocks that are less likely main text than this are never kept.
-    least: float = Field(0.3, ge=0, lt=1)
+    #: Of the second forest, which has less to learn: with 200 it is wrong more often than the first alone.
+    last_trees: int = Field(60, ge=1)
+    #: The probability that a block must have in any case to be kept.
+    least: float = Field(0.1, ge=0, lt=1)
+    #: F1 that is given up, cross-validated, for fewer blocks that are kept for nothing.
+    given_up: float = Field(0.001, ge=0, lt=1)
 
 
 @dataclass(slots=True)
 class Example:
     """A page as it is learned from: which of its blocks are main text, and how much each counts.
 
-    `coverage` is the share of the gold text that is found on the page.
+    `counts` and `hits` are the words of each block and those that are aligned with the gold text, which has `size`;
+    `coverage` is the share of it that is found on the page.
     """
 
     gold: Gold
     blocks: Blocks
     wanted: NDArray[np.bool_]
     weight: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    size: int
     coverage: float
     tokens: tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int8]]
 
@@ -81,17 +88,18 @@ def example(gold: Gold) -> Example | None:
 
     A block is main text if half of its words are aligned with the gold text.
 
-    Blocks count by their words as a share of the gold text's, as F1 counts them; but none for more than all of it,
-    and all of a page for no more than three times that.
+    Blocks count by their words, and `_MORE_WORDS` each, as a share of the gold text's, nearly as F1 counts them; but
+    none for more than all of it, and all of a page for no more than three times that.
     """
     blocks = pages.read(gold.page)
     if blocks is None:
         return None
     counts, hits, size = golds.found(blocks.texts(), gold.text)
-    weight = np.minimum((counts + 1.0) / max(size, 30), 1.0)
+    weight = np.minimum((counts + _MORE_WORDS) / max(size, 30), 1.0)
     weight *= min(1.0, 3.0 / weight.sum()) if len(weight) else 1.0
     coverage = float(hits.sum() / max(size, 1))
-    return Example(gold, blocks, hits * 2 >= np.maximum(counts, 1), weight, coverage, _tokens(blocks))
+    wanted = hits * 2 >= np.maximum(counts, 1)
+    return Example(gold, blocks, wanted, weight, counts, hits, size, coverage, _tokens(blocks))
 
 
 def part_of(group: str, parts: int, salt: str) -> int:
@@ -116,20 +124,22 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
             if other == part:
                 known[place] = pages.table(one.blocks, keys, weights)
     tables = [known[place][0] for place in range(len(usable))]
-    scores = _out_of_fold(usable, tables, parts, settings)
+    scores = _out_of_fold(usable, tables, parts, settings, settings.trees)
     wide = [
-        np.hstack([table, pages.around(one.blocks, table, known[place][1], score)])
+        pages.second_table(one.blocks, table, known[place][1], score)
         for place, (one, table, score) in enumerate(zip(usable, tables, scores, strict=True))
     ]
-    last = _out_of_fold(usable, wide, parts, settings)
+    seconds = _out_of_fold(usable, wide, parts, settings, settings.last_trees)
+    both = [mean(first, second) for first, second in zip(scores, seconds, strict=True)]
+    probabilities = _meaning(usable, both)
     keys, weights = _learn_tokens(usable, settings)
     return Model(
         keys,
         weights,
-        _grow(usable, tables, settings),
-        _grow(usable, wide, settings),
-        _meaning(usable, last),
-        settings.share,
+        _grow(usable, tables, settings, settings.trees),
+        _grow(usable, wide, settings, settings.last_trees),
+        probabilities,
+        _share(usable, both, probabilities, settings),
         settings.least,
     )
 
@@ -143,18 +153,18 @@ def _balanced(examples: list[Example]) -> list[Example]:
 
 
 def _out_of_fold(
-    examples: list[Example], tables: list[NDArray[np.float32]], parts: list[int], settings: Settings
+    examples: list[Example], tables: list[NDArray[np.float32]], parts: list[int], settings: Settings, trees: int
 ) -> list[NDArray[np.float64]]:
     """The scores of each page by trees that grew on the other parts."""
     scores: dict[int, NDArray[np.float64]] = {}
     for part in range(settings.folds):
         inside = [place for place, other in enumerate(parts) if other != part]
-        forest = _grow([examples[place] for place in inside], [tables[place] for place in inside], settings)
+        forest = _grow([examples[place] for place in inside], [tables[place] for place in inside], settings, trees)
         scores |= {place: forest.score(tables[place]) for place, other in enumerate(parts) if other == part}
     return [scores[place] for place in range(len(examples))]
 
 
-def _grow(examples: list[Example], tables: list[NDArray[np.float32]], settings: Settings) -> Forest:
+def _grow(examples: list[Example], tables: list[NDArray[np.float32]], settings: Settings, trees: int) -> Forest:
     try:
         lightgbm = import_module("lightgbm")
     except ModuleNotFoundError:
@@ -171,7 +181,7 @@ def _grow(examples: list[Example], tables: list[NDArray[np.float32]], settings: 
         "lambda_l2": 5.0, "seed": settings.seed + 1, "num_threads": 1, "deterministic": True, "force_col_wise": True,
         "max_bin": 63, "verbose": -1,
     }  # fmt: skip
-    grown = lightgbm.train(asked, rows, settings.trees).dump_model()["tree_info"]
+    grown = lightgbm.train(asked, rows, trees).dump_model()["tree_info"]
     return _planted(grown, tables[0].shape[1])
 
 
@@ -211,6 +221,25 @@ def _meaning(examples: list[Example], scores: list[NDArray[np.float64]]) -> NDAr
     slope, shift = _logistic(columns, sign, weight, 1e-6)
     steps = (np.arange(STEPS) + 0.5) * 16 / STEPS - 8
     return np.asarray(np.round(1 / (1 + np.exp(-(slope * steps + shift))), 6))
+
+
+_SHARES = tuple(step / 40 for step in range(16, 37))
+
+
+def _share(
+    examples: list[Example], scores: list[NDArray[np.float64]], probabilities: NDArray[np.float64], settings: Settings
+) -> float:
+    """The highest of the shares of `choose` whose mean F1 is nearly the best, on pages that were not trained on."""
+
+    def f1(share: float) -> float:
+        found = 0.0
+        for one, score in zip(examples, scores, strict=True):
+            kept = choose(one.blocks, score, probabilities, share, settings.least)
+            found += 2.0 * one.hits[kept].sum() / max(1, one.counts[kept].sum() + one.size)
+        return found / len(examples)
+
+    found = {share: f1(share) for share in _SHARES}
+    return max(share for share in _SHARES if found[share] >= max(found.values()) - settings.given_up)
 
 
 # Tokens ---------------------------------------------------------------------------------------------------------------
@@ -313,14 +342,18 @@ def is_held_out(gold: Gold, parts: int) -> bool:
     return parts > 0 and part_of(gold.group, parts, "held") == 0
 
 
-def cross_validate(examples: list[Example], settings: Settings, parts: int = 4) -> tuple[list[Gold], list[str]]:
-    """All pages, and the main text of each as a model finds it that was trained on other domains."""
-    golds: list[Gold] = []
-    texts: list[str] = []
+def cross_validate(pages_of: list[Gold], settings: Settings, parts: int) -> list[str]:
+    """The main text of each page as a model finds it that was trained on other domains: as many models as parts.
+
+    Nothing of a model, the choice of its thresholds neither, depends on a page that it judges.
+    """
+    examples = [example(gold) for gold in pages_of]
+    texts = [""] * len(pages_of)
     for part in range(parts):
-        inside = [one for one in examples if part_of(one.gold.group, parts, "dev") != part]
-        outside = [one for one in examples if part_of(one.gold.group, parts, "dev") == part]
+        outside = [part_of(gold.group, parts, "dev") == part for gold in pages_of]
+        inside = [one for one, is_outside in zip(examples, outside, strict=True) if one and not is_outside]
         model = train(inside, settings)
-        golds += [one.gold for one in outside]
-        texts += [render(one.blocks, model.keep(one.blocks)) for one in outside]
-    return golds, texts
+        for place, (one, is_outside) in enumerate(zip(examples, outside, strict=True)):
+            if one and is_outside:
+                texts[place] = render(one.blocks, model.keep(one.blocks))
+    return texts
