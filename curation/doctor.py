@@ -48,6 +48,7 @@ LIBRARIES = (
 #: Extras: distribution, the extra that brings it, what it is for.
 EXTRAS = (
     ("trafilatura", "trafilatura", "another engine to find the main text in HTML"),
+    ("stamina", "llm", "labels by a language model"),
     ("prefect", "prefect", "schedules and a record of runs"),
     ("boto3", "s3", "inputs, WORK and releases in S3"),
 )

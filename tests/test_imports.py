@@ -66,6 +66,8 @@ ONLY = {
     "pebble": "curation.engine",
     "multiprocessing": "curation.engine",
     "fasttext": "classifiers",
+    "httpx": "curation.endpoint",
+    "stamina": "curation.endpoint",
 }
 
 
