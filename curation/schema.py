@@ -131,6 +131,7 @@ LABELS = pa.schema(
         pa.field("score", pa.float32()),
         pa.field("strategy", pa.string(), nullable=False),
         pa.field("model", pa.string(), nullable=False),
+        pa.field("parameters", pa.string(), nullable=False),
         pa.field("rubric", pa.string(), nullable=False),
         pa.field("rubric_sha256", pa.string(), nullable=False),
         pa.field("input_tokens", pa.int64(), nullable=False),

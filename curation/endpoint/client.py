@@ -129,6 +129,10 @@ class Endpoint:
         finally:
             del self._under_way[key]
 
+    def known(self, request: Request) -> Answer | None:
+        """The answer that the ledger has."""
+        return self.ledger.answer(key_of(self.service.body(request)))
+
     async def _persist(self, request: Request, body: dict[str, Any], key: str) -> Answer:
         """The answer of the first try that gets one."""
         where = f"{self.service.url}, model {self.service.model}"
