@@ -252,7 +252,7 @@ def test_what_is_not_the_protocol_is_unreadable(data):
 
 
 def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not():
-    """One more a round of answers, half as many after a refusal, which counts once for all that were under way."""
+    """It doubles in a round of answers, halves at a refusal, once for all that were under way, then grows by one."""
 
     async def walk():
         limit = Limit(64)
@@ -260,11 +260,13 @@ def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not():
         began = time.monotonic()
         for _ in range(4):
             limit.answered(began)
-        assert 4.8 < limit.allowed <= 5
+        assert limit.allowed == 8
         limit.lower(began)
-        lowered = limit.allowed
         limit.lower(began)  # was under way when it was lowered
-        assert limit.allowed == lowered < 3
+        assert limit.allowed == 4
+        for _ in range(4):
+            limit.answered(time.monotonic())
+        assert 4.8 < limit.allowed <= 5
         for _ in range(10):
             limit.lower(time.monotonic())
         assert limit.allowed == 1
@@ -488,6 +490,23 @@ def test_a_kill_repeats_no_more_than_was_under_way(tmp_path):
     assert len(set(asked)) == 40
     assert len(asked) <= 40 + 4 * 4
     assert len(asked) <= int(requests) <= 40 + 4 * 4
+
+
+def test_kills_do_not_stretch_a_budget(tmp_path):
+    """Killed again and again, no more requests reach the server in all than the budget allows."""
+    with serving(lambda body, count: Reply("right", wait=0.03)) as server:
+        command = [sys.executable, "-c", _KILLED, server.url, str(tmp_path / "ledger"), "25"]
+        for enough in (3, 12, 20):
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            while len(server.bodies) < enough and process.poll() is None:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process.stdout.close()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "BudgetError" in done.stderr
+    assert "25 of 25 went out" in done.stderr
+    assert 25 - 3 * 4 <= len(server.bodies) <= 25
 
 
 # The key

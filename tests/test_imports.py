@@ -67,7 +67,6 @@ ONLY = {
     "pebble": "curation.engine",
     "multiprocessing": "curation.engine",
     "fasttext": "classifiers",
-    "httpx": "curation.endpoint",
     "stamina": "curation.endpoint",
 }
 

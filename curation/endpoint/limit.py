@@ -1,7 +1,8 @@
 """How many requests may be under way at once: more while all goes well, half as many when the server has had enough.
 
 Additive increase, multiplicative decrease, as TCP does it (Chiu and Jain 1989): the share that many clients get of one
-server comes out fair, and nobody needs to know how large the server is.
+server comes out fair, and nobody needs to know how large the server is. Until it is lowered for the first time each
+answer makes room for one more, which doubles the limit in a round.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Limit:
         self.allowed = float(min(FIRST, most))
         self.busy = 0
         self._resumes = 0.0
-        self._lowered = 0.0
+        self._lowered: float | None = None
         self._mean = self._best = 0.0
         self._changed = asyncio.Condition()
 
@@ -60,19 +61,19 @@ class Limit:
         `began` is when the request went out, by `time.monotonic`: all that were under way when the limit was lowered
         tell of the same moment, and lower it once.
         """
-        if began >= self._lowered:
+        if self._lowered is None or began >= self._lowered:
             self.allowed = max(1.0, self.allowed * factor)
             self._lowered = time.monotonic()
 
     def answered(self, began: float) -> None:
-        """An answer came: one more at once for each round of answers, unless they take longer and longer."""
+        """An answer came: more at once, unless answers take longer and longer."""
         seconds = time.monotonic() - began
         self._mean = seconds if not self._mean else (1 - _NEWEST) * self._mean + _NEWEST * seconds
         self._best = min(self._best * _DRIFT, self._mean) if self._best else self._mean
         if self._mean > 2 * _SLOWER * self._best:
             self.lower(began, 0.75)
         elif self._mean <= _SLOWER * self._best:
-            self.allowed = min(float(self.most), self.allowed + 1 / self.allowed)
+            self.allowed = min(float(self.most), self.allowed + (1 / self.allowed if self._lowered is not None else 1))
 
     async def _give_back(self) -> None:
         async with self._changed:
