@@ -242,6 +242,7 @@ _SECONDS = "seconds, above 0"
 #: What a request holds that is not the recipe's to say; some of these would change how answers come, or how many.
 _OWN_PARAMETERS = (
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "best_of", "tools",
+    "key", "api_key", "apikey", "authorization",
 )  # fmt: skip
 
 
@@ -277,7 +278,7 @@ def _on_this_machine(path: str) -> str:
 
 def _parameters(table: dict[str, Any]) -> dict[str, Any]:
     for name, value in table.items():
-        if name in _OWN_PARAMETERS:
+        if name.lower() in _OWN_PARAMETERS:
             raise _said(f'"{name}" is not for the recipe to say')
         try:
             json.dumps(value, allow_nan=False)
