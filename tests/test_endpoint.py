@@ -248,6 +248,17 @@ def test_what_is_not_the_protocol_is_unreadable(data):
             read(body, kind)
 
 
+def test_a_stream_says_how_it_ended():
+    """One that was cut is told from one that ended without a reason."""
+    begun = b'data: {"choices": [{"delta": {"content": "a"}, "finish_reason": null}]}\n\n'
+    with pytest.raises(UnreadableError, match="the stream was cut"):
+        read(begun, "text/event-stream")
+    with pytest.raises(UnreadableError, match="without a finish_reason"):
+        read(begun + b"data: [DONE]\n\n", "text/event-stream")
+    ended = b'data: {"choices": [{"delta": {}, "finish_reason": "length"}]}\n\n'
+    assert read(begun + ended, "text/event-stream").finish_reason == "length"
+
+
 # How many at once
 
 

@@ -421,6 +421,21 @@ def test_a_budget_ends_the_work_with_what_there_is(folder):
     assert len(server.bodies) == 30
 
 
+def test_what_the_ledger_knows_has_its_row_though_the_work_ends(folder):
+    """Where the first of a sample cannot be asked, those that were answered before are written all the same."""
+    with serving(lambda body, count: refused(401, "no") if is_closed else obedient(body, count)) as server:
+        is_closed = False
+        recipe = ready(folder, server)
+        label(recipe, number=20)
+        known = len(server.bodies)
+        is_closed = True
+        more = label(recipe, "--seed", "1", "--to", str(folder / "more.parquet"), number=10_000, status=1)
+        assert known < len(server.bodies) <= known + 4
+    first, both = (pq.read_table(folder / name).to_pylist() for name in ("labels/labeller.parquet", "more.parquet"))
+    assert more["sample"] > more["documents"] == len(both) == 20
+    assert {row["id"]: row["label"] for row in first} == {row["id"]: row["label"] for row in both}
+
+
 def test_a_server_that_is_down_is_not_asked_for_ever(folder):
     """After so many documents without an answer the work ends, and says what the server said."""
     with serving(lambda body, count: refused(400, "no such thing")) as server:
