@@ -3,7 +3,8 @@
 Three forms are read, and may be mixed:
 
 - JSONL (also .gz, .zst): an object a line, with `text`, `label`, and optionally `group` and `source`;
-- Parquet with the same columns;
+- Parquet with the same columns; a row with an `error` in place of its label is passed over, so that what
+  `curate classifier label` writes can be read;
 - a folder with the folders `good` and `bad` (or `0` to `5`) of text files in UTF-8; a folder inside them is a group.
 
 A label is a grade from 0 to 5, or good (5) or bad (0), or true (5) or false (0). A group (a site, a book) is what must
@@ -144,11 +145,13 @@ def _open_text(path: Path) -> TextIO:
 
 def _parquet(path: Path) -> Iterator[Labelled]:
     with pq.ParquetFile(path) as file:
-        columns = [name for name in ("text", "label", "group", "source") if name in file.schema_arrow.names]
+        columns = [name for name in ("text", "label", "group", "source", "error") if name in file.schema_arrow.names]
         number = 0
         for batch in file.iter_batches(1_024, columns=columns):
             for row in batch.to_pylist():
                 number += 1
+                if row.get("label") is None and row.get("error") is not None:  # a model was asked, and gave none
+                    continue
                 yield _labelled(row, f"{path} row {number}")
 
 

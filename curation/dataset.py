@@ -24,6 +24,7 @@ from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pyarrow.dataset as pads
     from numpy.typing import NDArray
@@ -288,6 +289,17 @@ class PartWriter:
     def abandon(self) -> None:
         """Leave the file as it is; else the writer would end it once the stream is closed, and complain."""
         self._writer.is_open = False
+
+
+def save(table: pa.Table, path: Path) -> None:
+    """Write a table to a file of its own, which appears whole; the same rows give the same bytes."""
+    with open_storage(str(path.parent)).writing(path.name) as stream:
+        writer = PartWriter(stream, table.schema)
+        try:
+            writer.write(table)
+            writer.close("")
+        finally:
+            writer.abandon()
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ LIBRARIES = (
 #: Extras: distribution, the extra that brings it, what it is for.
 EXTRAS = (
     ("trafilatura", "trafilatura", "another engine to find the main text in HTML"),
+    ("stamina", "llm", "labels by a language model"),
     ("prefect", "prefect", "schedules and a record of runs"),
     ("boto3", "s3", "inputs, WORK and releases in S3"),
 )
@@ -265,6 +266,7 @@ def _recipe(path: Path, overrides: tuple[str, ...], work: str | None) -> Iterato
             f"source {source.name}", "ok", f"{len(inputs):,} {'file' if len(inputs) == 1 else 'files'}, {size:,} bytes"
         )
     yield from _against(recipe)
+    yield from _endpoints(recipe)
     for name, place in (("WORK", work_place), ("TO", release_place)):
         yield from _place(name, recipe, place, total)
 
@@ -282,6 +284,19 @@ def _against(recipe: Recipe) -> Iterator[Check]:
         files = "1 file" if len(entry.shards) == 1 else f"{len(entry.shards):,} files"
         release = f"release {entry.release}, " if entry.release else ""
         yield Check(f"against {entry.written}", "ok", f"{release}{files}, {size:,} bytes")
+
+
+def _endpoints(recipe: Recipe) -> Iterator[Check]:
+    """Whether endpoints could be asked: nothing is sent, and no run needs them."""
+    for name, table in recipe.endpoint.items():
+        variable = table.key and table.key.removeprefix("$")
+        missing = [library for library in ("httpx", "stamina") if not _version(library)]
+        if missing:
+            yield Check(f"endpoint {name}", "warn", f"missing: {', '.join(missing)}", "pip install 'curate[llm]'")
+        elif variable and not os.environ.get(variable):
+            yield Check(f"endpoint {name}", "warn", f"the variable {variable} is not set", f"export {variable}=…")
+        else:
+            yield Check(f"endpoint {name}", "ok", f"{table.model} at {table.url}, key {variable or 'not named'}")
 
 
 def _place(name: str, recipe: Recipe, find: Callable[[Recipe], Storage], inputs: int) -> Iterator[Check]:

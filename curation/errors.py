@@ -10,7 +10,9 @@ CurationError            the run failed: exit status 1
 ├── WipeOutError         deduplication would remove more of a source than the recipe allows
 ├── WorkerError          a worker process died or did not come back
 ├── StorageError         a file cannot be read, written or claimed
-└── ReleaseError         a release is missing, incomplete or not what its manifest says
+├── ReleaseError         a release is missing, incomplete or not what its manifest says
+└── EndpointError        an endpoint does not answer, or not as it should
+    └── BudgetError      what an endpoint may cost is spent
 ```
 
 A record that cannot be read is no error here: it is a document with `error`.
@@ -74,3 +76,11 @@ class StorageError(CurationError):
 
 class ReleaseError(CurationError):
     """A release is missing, incomplete or not what its manifest says."""
+
+
+class EndpointError(CurationError):
+    """An endpoint does not answer, or not as it should."""
+
+
+class BudgetError(EndpointError):
+    """What an endpoint may cost is spent."""

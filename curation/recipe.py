@@ -14,10 +14,21 @@ import tomllib
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from curation.endpoint.service import Service
 from curation.errors import RecipeError
 from curation.sources import KINDS
 
@@ -220,6 +231,104 @@ class Release(_Table):
     columns: list[Text] = _field("a list of columns", default_factory=list)
 
 
+class Price(_Table):
+    """What an endpoint asks for a million tokens."""
+
+    input: Annotated[Number, Field(ge=0, le=10**6)] = _field("a price of a million tokens of prompt")
+    output: Annotated[Number, Field(ge=0, le=10**6)] = _field("a price of a million tokens of answer")
+
+
+_SECONDS = "seconds, above 0"
+#: What a request holds that is not the recipe's to say; some of these would change how answers come, or how many.
+_OWN_PARAMETERS = (
+    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "best_of", "tools",
+    "key", "api_key", "apikey", "authorization",
+)  # fmt: skip
+
+
+def _said(fault: str) -> PydanticCustomError:
+    """A fault in these words, without the value: it may hold a secret."""
+    return PydanticCustomError("place", "{message}", {"message": fault})
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if is_whole and (parts.username or parts.password or parts.query or parts.fragment):
+        raise _said("expected an address without a user, a password or a query; `key` names where the key is")
+    if not is_whole:
+        raise _said('expected an address like "http://localhost:8000/v1"')
+    return url
+
+
+def _variable(key: str) -> str:
+    if not re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", key):
+        raise _said('expected the name of an environment variable, like "$OPENAI_API_KEY"; a key belongs in no file')
+    return key
+
+
+def _on_this_machine(path: str) -> str:
+    if "://" in path:
+        raise _said("expected a folder of this machine: files in S3 cannot grow")
+    return path
+
+
+def _parameters(table: dict[str, Any]) -> dict[str, Any]:
+    for name, value in table.items():
+        if name.lower() in _OWN_PARAMETERS:
+            raise _said(f'"{name}" is not for the recipe to say')
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise _said(f'"{name}": expected what JSON can hold') from None
+    return table
+
+
+class Endpoint(_Table):
+    """A language model behind an OpenAI-compatible server, and what may be spent there."""
+
+    url: Annotated[Text, AfterValidator(_url)] = _field('an address like "http://localhost:8000/v1"')
+    model: Annotated[Text, Field(min_length=1)] = _field("the name of a model")
+    key: Annotated[Text, AfterValidator(_variable)] | None = _field(
+        'the name of an environment variable, like "$OPENAI_API_KEY"', None
+    )
+    price: Price | None = _field("a table of prices of a million tokens, like { input = 0.1, output = 0.4 }", None)
+    budget: Annotated[Number, Field(ge=0, le=10**6)] | None = _field("an amount of money", None)
+    budget_requests: Annotated[Whole, Field(ge=0, lt=10**12)] | None = _field("a whole number of requests", None)
+    budget_tokens: Annotated[Whole, Field(ge=0, lt=10**15)] | None = _field("a whole number of tokens", None)
+    ledger: Annotated[Text, AfterValidator(_on_this_machine)] | None = _field(
+        "a path of a folder on this machine", None
+    )
+    concurrency: Annotated[Whole, Field(ge=1, le=1024)] = _field("a whole number from 1 to 1024", 16)
+    attempts: Annotated[Whole, Field(ge=1, le=100)] = _field("a whole number from 1 to 100", 8)
+    connect_seconds: Annotated[Number, Field(gt=0, le=86_400)] = _field(_SECONDS, 10.0)
+    read_seconds: Annotated[Number, Field(gt=0, le=86_400)] = _field(_SECONDS, 60.0)
+    total_seconds: Annotated[Number, Field(gt=0, le=86_400)] = _field(_SECONDS, 300.0)
+    stream: Switch = _field("true or false", default=True)
+    tokens_parameter: Literal["max_tokens", "max_completion_tokens"] = _field(
+        "max_tokens or max_completion_tokens", "max_tokens"
+    )
+    parameters: Annotated[dict[str, Any], AfterValidator(_parameters)] = _field(
+        "a table", default_factory=lambda: {"temperature": 0}
+    )
+
+    @model_validator(mode="after")
+    def _is_counted(self) -> Self:
+        is_paid = self.price is not None and self.price.input + self.price.output > 0
+        limits = (self.budget, self.budget_requests, self.budget_tokens)
+        problem = None
+        if self.budget is not None and self.price is None:
+            problem = "price", "missing: expected prices, which `budget` is counted by"
+        elif is_paid and all(limit is None for limit in limits):
+            problem = "budget", "missing: what costs money needs a budget, budget_requests or budget_tokens"
+        if problem:
+            raise PydanticCustomError("place", "{message}", {"at": [problem[0]], "message": problem[1]})
+        return self
+
+
 class Recipe(_Table):
     """Everything that decides the bytes of a release."""
 
@@ -235,6 +344,7 @@ class Recipe(_Table):
     edit: Edit = _field("a table", default_factory=Edit)
     blend: Blend = _field("a table", default_factory=Blend)
     release: Release = _field("a table", default_factory=Release)
+    endpoint: dict[Name, Endpoint] = _field("tables [endpoint.NAME]", default_factory=dict)
 
     #: The file it was read from; paths in it are relative to its folder.
     path: Path = Field(Path("recipe.toml"), exclude=True)
@@ -279,6 +389,21 @@ class Recipe(_Table):
         placed = own if own == "default" else str(self.base / Path(own).expanduser())
         return self.extract.model_copy(update={"model": placed})
 
+    def service(self, name: str) -> Service:
+        """The endpoint of this name, as `curation.endpoint` asks it; `RecipeError` where there is none."""
+        table = self.endpoint.get(name)
+        if table is None:
+            raise RecipeError(faults_text(self.path, [f"endpoint: {unknown(name, self.endpoint, 'endpoint')}"]) if
+                              self.endpoint else f"{self.path}: there is no table [endpoint.{name}]",
+                              remedy=f'add it: [endpoint.{name}] with url = "…" and model = "…"')  # fmt: skip
+        settings = table.model_dump(exclude={"key", "ledger", "price"})
+        price = table.price or Price(input=0, output=0)
+        return Service(name=name, input_price=price.input, output_price=price.output, **settings)
+
+    def ledger(self, name: str) -> Path:
+        """The folder of an endpoint's ledger: what its table says, or `ledger/NAME` beside the recipe."""
+        return self.base / Path(self.endpoint[name].ledger or f"ledger/{name}").expanduser()
+
     @property
     def shown(self) -> str:
         """The file as an argument of a command to paste: from the current folder where it lies in that."""
@@ -288,7 +413,7 @@ class Recipe(_Table):
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
-        del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"]
+        del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"], table["endpoint"]
         for source in table["source"]:
             del source["paths"], source["root"]
         return table
@@ -381,8 +506,10 @@ def _model_at(place: list[Any]) -> type[BaseModel]:
     model: type[BaseModel] = Recipe
     tables: dict[str, type[BaseModel]] = {
         "source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
-        "group": Group, "release": Release,
+        "group": Group, "release": Release, "price": Price,
     }  # fmt: skip
+    if place[:1] == ["endpoint"]:  # and then a name, which may be that of another table
+        model, place = (Endpoint, place[2:]) if len(place) > 1 else (model, [])
     for step in place:
         model = tables.get(step, model)
     return model

@@ -97,6 +97,49 @@ BLEND = pa.schema(
     ]
 )
 
+#: What was asked of an endpoint, and what came of it: `curation.endpoint.ledger`. `money` is in parts of 1e-12.
+LEDGER = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("request", pa.string(), nullable=False),
+        pa.field("reserved_at", _TIME, nullable=False),
+        pa.field("settled_at", _TIME),
+        pa.field("answer", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("requests", pa.int64(), nullable=False),
+        pa.field("input_tokens", pa.int64(), nullable=False),
+        pa.field("output_tokens", pa.int64(), nullable=False),
+        pa.field("money", pa.int64(), nullable=False),
+    ]
+)
+
+#: What a model said of sampled documents: `classifiers.labelling`. Exactly one of `label` and `error` is null.
+LABELS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("uri", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("label", pa.int8()),
+        pa.field("points", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("strategy", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("parameters", pa.string(), nullable=False),
+        pa.field("rubric", pa.string(), nullable=False),
+        pa.field("rubric_sha256", pa.string(), nullable=False),
+        pa.field("input_tokens", pa.int64(), nullable=False),
+        pa.field("output_tokens", pa.int64(), nullable=False),
+        pa.field("cost", pa.float64(), nullable=False),
+    ]
+)
+
 #: The columns of a release's shards; columns that the recipe asks for follow.
 SHARD = pa.schema(
     [

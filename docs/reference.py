@@ -34,6 +34,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[blend]", recipe.Blend, "blend"),
     ("[[blend.group]]", recipe.Group, "blend.group"),
     ("[release]", recipe.Release, "release"),
+    ("[endpoint.NAME]", recipe.Endpoint, "endpoint"),
 )
 
 #: What each key does. What it expects and its default come from the code.
@@ -105,10 +106,31 @@ ABOUT = {
     "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
     "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",
     "release.columns": "measured columns that stand in the shards beside the text, each named once",
+    "endpoint.url": "an OpenAI-compatible server; `/chat/completions` is put behind it: [classifier.md](classifier.md)",
+    "endpoint.model": "which of its models is asked",
+    "endpoint.key": "where the key is, which itself never stands in a file; left out, CURATE_ENDPOINT_NAME_KEY, and "
+    "none where that is not set",
+    "endpoint.price": "in any currency, the one of `budget`",
+    "endpoint.budget": "how much may be spent, by all that the ledger holds together; never exceeded: each request "
+    "counts with the most it can cost until its answer is there. Needs `price`",
+    "endpoint.budget_requests": "how many requests may go out, tries counted one by one",
+    "endpoint.budget_tokens": "how many tokens of prompts and answers may be spent",
+    "endpoint.ledger": "what was asked, answered and paid; left out, `ledger/NAME` beside the recipe. Keep it: nothing "
+    "in it is paid again",
+    "endpoint.concurrency": "how many requests may be under way at most; how many are is found out, from 4 on",
+    "endpoint.attempts": "how often a request is tried",
+    "endpoint.connect_seconds": "how long to wait for a connection",
+    "endpoint.read_seconds": "how long nothing may come",
+    "endpoint.total_seconds": "how long an answer may take",
+    "endpoint.stream": "whether answers come piece by piece, so that `read_seconds` can be short; false for servers "
+    "that cannot",
+    "endpoint.tokens_parameter": "how the server calls the longest answer, in tokens",
+    "endpoint.parameters": "what else each request says: `seed`, `top_p`, `reasoning_effort` …; `{}` for models that "
+    "take no temperature",
 }
 
 #: Tables that have a heading of their own.
-_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "blend.group"}
+_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "endpoint", "blend.group"}
 
 
 def _cell(text: str) -> str:

@@ -91,6 +91,18 @@ def test_what_would_stop_a_run_fails(case: str, recipe: Path) -> None:
     assert check.remedy
 
 
+def test_an_endpoint_without_its_key_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the variable is set is said, what it holds is not."""
+    overrides = ('endpoint.a.url="http://localhost/v1"', 'endpoint.a.model="m"', 'endpoint.a.key="$CURATE_TEST_KEY"')
+    monkeypatch.delenv("CURATE_TEST_KEY", raising=False)
+    check = found(recipe, *overrides)["endpoint a"]
+    assert (check.state, check.found) == ("warn", "the variable CURATE_TEST_KEY is not set")
+    monkeypatch.setenv("CURATE_TEST_KEY", "sk-of-nobody-at-all")
+    check = found(recipe, *overrides)["endpoint a"]
+    assert check.state == "ok"
+    assert "nobody" not in check.found
+
+
 @pytest.mark.parametrize(
     ("versions", "name", "state"),
     [

@@ -83,8 +83,28 @@ to = "releases"
 version = "2026.11.23"
 shard_bytes = "256MB"
 columns = ["education_score"]
+
+[endpoint.writer]
+url = "http://localhost:8000/v1"
+model = "m"
+key = "$WRITER_KEY"
+price = { input = 0.1, output = 0.4 }
+budget = 25.0
+budget_requests = 1000
+budget_tokens = 1000000
+ledger = "paid"
+concurrency = 8
+attempts = 3
+connect_seconds = 5.0
+read_seconds = 30.0
+total_seconds = 120.0
+stream = false
+tokens_parameter = "max_completion_tokens"
+parameters = { temperature = 0.5, stop = ["END"] }
 """
 TABLE = tomllib.loads(FULL)
+NO_KEY = 'key: expected the name of an environment variable, like "$OPENAI_API_KEY"; a key belongs in no file'
+BARE = "url: expected an address without a user, a password or a query; `key` names where the key is"
 MINIMAL = 'name = "a"\n[[source]]\nname = "s"\nkind = "text"\npaths = ["x"]\n'
 
 
@@ -118,6 +138,11 @@ def test_every_table_of_the_design_is_understood(tmp_path: Path) -> None:
     assert (recipe.blend.tokens, recipe.blend.group[0].share, recipe.blend.group[1].max_copies) == (10_000, 0.7, 1)
     assert recipe.release.shard_bytes == 256_000_000
     assert recipe.base == tmp_path
+    service = recipe.service("writer")
+    assert (service.url, service.input_price, service.output_price) == ("http://localhost:8000/v1", 0.1, 0.4)
+    assert (service.budget, service.concurrency, service.total_seconds) == (25, 8, 120)
+    assert service.parameters == {"temperature": 0.5, "stop": ["END"]}
+    assert recipe.ledger("writer") == tmp_path / "paid"
 
 
 def test_a_small_recipe_has_the_design_s_defaults(tmp_path: Path) -> None:
@@ -250,6 +275,48 @@ def test_values_of_the_wrong_type_or_size(tmp_path: Path, old: str, new: str, fa
     found = faults(tmp_path, text)
     assert len(found) == 1
     assert fault is None or found == [fault]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('"$WRITER_KEY"', '"sk-secret"', NO_KEY),
+        ("http://localhost", "ftp://u:secret@localhost", 'url: expected an address like "http://localhost:8000/v1"'),
+        ("http://localhost", "http://u:secret@localhost", BARE),
+        ("8000/v1", "8000/v1?key=secret", BARE),
+        ("output = 0.4", 'output = "0.4"', 'price.output: expected a price of a million tokens of answer, got "0.4"'),
+        ("price = { input = 0.1, output = 0.4 }", "", "price: missing: expected prices, which `budget` is counted by"),
+        ("budget = 25.0\nbudget_requests = 1000\nbudget_tokens = 1000000\n", "",
+         "budget: missing: what costs money needs a budget, budget_requests or budget_tokens"),
+        ("budget = 25.0", "budget = -1", "budget: expected an amount of money, got -1"),
+        ('"paid"', '"s3://bucket/paid"', "ledger: expected a folder of this machine: files in S3 cannot grow"),
+        ("temperature = 0.5", "n = 3", 'parameters: "n" is not for the recipe to say'),
+        ("temperature = 0.5", 'api_key = "secret"', 'parameters: "api_key" is not for the recipe to say'),
+        ("temperature = 0.5", "since = 2026-01-01", 'parameters: "since": expected what JSON can hold'),
+        ("concurrency = 8", "concurency = 8", 'unknown key "concurency"; did you mean "concurrency"?'),
+    ],
+)  # fmt: skip
+def test_faults_of_an_endpoint_are_told_and_no_secret_is(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    """Each has its place, also under a name that another table has, and a key that stands there is not repeated."""
+    text = FULL.replace(old, new, 1).replace("[endpoint.writer]", "[endpoint.release]")
+    place = "endpoint.release: " if fault.startswith("unknown") else "endpoint.release."
+    found = faults(tmp_path, text)
+    assert found == [place + fault]
+    assert "secret" not in found[0].replace('"api_key"', "")
+
+
+def test_faults_of_an_endpoint_come_together(tmp_path: Path) -> None:
+    """Three keys that are wrong are three lines."""
+    text = FULL.replace("$WRITER_KEY", "x").replace("http://localhost", "localhost").replace('"paid"', '"s3://a"')
+    assert len(faults(tmp_path, text)) == 3
+
+
+def test_an_endpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """The nearest name is named, or the table to add."""
+    with pytest.raises(RecipeError, match='did you mean "writer"'):
+        loaded(tmp_path, FULL).service("writter")
+    with pytest.raises(RecipeError, match=r"no table \[endpoint.writer\]"):
+        loaded(tmp_path, MINIMAL).service("writer")
 
 
 @pytest.mark.parametrize("key", ["name", "kind", "paths"])

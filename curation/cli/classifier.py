@@ -1,25 +1,148 @@
-"""`curate classifier`: train and evaluate."""
+"""`curate classifier`: label, train and evaluate."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from curation.cli.options import JSON
+from curation.cli.options import JSON, RECIPE, SET, WORK
+from curation.cli.printing import aligned, plain
+from curation.cli.run import progress_for
+from curation.errors import UsageError
+
+if TYPE_CHECKING:
+    from curation.errors import CurationError
 
 
-@click.group(short_help="Train and evaluate a classifier of your own.")
+@click.group(short_help="Label, train and evaluate a classifier of your own.")
 def classifier() -> None:
-    """Train and evaluate a classifier of educational value for a domain of one's own."""
+    """Label documents, and train and evaluate a classifier of educational value for a domain of one's own."""
 
 
 _LABELS = click.argument("labels", nargs=-1, required=True, type=click.Path(path_type=Path))
 _THRESHOLD = click.option("--threshold", default=2.5, show_default=True, type=click.FloatRange(0, 5, min_open=True),
                           help="The grade from which a text is good.")  # fmt: skip
+
+
+@classifier.command("label")
+@RECIPE
+@click.option("--endpoint", required=True, metavar="NAME", help="Whom to ask: a table [endpoint.NAME] of the recipe.")
+@click.option("--sample", "number", required=True, type=click.IntRange(1), help="How many documents to label.")
+@click.option("--strategy", default="uniform", show_default=True,
+              type=click.Choice(["uniform", "unsure", "stratified"]),
+              help="Of all alike; most where the present score is near its middle; or as many of each source, length "
+              "and score.")  # fmt: skip
+@click.option("--where", default="true", metavar="SQL", help="Of these documents only: SQL over the columns of corpus.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the choice of documents.")
+@click.option(
+    "--rubric", type=click.Path(path_type=Path, dir_okay=False), help="TOML to grade by; the shipped one if left out."
+)
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False),
+              help="Parquet to write; labels/NAME.parquet beside the recipe if left out.")  # fmt: skip
+@click.option("--compare", type=click.Path(path_type=Path, dir_okay=False),
+              help="Labels of another run, model or rubric: how far they agree.")  # fmt: skip
+@_THRESHOLD
+@SET
+@WORK
+@JSON
+def classifier_label(
+    recipe: Path, endpoint: str, number: int, strategy: str, where: str, seed: int, rubric: Path | None,
+    to: Path | None, compare: Path | None, threshold: float, overrides: tuple[str, ...], work: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Have a language model grade documents of RECIPE's last run, from 0 to 5, for `curate classifier train`.
+
+    What it costs is bounded by the endpoint's budget. What was asked is in its ledger and never asked again: after a
+    kill, or to label more, run the same command again.
+
+    Example: curate classifier label recipe.toml --endpoint labeller --sample 500
+    """
+    import asyncio
+
+    from classifiers import labelling
+    from classifiers import rubric as rubrics
+    from classifiers.agreement import agreement
+    from curation.dataset import save
+    from curation.endpoint.client import Endpoint, key_from
+    from curation.endpoint.ledger import Ledger
+    from curation.endpoint.service import UNIT
+    from curation.recipe import load
+    from curation.selection import select
+
+    loaded = load(recipe, overrides, work=work)
+    service = loaded.service(endpoint)
+    variable = loaded.endpoint[endpoint].key
+    key = key_from(variable and variable.removeprefix("$"), endpoint)
+    grading = rubrics.load(rubric or rubrics.DEFAULT)
+    to = to or loaded.base / "labels" / f"{endpoint}.parquet"
+    if to.suffix != ".parquet":
+        raise UsageError(f"--to {to}: labels are written as Parquet", remedy=f"--to {to.with_suffix('.parquet')}")
+    earlier = labelling.grades(labelling.read(compare)) if compare else None
+    documents = select(loaded, number, strategy, seed, where)
+    made = labelling.made_by(grading, service)
+    labelling.refuse_loss(to, (document.id for document in documents), made)
+    with ExitStack() as stack:
+        progress = progress_for(stack, as_json)
+        if len(documents) < number:
+            progress.line(f"  there are only {len(documents):,} documents to label")
+        ledger = stack.enter_context(Ledger(loaded.ledger(endpoint)))
+        before = ledger.spent
+
+        async def ask() -> tuple[list[dict[str, Any]], CurationError | None, dict[str, int]]:
+            async with Endpoint(service, ledger, key) as asked:
+                rows, failed = await labelling.label(documents, grading, asked, strategy, lambda: progress.advance(1))
+                return rows, failed, dict(asked.failures)
+
+        progress.start("label", len(documents), "documents")
+        rows, failed, failures = asyncio.run(ask())
+        progress.stop()
+        labels = labelling.table(rows)
+        if rows:
+            labelling.refuse_loss(to, labelling.grades(labels), made)
+            save(labels, to)
+        spent = ledger.spent - before
+    told = {
+        "labels": str(to), "sample": len(documents), "documents": len(rows), **labelling.counts(labels, threshold),
+        "requests": spent.requests, "input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens,
+        "cost": spent.money / UNIT, "cost_of_all_runs": ledger.spent.money / UNIT, "failed_tries": failures,
+        "agreement": None,
+    }  # fmt: skip
+    if earlier is not None and (found := agreement(labelling.grades(labels), earlier)):
+        told["agreement"] = asdict(found)
+    click.echo(json.dumps(told, indent=1) if as_json else "\n".join(_labelled_lines(told, threshold, compare)))
+    if failed:
+        raise failed
+
+
+def _labelled_lines(told: dict[str, Any], threshold: float, compare: Path | None) -> list[str]:
+    """The summary of a labelling, as a person reads it."""
+    rows = [("grade", "documents"), *told["grades"].items()]
+    rows += [(kind, count) for kind, count in told["without"].items() if count]
+    if told["documents"] < told["sample"]:
+        rows.append(("not asked", told["sample"] - told["documents"]))
+    lines = [*aligned(rows), ""]
+    lines.append(f"{told['good']:,} are good for training (a grade of {threshold:g} or more), {told['bad']:,} are bad")
+    lines.append(
+        f"asked {told['requests']:,} requests, {told['input_tokens']:,} + {told['output_tokens']:,} tokens, "
+        f"cost {told['cost']:,.4f}; {told['cost_of_all_runs']:,.4f} in all runs"
+    )
+    if told["failed_tries"]:
+        counted = ", ".join(f"{kind} {count:,}" for kind, count in sorted(told["failed_tries"].items()))
+        lines.append(f"tries that failed: {counted}")
+    if found := told["agreement"]:
+        kappa = "-" if found["kappa"] is None else f"{found['kappa']:.3f}"
+        lines.append(
+            f"agreement with {plain(str(compare))} on {found['documents']:,} documents: the same grade "
+            f"{found['exact']:.1%}, at most one apart {found['within_one']:.1%}, quadratic-weighted kappa {kappa}"
+        )
+    elif compare:
+        lines.append(f"{plain(str(compare))} has grades for none of these documents")
+    return [*lines, f"\nlabels {told['labels']}\ntrain  curate classifier train {told['labels']} --out model.bin"]
 
 
 @classifier.command("train")

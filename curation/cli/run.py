@@ -72,7 +72,7 @@ def run(
             click.echo(f"release  {answer['release']}\nreport   {answer['release']}/report.html")
         return
     with ExitStack() as stack:
-        progress = _progress(stack, as_json)
+        progress = progress_for(stack, as_json)
         engine = stack.enter_context(LocalEngine(workers, progress))
         state = pipeline.run(loaded, engine, until=until)
     if as_json:
@@ -120,7 +120,8 @@ def _refuse_no_server(url: str | None) -> None:
         ) from error
 
 
-def _progress(stack: ExitStack, silent: bool) -> Progress:
+def progress_for(stack: ExitStack, silent: bool) -> Progress:
+    """Where a command says how far it is, until the stack is left: nowhere, on the terminal, or in lines."""
     from curation.progress import Lines, Silent, Terminal
 
     if silent:
