@@ -225,12 +225,7 @@ def is_refusal(answer: str, finish_reason: str) -> bool:
     if finish_reason in ("refusal", "content_filter"):
         return True
     start = answer.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lstrip()
-    return "{" not in answer and bool(
-        re.match(
-            r"(?i)(i'm|i am|we're|we are)? ?(very |so )?(sorry|afraid|unable)\b|i (can't|cannot|won't)\b|as an ai\b",
-            start,
-        )
-    )
+    return "{" not in answer and _REFUSAL.match(start) is not None
 
 
 def _asked(text: str, mark: str) -> str:
