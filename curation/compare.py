@@ -35,8 +35,8 @@ COPIES = Part("copies", "00000")
 _COPIES = Part("all", "copies")
 _PAIRS = Part("all", "pairs")
 _WANTED = Part("all", "wanted")
-#: What one task verifies, roughly.
-_DOCUMENTS_A_TASK, _PAIRS_A_TASK = 1_000_000, 8_000_000
+#: What one task verifies, roughly, and how many pairs one writes with the ids of their documents.
+_DOCUMENTS_A_TASK, _PAIRS_A_TASK, _NAMED_A_TASK = 1_000_000, 8_000_000, 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _compared(run: Run) -> dict[str, Any]:
     every[is_known], every[~is_known] = similar, _verified(run, step, pairs[~is_known])
     compared.remember(work, rows, signed, dedup.verify, compared.Compared(pairs, every))
     near = int((every >= dedup.similarity).sum())
-    tasks = _slices(step, near, 1 + near // _PAIRS_A_TASK)
+    tasks = _slices(step, near, 1 + near // _NAMED_A_TASK)
     run.engine.map(_name, tasks, label="compare: pairs", unit="slots", little=step.is_little)
     with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
         writer.write(copies.cast(schema.PAIRS))
