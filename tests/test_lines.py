@@ -80,7 +80,8 @@ def found(corpus: list[plain.Document], documents: int, hosts: int, parts: int =
             answers = signals["lines"].measure(Batch(table["text"].combine_chunks()))
             work.signal("lines").write(part, pa.table({"id": table["id"], **answers}), "made up")
         copies = [name for name, one in zip(names, corpus, strict=True) if one.is_copy]
-        pairs = [{"id_a": "", "id_b": copy, "similarity": 1.0, "kind": "exact", "against": None} for copy in copies]
+        pair = {"id_a": "", "similarity": 1.0, "kind": "exact", "against": None, "row_a": 0, "row_b": 0}
+        pairs = [{**pair, "id_b": copy} for copy in copies]
         work.pairs.write(Part("copies", "00000"), pa.Table.from_pylist(pairs, work.pairs.schema), "made up")
         footers = {part: Footer("", len(numbers), {}) for part, numbers in dealt.items()}
         run = Run(load(recipe), work, signals, LocalEngine(1), Silent(), lambda: None, parts=footers)
