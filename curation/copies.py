@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 
-#: How often a crowd is looked at again, and how many of its pairs are compared at a time.
-_LOOKS, _AT_A_LOOK = 16, 1 << 20
+#: How often crowds are looked at again, and how many pairs of them are compared at a time, 50 bytes each.
+_LOOKS, _AT_A_LOOK = 16, 1 << 22
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ def to_ask(graph: Graph, crowd: NDArray[np.int64], gone: Gone, done: NDArray[np.
     """Whom to compare with all of its crowd: of each `crowd` the best that stay and are not `done`, at least one.
 
     The others are those that are worse, do not go for one that is done, and do not stay whatever they are like. About
-    `most` pairs are asked for in each crowd. Nodes are the first of their groups here.
+    `most` pairs are asked for, as many in each crowd. Nodes are the first of their groups here.
     """
     group_of, ranked = graph.group_of, graph.ranked
     rank, kept = np.full(graph.nodes, -1), np.arange(graph.nodes)
@@ -177,9 +177,10 @@ def to_ask(graph: Graph, crowd: NDArray[np.int64], gone: Gone, done: NDArray[np.
     members = np.flatnonzero((crowd >= 0) & (rank >= 0))
     members = members[np.lexsort([rank[members], crowd[members]])]
     asked, pairs = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-    for mine in np.split(members, np.flatnonzero(np.diff(crowd[members])) + 1):
+    each = np.split(members, np.flatnonzero(np.diff(crowd[members])) + 1)
+    for mine in each:
         others = mine[~done[kept[mine]] & (rank[mine] >= graph.stay)]
-        asks = mine[(kept[mine] == mine) & ~done[mine]][: max(1, most // max(1, len(others)))]
+        asks = mine[(kept[mine] == mine) & ~done[mine]][: max(1, most // len(each) // max(1, len(others)))]
         asked.append(asks)
         for one in asks.astype(np.uint64):
             worse = others[rank[others] > rank[one]].astype(np.uint64)
