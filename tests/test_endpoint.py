@@ -262,13 +262,15 @@ def test_a_stream_says_how_it_ended():
 # How many at once
 
 
-def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not():
+def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not(monkeypatch):
     """It doubles in a round of answers, halves at a refusal, once for all that were under way, then grows by one."""
 
     async def walk():
-        limit = Limit(64)
+        limit, now = Limit(64), 1_000.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)  # each answer takes a second
         assert limit.allowed == 4
-        began = time.monotonic()
+        began = now
+        now += 1
         for _ in range(4):
             limit.answered(began)
         assert limit.allowed == 8
@@ -276,10 +278,11 @@ def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not():
         limit.lower(began)  # was under way when it was lowered
         assert limit.allowed == 4
         for _ in range(4):
-            limit.answered(time.monotonic())
+            now += 1
+            limit.answered(now - 1)
         assert 4.8 < limit.allowed <= 5
         for _ in range(10):
-            limit.lower(time.monotonic())
+            limit.lower(now)
         assert limit.allowed == 1
 
     asyncio.run(walk())
