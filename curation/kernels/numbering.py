@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from curation.kernels.compiled import helper, inlined
+from curation.kernels.memory import AHEAD, fetch
 from curation.kernels.utf8 import eight, hashed, same
 
 #: An odd factor: the highest bits of a key times it are the key's place in a table.
 SALT = np.uint64(secrets.randbits(64) | 1)
+#: From so many slots on, a megabyte, the places of a table are asked for ahead.
+_FAR = 1 << 16
 
 
 @helper
@@ -75,6 +78,10 @@ def number(
             slot = slot + one & last_slot
         table[two * slot], table[two * slot + one] = key, np.uint64(known + 1)
     for piece in range(done, last - first):
+        if size >= _FAR and (piece - done) % AHEAD == 0:
+            for later in range(first + piece, min(first + piece + AHEAD, last)):
+                key = key_of(data, begin + starts[later], begin + ends[later], salt)
+                fetch(table, np.int64(two * (key * salt >> shift)))
         start, end = begin + starts[first + piece], begin + ends[first + piece]
         length = end - start
         key = key_of(data, start, end, salt)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from curation.kernels.compiled import helper, inlined
+from curation.kernels.memory import AHEAD, fetch
 from curation.kernels.numbering import shift_of, table_size
 
 #: What is answered where the table is too small, and all can be asked again with a larger one.
@@ -107,6 +108,7 @@ def thinned(gram: Any, n: int, least: int, factors: Any, sketch: Any, place: Any
 def pack(keys: Any, begin: int, end: int, gram: Any, n: int, packed: Any) -> None:
     """Write the numbers of the words of n-grams, up to five, as two integers each."""
     for i in range(begin, end):
+        fetch(gram, np.int64(keys[min(i + AHEAD, len(keys) - 1)] & _LOW))
         place, low, high = np.int64(keys[i] & _LOW), np.uint64(0), np.uint64(0)
         for word in range(n):
             high = high << _BITS | low >> np.uint64(64) - _BITS
@@ -292,6 +294,7 @@ def longer(
     The table is large enough for as many words as may follow on one gram, `distinct` at most.
     """
     for i in range(filled):  # the next word of each; the one that stands at the text's end has one like no other
+        fetch(gram, np.int64(members[min(i + AHEAD, filled - 1)] & _PLACE) + n - 1)
         here = np.int64(members[i] & _PLACE)
         word = np.uint64(gram[here + n - 1]) if here + n <= words else _LOW - np.uint64(1)
         keys[i] = word << _HALF | np.uint64(members[i])
@@ -360,6 +363,7 @@ def known_before(again: Any, place: Any, count: int, n: int, sums: Any, is_known
     covered, jumped = np.int64(0), np.int64(0)
     done, free = np.int64(0), np.int64(0)
     for i in range(count):
+        fetch(is_known, np.int64(again[place[min(i + AHEAD, count - 1)]]))
         here = np.int64(place[i])
         first, end = np.int64(again[here]), here + n
         if first != here:

@@ -59,6 +59,7 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
     most = int(words.counts.max(initial=1))
     # Kept from text to text, and filled only as far as a text needs it. NumPy asks for large pages, kernels do not.
     held, scratch = np.empty(2 * most, np.uint64), np.empty((4, most + 1), np.int32)
+    table = np.empty(max(2 << (2 * most - 1).bit_length(), 8 * recurrence.PARTITION), np.uint64)
     spare = held[most:].view(np.uint32)  # of what a long text needs two thirds as much
     members, rates = spare[:most], spare[most:].view(np.uint8)[:most]
     _grams(
@@ -73,6 +74,7 @@ def grams(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words
         held,
         members,
         rates,
+        table,
         *scratch,
         *covered,
     )
@@ -241,31 +243,29 @@ def covered_by(gram: Any, place: Any, count: int, n: int, sums: Any, best: int) 
     types.void(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
         types.uint64, array(types.uint64), types.int64, out(types.uint64), out(types.uint32), out(types.uint8),
-        out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
+        out(types.uint64), out(types.int32), out(types.int32), out(types.int32), out(types.int32), out(types.int64, 2),
         out(types.int64, 2),
     )
 )  # fmt: skip
 def _grams(
     data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, salt: Any, factors: Any, long: int, held: Any,
-    members: Any, rates: Any, gram: Any, again: Any, place: Any, sums: Any, covered: Any, jumped: Any,
+    members: Any, rates: Any, table: Any, gram: Any, again: Any, place: Any, sums: Any, covered: Any, jumped: Any,
 ) -> None:  # fmt: skip
     is_any_long = len(gram) > long
     sketch, packed = np.empty(recurrence.SKETCH if is_any_long else 1, np.uint32), np.empty(np.int64(512), np.uint64)
     fill = np.empty(recurrence.PARTITIONS + 1 if is_any_long else 1, np.int64)
-    seen, table = np.empty(16 * recurrence.PARTITION, np.uint8), np.empty(8 * recurrence.PARTITION, np.uint64)
+    seen = np.empty(16 * recurrence.PARTITION, np.uint8)
     for row in range(len(bounds) - 1):
         begin, words = bounds[row], offsets[row + 1] - offsets[row]
         measure_words(data, begin, bounds[row + 1], starts, ends, offsets[row], offsets[row + 1], sums)
         size, distinct, numbered = table_size(min(words, _FEW)), np.int64(0), np.int64(-1)
         while numbered < words:
-            if len(table) < 2 * size:
-                table = np.empty(2 * size, np.uint64)
             done_before = max(numbered, np.int64(0))
             distinct, numbered = number(
                 data, begin, starts, ends, offsets[row], offsets[row + 1], distinct, done_before, gram, again, place,
                 table, size, salt,
             )  # fmt: skip
-            size *= 4
+            size = min(4 * size, table_size(words))
         if words >= long:
             highest = recurrence.rate(gram, again, words, distinct, place, rates)
             done = recurrence.MORE_SLOTS
@@ -278,8 +278,6 @@ def _grams(
                     table = np.empty(4 * len(table), np.uint64)
             continue
         count = only_repeated(gram, place, words, again)
-        if len(table) < 2 * table_size(count):
-            table = np.empty(2 * table_size(count), np.uint64)
         is_new = np.bool_(True)  # most grams of the next length occur once
         for n in range(2, _LAST + 1):
             numbers = longer(gram, place, count, again, is_new, held, seen, table, salt)
