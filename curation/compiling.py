@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from curation import kernels
 
 if TYPE_CHECKING:
-    from curation.run import Run
+    from curation.engine import LocalEngine
 
 
-def compile_kernels(run: Run, group: str) -> None:
+def compile_kernels(engine: LocalEngine, group: str) -> None:
     """Compile what this installation has not compiled yet of a group (`kernels.GROUPS`)."""
     if kernels.place.are_compiled(group):
         return
-    run.progress.line(f"  compiling the kernels for {group}, once for this installation")
+    engine.progress.line(f"  compiling the kernels for {group}, once for this installation")
     modules = kernels.GROUPS[group]
     tasks = [task for task in kernels.TASKS if task[0] in modules]
     tasks += [(module,) for module in modules if not any(module in task for task in tasks)]
-    run.engine.map(_compile, tasks, label="compile", unit="tasks")
+    engine.map(_compile, tasks, label="compile", unit="tasks")
     kernels.place.note_compiled(group)
 
 

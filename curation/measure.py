@@ -65,7 +65,7 @@ class Measures:
 def measure(run: Run) -> dict[str, Any]:
     """Make the sidecars that are missing, and what is asked of documents from outside."""
     if run.recipe.dedup.against:
-        compile_kernels(run, "texts")
+        compile_kernels(run.engine, "texts")
     outside = measure_against(run)  # first: the copies depend on it, and columns that the whole corpus tells on those
     tasks, sizes = [], []
     run.signals_from = signals_from(run)
@@ -82,7 +82,7 @@ def measure(run: Run) -> dict[str, Any]:
     weights = [sum(run.parts[task.part].notes["text_bytes"] for task in group) for group in groups]
     items = [Measures(run.recipe, run.work, group) for group in groups]
     if tasks:
-        compile_kernels(run, "texts")
+        compile_kernels(run.engine, "texts")
     run.engine.map(_measure_all, items, label="measure", sizes=weights, unit="B")
     return {
         "decontamination": decontamination(run),

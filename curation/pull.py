@@ -114,7 +114,7 @@ def pull(run: Run) -> dict[str, Any]:
     groups = chunks(undone, sizes, 16 * 1024 * 1024)
     weights = [sum(file.size for task in group for file, _ in task.inputs) for group in groups]
     if run.recipe.extract.engine == "blocks" and any(_extracts(task.source) for task in undone):
-        compile_kernels(run, "pages")
+        compile_kernels(run.engine, "pages")
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
     run.parts = {}
     for task, (made, end) in zip(pulls, run.work.storage.each(Pull.finished, pulls), strict=True):

@@ -272,6 +272,16 @@ print(time.perf_counter() - began)
 """
 
 
+_COMPILE = """
+from curation import kernels
+from curation.compiling import compile_kernels
+from curation.engine import LocalEngine
+with LocalEngine() as engine:
+    for group in {groups}:
+        compile_kernels(engine, group)
+"""
+
+
 def start(options: argparse.Namespace, scratch: Path) -> None:
     """What compiling costs once, and a start afterwards. A copy of the sources stands for an installation."""
     place = scratch / "installation"
@@ -287,15 +297,20 @@ def start(options: argparse.Namespace, scratch: Path) -> None:
         return after.ru_utime - before.ru_utime, wall, float(done.stdout or 0)
 
     seconds("import numba, pyarrow")  # from here on they are in the disk's cache
-    first = seconds(_ALL_KERNELS)
+    first = {}
+    for groups in (["texts"], ["texts", "pages"]):
+        rounds = []
+        for _ in range(options.repeats):
+            shutil.rmtree(place / "curation" / "kernels" / "__pycache__", ignore_errors=True)
+            rounds.append(seconds(_COMPILE.format(groups=groups)))
+        first[f"the first: kernels for {' and '.join(groups)}"] = rounds
     kinds = {
         "python -c 'import numba'": "import numba",
         "with all kernels, compiled before": _ALL_KERNELS,
         "the signals' first batch, compiled before": _MEASURE,
     }
-    found = {name: [seconds(code) for _ in range(options.repeats)] for name, code in kinds.items()}
+    found = first | {name: [seconds(code) for _ in range(options.repeats)] for name, code in kinds.items()}
     print(f"\n{'start of a process':44}    CPU s  clock s")
-    print(f"{'the first: all kernels are compiled':44} {first[0]:8.2f} {first[1]:8.2f}")
     for name, times in found.items():
         print(f"{name:44} {statistics.median(t[0] for t in times):8.2f} {statistics.median(t[1] for t in times):8.2f}")
     for name in ("with all kernels, compiled before", "the signals' first batch, compiled before"):
