@@ -104,12 +104,21 @@ _AT_NAMED = _AT_INSIDE + _N_INSIDE
 _AT_NEIGHBOURS = _AT_NAMED + len(NAMED)
 _AT_CONTAINERS = _AT_NEIGHBOURS + len(OFFSETS) * len(NEIGHBOUR)
 _AT_SIBLINGS = _AT_CONTAINERS + len(CONTAINERS) * len(CONTAINER)
+_N_CONTAINERS, _N_SIBLINGS = len(CONTAINERS), len(SIBLINGS)
 _AT_PAGE = _AT_SIBLINGS + 2 * len(SIBLINGS) + len(TEMPLATE)
 _OFFSETS = OFFSETS
 _COMMENTS = 0b11  # the first two of NAMED
 _H1, _H6, _P, _LI, _DIV, _TR, _TD, _TH, _DD, _DT, _PRE_TAG, _QUOTE, _A, _CAPTION, _UL, _OL, _TABLE = (
     TAG[name] for name in "h1 h6 p li div tr td th dd dt pre blockquote a figcaption ul ol table".split()
 )
+
+#: The columns of what an element has of those around it: the bits of INSIDE and NAMED, how many are hidden, the level
+#: of a heading, how many lists and tables.
+_INSIDE, _CALLED, _HIDDEN, _HEADING, _LISTS, _TABLES = range(6)
+#: The columns of sums: words, bytes, linked bytes, sentences, bytes of running text and of that outside of comments,
+#: blocks in headings. Of siblings also how many there are, how many have headings, and their first and last block.
+_WORDS, _BYTES, _LINKED, _SENTENCES, _LONG, _PLAIN, _HEADINGS = range(7)
+_MEMBERS, _HEADED, _BEGIN, _STOP = 3, 5, 6, 7
 
 _F = np.float32
 #: The lowest bits of a token's hash are left to those who learn what it says.
@@ -278,6 +287,348 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
     return count
 
 
+@helper
+def _inherit(
+    elements: Any, classes: Any, named: Any, sums: Any, has: Any, path: Any, template: Any, chain: Any
+) -> None:  # fmt: skip
+    """What elements have of those around them: `has` by _INSIDE and so on, the far weights from the root to here."""
+    has[0, _CALLED] = named[0]
+    for element in range(1, len(elements)):
+        parent, tag = elements[element, PARENT], elements[element, NAME]
+        bits = has[parent, _INSIDE]
+        for place in range(_N_INSIDE):
+            if tag == _INSIDE_TAGS[place]:
+                bits |= 1 << place
+        has[element, _INSIDE] = bits
+        has[element, _CALLED] = has[parent, _CALLED] | named[element]
+        has[element, _HIDDEN] = has[parent, _HIDDEN] + elements[element, HIDDEN]
+        has[element, _HEADING] = tag - _H1 + 1 if _H1 <= tag <= _H6 else has[parent, _HEADING]
+        has[element, _LISTS] = has[parent, _LISTS] + (tag == _UL or tag == _OL)
+        has[element, _TABLES] = has[parent, _TABLES] + (tag == _TABLE)
+        path[element] = path[parent] + sums[element, 1]
+        template[element] = (classes[element] ^ (chain[parent, 0] * _PRIME)) * _PRIME
+        chain[element, 0] = (classes[element] ^ (chain[parent, 1] * _PRIME)) * _PRIME
+        chain[element, 1] = (classes[element] ^ (classes[parent] * _PRIME)) * _PRIME
+
+
+@helper
+def _hold(elements: Any, holds: Any) -> None:
+    """How many controls and images are in each element, at any depth."""
+    for element in range(len(elements) - 1, 0, -1):
+        holds[element, 0] += elements[element, CONTROLS]
+        holds[element, 1] += elements[element, IMAGES]
+        holds[elements[element, PARENT], 0] += holds[element, 0]
+        holds[elements[element, PARENT], 1] += holds[element, 1]
+
+
+@helper
+def _is_long(table: Any, row: int) -> bool:
+    """Whether a block counts as running text."""
+    return table[row, 1] >= LONG and table[row, 3] <= 0.3
+
+
+@helper
+def _sum_before(blocks: Any, table: Any, has: Any, before: Any) -> None:
+    """Sums over the blocks before each, by _WORDS and so on."""
+    for row in range(len(blocks)):
+        size, is_long = np.int64(blocks[row, END] - blocks[row, START]), _is_long(table, row)
+        is_plain = is_long and not has[blocks[row, ELEMENT], _CALLED] & _COMMENTS
+        before[row + 1, _WORDS] = before[row, _WORDS] + np.int64(table[row, 1])
+        before[row + 1, _BYTES] = before[row, _BYTES] + size
+        before[row + 1, _LINKED] = before[row, _LINKED] + np.int64(blocks[row, LINKED])
+        before[row + 1, _SENTENCES] = before[row, _SENTENCES] + np.int64(table[row, 5])
+        before[row + 1, _LONG] = before[row, _LONG] + (size if is_long else 0)
+        before[row + 1, _PLAIN] = before[row, _PLAIN] + (size if is_plain else 0)
+        before[row + 1, _HEADINGS] = before[row, _HEADINGS] + (has[blocks[row, ELEMENT], _HEADING] > 0)
+
+
+@helper
+def _number(keys: Any, slots: Any, numbers: Any, which: Any) -> int:
+    """Number the places that have a key, equal keys alike, in the order of the first; how many numbers there are.
+
+    Those with the key 0 get -1. `slots` and `numbers`, all -1, are a table of twice as many slots, a power of two.
+    """
+    found, last = 0, len(slots) - 1
+    for place in range(len(keys)):
+        key = keys[place]
+        which[place] = -1
+        if key == 0:
+            continue
+        slot = np.int64((key ^ (key >> np.uint64(29))) & np.uint64(last))
+        while numbers[slot] >= 0 and slots[slot] != key:
+            slot = (slot + 1) & last
+        if numbers[slot] < 0:
+            numbers[slot], slots[slot] = found, key
+            found += 1
+        which[place] = numbers[slot]
+    return found
+
+
+@helper
+def _key_siblings(elements: Any, classes: Any, properties: Any, keys: Any) -> None:
+    """A key for each block element that holds blocks, the same for those of one parent, tag and class; else 0."""
+    for element in range(1, len(elements)):
+        if elements[element, LAST] > elements[element, FIRST] and properties[elements[element, NAME]] & BLOCK:
+            keys[element] = (classes[element] ^ np.uint64(elements[element, PARENT] + 1)) * _PRIME | np.uint64(1)
+
+
+@helper
+def _sum_siblings(elements: Any, group: Any, before: Any, member: Any, figures: Any) -> None:
+    """What is in each set of siblings together, by _MEMBERS and so on; and of each element how many are before it."""
+    for element in range(1, len(elements)):
+        which = group[element]
+        if which < 0:
+            continue
+        first, last = elements[element, FIRST], elements[element, LAST]
+        member[element] = figures[which, _MEMBERS]
+        if member[element] == 0:
+            figures[which, _BEGIN] = first
+        figures[which, _STOP] = last
+        figures[which, _MEMBERS] += 1
+        figures[which, _HEADED] += before[last, _HEADINGS] > before[first, _HEADINGS]
+        for column in (_WORDS, _BYTES, _LINKED, _LONG):
+            figures[which, column] += before[last, column] - before[first, column]
+
+
+@helper
+def _find_members(elements: Any, group: Any, figures: Any, members: Any) -> None:
+    """The member of the innermost and of the outermost set of siblings that an element lies in, -1 for none."""
+    members[0, 0], members[0, 1] = -1, -1
+    for element in range(1, len(elements)):
+        parent, which = elements[element, PARENT], group[element]
+        is_group = which >= 0 and figures[which, _MEMBERS] >= 3
+        members[element, 0] = element if is_group else members[parent, 0]
+        members[element, 1] = members[parent, 1] if members[parent, 1] >= 0 or not is_group else element
+
+
+@helper
+def _page(
+    elements: Any, blocks: Any, table: Any, has: Any, before: Any, figures: Any, groups: int, controls: int
+) -> tuple[Any, ...]:  # fmt: skip
+    """What is told of the page, in the order of PAGE."""
+    rows = len(blocks)
+    all_words, all_bytes, all_long = before[rows, _WORDS], before[rows, _BYTES], before[rows, _LONG]
+    long_groups, group_bytes, items = 0, 0, 0
+    for which in range(groups):
+        if figures[which, _MEMBERS] >= 3 and figures[which, _WORDS] >= 20 * figures[which, _MEMBERS]:
+            long_groups += 1
+            if figures[which, _BYTES] > group_bytes:
+                group_bytes, items = figures[which, _BYTES], figures[which, _MEMBERS]
+    bars, list_bytes, table_bytes, pre_bytes, main_bytes, article_bytes, articles = 0, 0, 0, 0, 0, 0, 0
+    for row in range(rows):
+        size, element = blocks[row, END] - blocks[row, START], blocks[row, ELEMENT]
+        bars += np.int64(table[row, 15])
+        list_bytes += size if has[element, _LISTS] else 0
+        table_bytes += size if has[element, _TABLES] else 0
+        pre_bytes += size if blocks[row, PRE] else 0
+        main_bytes += size if has[element, _INSIDE] & _IN_MAIN else 0
+        article_bytes += size if has[element, _INSIDE] & _IN_ARTICLE else 0
+    for element in range(1, len(elements)):
+        articles += elements[element, NAME] == _ARTICLE
+    return (
+        _F(all_words), _F(rows), _F(_share(before[rows, _LINKED], all_bytes)), _F(_share(all_words, rows)),
+        _F(_share(all_long, all_bytes)), _F(long_groups), _F(_share(group_bytes, all_bytes)), _F(controls),
+        _F(bars), _F(_share(list_bytes, all_bytes)), _F(_share(table_bytes, all_bytes)),
+        _F(_share(pre_bytes, all_bytes)), _F(before[rows, _HEADINGS]), _F(items),
+        _F(_share(all_long - before[rows, _PLAIN], all_long)), _F(_share(main_bytes, all_bytes)),
+        _F(_share(article_bytes, all_bytes)), _F(articles),
+    )  # fmt: skip
+
+
+@helper
+def _sum_templates(blocks: Any, table: Any, template: Any, figures: Any) -> None:
+    """What the blocks of each template have together: blocks, words, bytes, linked bytes, texts that are there once."""
+    for row in range(len(blocks)):
+        which = template[row]
+        figures[which, 0] += 1
+        figures[which, 1] += np.int64(table[row, 1])
+        figures[which, 2] += blocks[row, END] - blocks[row, START]
+        figures[which, 3] += blocks[row, LINKED]
+        figures[which, 4] += table[row, 17] == 1
+
+
+@helper
+def _listen(
+    words: Any, word_blocks: Any, title: Any, keys: Any, weights: Any, said: Any, titled: Any
+) -> int:  # fmt: skip
+    """What the words of each block say, how many there are and are in the title; the block most like it, or -1."""
+    for place in range(len(words)):
+        titled[word_blocks[place], 0] += 1
+        titled[word_blocks[place], 1] += find(title, words[place]) >= 0
+        which = find(keys, words[place] & _WITHOUT_SLOT)
+        if which >= 0:
+            said[word_blocks[place], 0] += weights[which, 2]
+            said[word_blocks[place], 1] += weights[which, 3]
+    best, found = 0.5, -1
+    for row in range(len(titled)):
+        here = titled[row, 1] / max(titled[row, 0], 1) * min(1.0, titled[row, 1] / max(min(4, len(title)), 1))
+        if here > best:
+            best, found = here, row
+    return found
+
+
+@helper
+def _place(
+    elements: Any, blocks: Any, sums: Any, has: Any, path: Any, before: Any, said: Any, titled: Any, title_row: int,
+    next_long: Any, levels: Any, table: Any,
+) -> None:  # fmt: skip
+    """Fill the columns PLACE, of one block after the other; `levels`, all -1, are headings above it by their level."""
+    rows = len(blocks)
+    all_bytes, all_long = before[rows, _BYTES], before[rows, _LONG]
+    last_heading, heading_level, first_heading, last_long = -1, 0, -1, -100
+    worst_heading, worst_text = np.float32(0), np.float32(0)
+    for row in range(rows):
+        element = blocks[row, ELEMENT]
+        parent = max(0, elements[element, PARENT])
+        grand = max(0, elements[parent, PARENT])
+        level = has[element, _HEADING]
+        near = sums[element, 0] + (sums[parent, 0] if element else np.float32(0))
+        far = sums[0, 1] + (path[grand] if parent else np.float32(0))
+        is_first = level == 1 and first_heading < 0
+        if is_first:
+            first_heading = row
+        around_heading = -1
+        for above in range(1, heading_level):
+            around_heading = levels[above] if levels[above] >= 0 else around_heading
+        place = (
+            _F(level), _F(_kind(elements[element, NAME])), _F(elements[element, LEVEL]), _F(has[element, _LISTS]),
+            _F(has[element, _TABLES]), _F(has[element, _HIDDEN]), _F(near), _F(far), _F(said[row, 0]),
+            _F(said[last_heading, 1] if last_heading >= 0 else np.float32(0)), _F(sums[element, 0]),
+            _F(_share(row, rows)), _F(_share(before[row, _BYTES], all_bytes)),
+            _F(row - last_heading if last_heading >= 0 else 1000), _F(heading_level),
+            _F(_share(before[row, _BYTES] - before[first_heading, _BYTES], all_bytes) if first_heading >= 0 else -1.0),
+            _F(np.int64(is_first)), _F(_share(before[row, _LONG], all_long)),
+            _F(_share(all_long - before[row + 1, _LONG], all_long)), _F(min(100, row - last_long)),
+            _F(min(100, next_long[row + 1] - row)),
+            _F(table[last_heading, 1] if last_heading >= 0 else np.float32(0)),
+            _F(said[around_heading, 1] if around_heading >= 0 else np.float32(0)), worst_heading, worst_text,
+            _F(_share(before[row, _PLAIN], all_long)), _F(_share(titled[row, 1], titled[row, 0])),
+            _F(row - title_row if title_row >= 0 else -1000),
+        )  # fmt: skip
+        for column in range(_N_PLACE):
+            table[row, _AT_PLACE + column] = place[column]
+        if _is_long(table, row):
+            last_long = row
+        if level:
+            last_heading, heading_level = row, level
+            levels[level] = row
+            for above in range(level + 1, 7):
+                levels[above] = -1
+            worst_heading = np.float32(min(worst_heading, said[row, 1]))
+        if last_long >= 0:
+            worst_text = np.float32(min(worst_text, said[row, 0]))
+
+
+@helper
+def _contain(elements: Any, blocks: Any, has: Any, holds: Any, before: Any, members: Any, table: Any) -> None:
+    """Fill what elements a block is in, how they are named, and the columns of CONTAINERS."""
+    rows = len(blocks)
+    all_bytes = before[rows, _BYTES]
+    for row in range(rows):
+        element = blocks[row, ELEMENT]
+        parent = max(0, elements[element, PARENT])
+        for column in range(_N_INSIDE):
+            table[row, _AT_INSIDE + column] = has[element, _INSIDE] >> column & 1
+        for column in range(_N_NAMED):
+            table[row, _AT_NAMED + column] = has[element, _CALLED] >> column & 1
+        # The smallest container with 8 blocks, and with 30 % of the text.
+        small = np.int64(element)
+        while small and elements[small, LAST] - elements[small, FIRST] < 8:
+            small = np.int64(elements[small, PARENT])
+        part = small
+        while part and _within(elements, before, part, _BYTES) * 10 < 3 * all_bytes:
+            part = np.int64(elements[part, PARENT])
+        inner, outer = members[element, 0], members[element, 1]
+        containers = (
+            np.int64(element), np.int64(parent), np.int64(max(0, elements[parent, PARENT])), small, part,
+            np.int64(inner if inner >= 0 else element), np.int64(outer if outer >= 0 else element),
+        )  # fmt: skip
+        column = _AT_CONTAINERS
+        for which in range(_N_CONTAINERS):
+            container = containers[which]
+            first, last = elements[container, FIRST], elements[container, LAST]
+            size = _within(elements, before, container, _BYTES)
+            inside_words = _within(elements, before, container, _WORDS)
+            table[row, column] = last - first
+            table[row, column + 1] = _share(inside_words, last - first)
+            table[row, column + 2] = _share(_within(elements, before, container, _LINKED), size)
+            table[row, column + 3] = _share(_within(elements, before, container, _SENTENCES), inside_words)
+            table[row, column + 4] = _share(size, all_bytes)
+            table[row, column + 5] = _share(_within(elements, before, container, _LONG), size)
+            table[row, column + 6] = holds[container, 0]
+            table[row, column + 7] = holds[container, 1]
+            table[row, column + 8] = _share(row - first, last - first)
+            column += 9
+
+
+@helper
+def _within(elements: Any, before: Any, element: int, column: int) -> int:
+    """What the blocks of an element have together."""
+    return np.int64(before[elements[element, LAST], column] - before[elements[element, FIRST], column])
+
+
+@helper
+def _compare(
+    elements: Any, blocks: Any, before: Any, members: Any, group: Any, member: Any, figures: Any, template: Any,
+    templates: Any, table: Any, alike: Any,
+) -> None:  # fmt: skip
+    """Fill the columns of SIBLINGS, twice, those of TEMPLATE, and `alike`."""
+    rows = len(blocks)
+    all_bytes, all_long = before[rows, _BYTES], before[rows, _LONG]
+    for row in range(rows):
+        column = _AT_SIBLINGS
+        for which in range(2):
+            one = members[blocks[row, ELEMENT], which]
+            siblings = group[one] if one >= 0 else -1
+            alike[row, which] = siblings
+            if siblings >= 0:
+                first, last = elements[one, FIRST], elements[one, LAST]
+                mine, long_bytes = figures[siblings], max(figures[siblings, _LONG], 1)
+                table[row, column] = mine[_MEMBERS]
+                table[row, column + 1] = _share(mine[_WORDS], mine[_MEMBERS])
+                table[row, column + 2] = _share(mine[_LINKED], mine[_BYTES])
+                table[row, column + 3] = _share(mine[_LONG], mine[_BYTES])
+                table[row, column + 4] = _share(mine[_BYTES], all_bytes)
+                table[row, column + 5] = member[one]
+                table[row, column + 6] = _share(row - first, last - first)
+                table[row, column + 7] = _share(mine[_HEADED], mine[_MEMBERS])
+                table[row, column + 8] = min(10.0, before[mine[_BEGIN], _LONG] / long_bytes)
+                table[row, column + 9] = min(10.0, (all_long - before[mine[_STOP], _LONG]) / long_bytes)
+                table[row, column + 10] = _kind(elements[one, NAME])
+            else:
+                table[row, column : column + _N_SIBLINGS] = 0
+            column += _N_SIBLINGS
+        which_template = template[row]
+        alike[row, 2] = which_template
+        table[row, column] = templates[which_template, 0]
+        table[row, column + 1] = _share(templates[which_template, 1], templates[which_template, 0])
+        table[row, column + 2] = _share(templates[which_template, 3], templates[which_template, 2])
+        table[row, column + 3] = _share(templates[which_template, 2], all_bytes)
+        table[row, column + 4] = _share(templates[which_template, 4], templates[which_template, 0])
+
+
+@helper
+def _look_around(elements: Any, blocks: Any, table: Any) -> None:
+    """Fill the columns of NEIGHBOUR for each of OFFSETS."""
+    rows = len(blocks)
+    for row in range(rows):
+        column = _AT_NEIGHBOURS
+        for offset in _OFFSETS:
+            other = row + offset
+            if 0 <= other < rows:
+                table[row, column] = table[other, 1]
+                table[row, column + 1] = table[other, 3]
+                table[row, column + 2] = table[other, 5]
+                table[row, column + 3] = table[other, _AT_PLACE + 1]
+                table[row, column + 4] = table[other, _AT_PLACE + 6]
+                table[row, column + 5] = np.int64(
+                    elements[blocks[row, ELEMENT], PARENT] == elements[blocks[other, ELEMENT], PARENT]
+                )
+            else:
+                table[row, column : column + 6] = -1
+            column += 6
+
+
 @kernel(
     types.void(
         array(types.int32, 2), array(types.uint64), array(types.int32, 2), array(types.float32, 2),
@@ -298,301 +649,53 @@ def measure(
     and in the heading above it; `title` are the hashes of the words of the page's title, in order.
     """
     rows, count = len(blocks), len(elements)
-    # What elements inherit.
-    inside, called = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    called[0] = named[0]
-    hidden, heading = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    lists, tables = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    path = np.zeros(count, np.float32)  # the far weights from the root to here
+    has, path = np.zeros((count, 6), np.int64), np.zeros(count, np.float32)
     template, chain = np.zeros(count, np.uint64), np.zeros((count, 2), np.uint64)
-    for element in range(1, count):
-        parent, tag = elements[element, PARENT], elements[element, NAME]
-        bits = inside[parent]
-        for place in range(_N_INSIDE):
-            if tag == _INSIDE_TAGS[place]:
-                bits |= 1 << place
-        inside[element] = bits
-        called[element] = called[parent] | named[element]
-        hidden[element] = hidden[parent] + elements[element, HIDDEN]
-        heading[element] = tag - _H1 + 1 if _H1 <= tag <= _H6 else heading[parent]
-        lists[element] = lists[parent] + (tag == _UL or tag == _OL)
-        tables[element] = tables[parent] + (tag == _TABLE)
-        path[element] = path[parent] + sums[element, 1]
-        template[element] = (classes[element] ^ (chain[parent, 0] * _PRIME)) * _PRIME
-        chain[element, 0] = (classes[element] ^ (chain[parent, 1] * _PRIME)) * _PRIME
-        chain[element, 1] = (classes[element] ^ (classes[parent] * _PRIME)) * _PRIME
-    path_root = sums[0, 1]
-    controls, images = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for element in range(count - 1, 0, -1):
-        controls[element] += elements[element, CONTROLS]
-        images[element] += elements[element, IMAGES]
-        controls[elements[element, PARENT]] += controls[element]
-        images[elements[element, PARENT]] += images[element]
-    # Sums over the blocks before each: words, bytes, linked bytes, sentences, bytes of long blocks, those outside of
-    # comments, headings.
+    _inherit(elements, classes, named, sums, has, path, template, chain)
+    holds = np.zeros((count, 2), np.int64)
+    _hold(elements, holds)
     before = np.zeros((rows + 1, 7), np.int64)
-    for row in range(rows):
-        is_long = table[row, 1] >= LONG and table[row, 3] <= 0.3
-        before[row + 1, 0] = before[row, 0] + np.int64(table[row, 1])
-        before[row + 1, 1] = before[row, 1] + np.int64(blocks[row, END] - blocks[row, START])
-        before[row + 1, 2] = before[row, 2] + np.int64(blocks[row, LINKED])
-        before[row + 1, 3] = before[row, 3] + np.int64(table[row, 5])
-        before[row + 1, 4] = before[row, 4] + (np.int64(blocks[row, END] - blocks[row, START]) if is_long else 0)
-        is_plain = is_long and not called[blocks[row, ELEMENT]] & _COMMENTS
-        before[row + 1, 5] = before[row, 5] + (np.int64(blocks[row, END] - blocks[row, START]) if is_plain else 0)
-        before[row + 1, 6] = before[row, 6] + (heading[blocks[row, ELEMENT]] > 0)
-    all_words, all_bytes, all_long = before[rows, 0], before[rows, 1], before[rows, 4]
-    # Elements of the same parent, tag and class, and what is in them together.
+    _sum_before(blocks, table, has, before)
     slots = 64
-    while slots < 2 * count:
+    while slots < 2 * max(rows, count):
         slots *= 2
-    keys_of, group_of = np.zeros(slots, np.uint64), np.full(slots, -1, np.int64)
-    group = np.full(count, -1, np.int64)
-    # Elements, words, bytes, linked, bytes of long blocks, elements with headings, the first block, behind the last.
-    figures = np.zeros((count, 8), np.int64)
-    member = np.zeros(count, np.int64)
-    groups = 0
-    for element in range(1, count):
-        first, last = elements[element, FIRST], elements[element, LAST]
-        if last <= first or not properties[elements[element, NAME]] & BLOCK:
-            continue
-        key = (classes[element] ^ np.uint64(elements[element, PARENT] + 1)) * _PRIME
-        key ^= key >> np.uint64(29)
-        slot = np.int64(key & np.uint64(slots - 1))
-        while group_of[slot] >= 0 and keys_of[slot] != key:
-            slot = (slot + 1) & (slots - 1)
-        if group_of[slot] < 0:
-            group_of[slot], keys_of[slot] = groups, key
-            groups += 1
-        which = group_of[slot]
-        group[element] = which
-        member[element] = figures[which, 0]
-        if figures[which, 0] == 0:
-            figures[which, 6] = first
-        figures[which, 7] = last
-        figures[which, 5] += before[last, 6] > before[first, 6]
-        figures[which, 0] += 1
-        figures[which, 1] += before[last, 0] - before[first, 0]
-        figures[which, 2] += before[last, 1] - before[first, 1]
-        figures[which, 3] += before[last, 2] - before[first, 2]
-        figures[which, 4] += before[last, 4] - before[first, 4]
-    # The member of the innermost and of the outermost group of siblings that an element lies in, -1 for none.
-    members = np.full((count, 2), -1, np.int64)
-    for element in range(1, count):
-        parent, which = elements[element, PARENT], group[element]
-        is_group = which >= 0 and figures[which, 0] >= 3
-        members[element, 0] = element if is_group else members[parent, 0]
-        members[element, 1] = members[parent, 1] if members[parent, 1] >= 0 or not is_group else element
-    # The page.
-    long_groups, group_bytes, items = 0, 0, 0
-    for which in range(groups):
-        if figures[which, 0] >= 3 and figures[which, 1] >= 20 * figures[which, 0]:
-            long_groups += 1
-            if figures[which, 2] > group_bytes:
-                group_bytes, items = figures[which, 2], figures[which, 0]
-    bars, list_bytes, table_bytes, pre_bytes, headings, main_bytes, article_bytes, articles = 0, 0, 0, 0, 0, 0, 0, 0
-    for row in range(rows):
-        size = blocks[row, END] - blocks[row, START]
-        element = blocks[row, ELEMENT]
-        bars += np.int64(table[row, 15])
-        list_bytes += size if lists[element] else 0
-        table_bytes += size if tables[element] else 0
-        pre_bytes += size if blocks[row, PRE] else 0
-        headings += heading[element] > 0
-        main_bytes += size if inside[element] & _IN_MAIN else 0
-        article_bytes += size if inside[element] & _IN_ARTICLE else 0
-    for element in range(1, count):
-        articles += elements[element, NAME] == _ARTICLE
-    page = (
-        _F(all_words), _F(rows), _F(_share(before[rows, 2], all_bytes)), _F(_share(all_words, rows)),
-        _F(_share(all_long, all_bytes)), _F(long_groups), _F(_share(group_bytes, all_bytes)), _F(controls[0]),
-        _F(bars), _F(_share(list_bytes, all_bytes)), _F(_share(table_bytes, all_bytes)),
-        _F(_share(pre_bytes, all_bytes)), _F(headings), _F(items),
-        _F(_share(all_long - before[rows, 5], all_long)), _F(_share(main_bytes, all_bytes)),
-        _F(_share(article_bytes, all_bytes)), _F(articles),
+    slot_keys, numbers = np.empty(slots, np.uint64), np.full(slots, -1, np.int64)
+    group_keys, group = np.zeros(count, np.uint64), np.empty(count, np.int64)
+    _key_siblings(elements, classes, properties, group_keys)
+    groups = _number(group_keys, slot_keys, numbers, group)
+    member, figures, members = np.zeros(count, np.int64), np.zeros((count, 8), np.int64), np.empty((count, 2), np.int64)
+    _sum_siblings(elements, group, before, member, figures)
+    _find_members(elements, group, figures, members)
+    page = _page(elements, blocks, table, has, before, figures, groups, holds[0, 0])
+    text_keys, text, times = np.empty(rows, np.uint64), np.empty(rows, np.int64), np.zeros(rows, np.int64)
+    template_keys, of_template, templates = (
+        np.empty(rows, np.uint64), np.empty(rows, np.int64), np.zeros((rows, 5), np.int64),
     )  # fmt: skip
-    # What each block's text was before.
-    slots = 64
-    while slots < 2 * rows:
-        slots *= 2
-    text_keys, text_rows = np.zeros(slots, np.uint64), np.zeros(slots, np.int64)
-    slot_of = np.zeros(rows, np.int64)
     for row in range(rows):
-        key = whole[row] | np.uint64(1)
-        slot = np.int64((key >> np.uint64(7)) & np.uint64(slots - 1))
-        while text_rows[slot] and text_keys[slot] != key:
-            slot = (slot + 1) & (slots - 1)
-        text_keys[slot] = key
-        text_rows[slot] += 1
-        slot_of[row] = slot
-    # The blocks of each template.
-    slots = 64
-    while slots < 2 * rows:
-        slots *= 2
-    template_keys, template_of = np.zeros(slots, np.uint64), np.full(slots, -1, np.int64)
-    templates = np.zeros((rows, 5), np.int64)  # blocks, words, bytes, linked, texts that stand there once
-    of_template = np.zeros(rows, np.int64)
-    kinds = 0
+        text_keys[row] = whole[row] | np.uint64(1)
+        template_keys[row] = template[blocks[row, ELEMENT]] | np.uint64(1)
+    numbers[:] = -1
+    _number(text_keys, slot_keys, numbers, text)
     for row in range(rows):
-        key = template[blocks[row, ELEMENT]]
-        key ^= key >> np.uint64(29)
-        slot = np.int64(key & np.uint64(slots - 1))
-        while template_of[slot] >= 0 and template_keys[slot] != key:
-            slot = (slot + 1) & (slots - 1)
-        if template_of[slot] < 0:
-            template_of[slot], template_keys[slot] = kinds, key
-            kinds += 1
-        which = template_of[slot]
-        of_template[row] = which
-        templates[which, 0] += 1
-        templates[which, 1] += np.int64(table[row, 1])
-        templates[which, 2] += blocks[row, END] - blocks[row, START]
-        templates[which, 3] += blocks[row, LINKED]
-        templates[which, 4] += text_rows[slot_of[row]] == 1
-    # What the words say.
-    said = np.zeros((rows, 2), np.float32)
-    titled = np.zeros((rows, 2), np.int64)  # words, and those that are in the title
-    for place in range(len(words)):
-        titled[word_blocks[place], 0] += 1
-        titled[word_blocks[place], 1] += find(title, words[place]) >= 0
-        which = find(keys, words[place] & _WITHOUT_SLOT)
-        if which >= 0:
-            said[word_blocks[place], 0] += weights[which, 2]
-            said[word_blocks[place], 1] += weights[which, 3]
-    best, title_row = 0.5, -1  # the first block that is most like the title
+        times[text[row]] += 1
     for row in range(rows):
-        here = titled[row, 1] / max(titled[row, 0], 1) * min(1.0, titled[row, 1] / max(min(4, len(title)), 1))
-        if here > best:
-            best, title_row = here, row
+        table[row, 17] = times[text[row]]
+    numbers[:] = -1
+    _number(template_keys, slot_keys, numbers, of_template)
+    _sum_templates(blocks, table, of_template, templates)
+    said, titled = np.zeros((rows, 2), np.float32), np.zeros((rows, 2), np.int64)
+    title_row = _listen(words, word_blocks, title, keys, weights, said, titled)
     next_long = np.full(rows + 1, rows + 100, np.int64)
     for row in range(rows - 1, -1, -1):
-        is_long = table[row, 1] >= LONG and table[row, 3] <= 0.3
-        next_long[row] = row if is_long else next_long[row + 1]
-    last_heading, heading_level, first_heading, last_long = -1, 0, -1, -100
-    levels = np.full(7, -1, np.int64)  # the last heading of each level, within those above it
-    worst_heading, worst_text = np.float32(0), np.float32(0)
+        next_long[row] = row if _is_long(table, row) else next_long[row + 1]
+    levels = np.full(7, -1, np.int64)
+    _place(elements, blocks, sums, has, path, before, said, titled, title_row, next_long, levels, table)
+    _contain(elements, blocks, has, holds, before, members, table)
+    _compare(elements, blocks, before, members, group, member, figures, of_template, templates, table, alike)
     for row in range(rows):
-        element = blocks[row, ELEMENT]
-        parent = max(0, elements[element, PARENT])
-        grand = max(0, elements[parent, PARENT])
-        level = heading[element]
-        near = sums[element, 0] + (sums[parent, 0] if element else np.float32(0))
-        far = path_root + (path[grand] if parent else np.float32(0))
-        table[row, 17] = text_rows[slot_of[row]]
-        is_first = level == 1 and first_heading < 0
-        if is_first:
-            first_heading = row
-        around_heading = -1
-        for above in range(1, heading_level):
-            around_heading = levels[above] if levels[above] >= 0 else around_heading
-        place = (
-            _F(level), _F(_kind(elements[element, NAME])), _F(elements[element, LEVEL]), _F(lists[element]),
-            _F(tables[element]), _F(hidden[element]), _F(near), _F(far), _F(said[row, 0]),
-            _F(said[last_heading, 1] if last_heading >= 0 else np.float32(0)), _F(sums[element, 0]),
-            _F(_share(row, rows)), _F(_share(before[row, 1], all_bytes)),
-            _F(row - last_heading if last_heading >= 0 else 1000), _F(heading_level),
-            _F(_share(before[row, 1] - before[first_heading, 1], all_bytes) if first_heading >= 0 else -1.0),
-            _F(np.int64(is_first)), _F(_share(before[row, 4], all_long)),
-            _F(_share(all_long - before[row + 1, 4], all_long)), _F(min(100, row - last_long)),
-            _F(min(100, next_long[row + 1] - row)),
-            _F(table[last_heading, 1] if last_heading >= 0 else np.float32(0)),
-            _F(said[around_heading, 1] if around_heading >= 0 else np.float32(0)), worst_heading, worst_text,
-            _F(_share(before[row, 5], all_long)), _F(_share(titled[row, 1], titled[row, 0])),
-            _F(row - title_row if title_row >= 0 else -1000),
-        )  # fmt: skip
-        for column in range(_N_PLACE):
-            table[row, _AT_PLACE + column] = place[column]  # type: ignore[index]
-        if table[row, 1] >= LONG and table[row, 3] <= 0.3:
-            last_long = row
-        if level:
-            last_heading, heading_level = row, level
-            levels[level] = row
-            for above in range(level + 1, 7):
-                levels[above] = -1
-            worst_heading = np.float32(min(worst_heading, said[row, 1]))
-        if last_long >= 0:
-            worst_text = np.float32(min(worst_text, said[row, 0]))
-        for column in range(_N_INSIDE):
-            table[row, _AT_INSIDE + column] = inside[element] >> column & 1
-        for column in range(_N_NAMED):
-            table[row, _AT_NAMED + column] = called[element] >> column & 1
-        # The smallest container with 8 blocks, and with 30 % of the text.
-        small, part = element, element
-        while small and elements[small, LAST] - elements[small, FIRST] < 8:
-            small = elements[small, PARENT]
-        part = small
-        while part and (before[elements[part, LAST], 1] - before[elements[part, FIRST], 1]) * 10 < 3 * all_bytes:
-            part = elements[part, PARENT]
-        inner, outer = members[element, 0], members[element, 1]
-        containers = (
-            np.int64(element), np.int64(parent), np.int64(grand), np.int64(small), np.int64(part),
-            np.int64(inner if inner >= 0 else element), np.int64(outer if outer >= 0 else element),
-        )  # fmt: skip
-        column = _AT_CONTAINERS
-        for which in range(7):
-            container = containers[which]
-            first, last = elements[container, FIRST], elements[container, LAST]
-            size = before[last, 1] - before[first, 1]
-            inside_words = before[last, 0] - before[first, 0]
-            table[row, column] = last - first
-            table[row, column + 1] = _share(inside_words, last - first)
-            table[row, column + 2] = _share(before[last, 2] - before[first, 2], size)
-            table[row, column + 3] = _share(before[last, 3] - before[first, 3], inside_words)
-            table[row, column + 4] = _share(size, all_bytes)
-            table[row, column + 5] = _share(before[last, 4] - before[first, 4], size)
-            table[row, column + 6] = controls[container]
-            table[row, column + 7] = images[container]
-            table[row, column + 8] = _share(row - first, last - first)
-            column += 9
-        for which in range(2):
-            one = members[element, which]
-            siblings = group[one] if one >= 0 else -1
-            alike[row, which] = siblings
-            if siblings >= 0:
-                first, last = elements[one, FIRST], elements[one, LAST]
-                long_bytes = max(figures[siblings, 4], 1)
-                table[row, column + 5] = member[one]
-                table[row, column + 6] = _share(row - first, last - first)
-                table[row, column + 7] = _share(figures[siblings, 5], figures[siblings, 0])
-                table[row, column + 8] = min(10.0, before[figures[siblings, 6], 4] / long_bytes)
-                table[row, column + 9] = min(10.0, (all_long - before[figures[siblings, 7], 4]) / long_bytes)
-                table[row, column + 10] = _kind(elements[one, NAME])
-                table[row, column] = figures[siblings, 0]
-                table[row, column + 1] = _share(figures[siblings, 1], figures[siblings, 0])
-                table[row, column + 2] = _share(figures[siblings, 3], figures[siblings, 2])
-                table[row, column + 3] = _share(figures[siblings, 4], figures[siblings, 2])
-                table[row, column + 4] = _share(figures[siblings, 2], all_bytes)
-            else:
-                for place_of in range(11):
-                    table[row, column + place_of] = 0
-            column += 11
-        which = of_template[row]
-        alike[row, 2] = which
-        table[row, column] = templates[which, 0]
-        table[row, column + 1] = _share(templates[which, 1], templates[which, 0])
-        table[row, column + 2] = _share(templates[which, 3], templates[which, 2])
-        table[row, column + 3] = _share(templates[which, 2], all_bytes)
-        table[row, column + 4] = _share(templates[which, 4], templates[which, 0])
-        column += 5
         for number in range(len(page)):
-            table[row, column + number] = page[number]
-    for row in range(rows):
-        column = _AT_NEIGHBOURS
-        for offset in _OFFSETS:
-            other = row + offset
-            if 0 <= other < rows:
-                table[row, column] = table[other, 1]
-                table[row, column + 1] = table[other, 3]
-                table[row, column + 2] = table[other, 5]
-                table[row, column + 3] = table[other, _AT_PLACE + 1]
-                table[row, column + 4] = table[other, _AT_PLACE + 6]
-                table[row, column + 5] = np.int64(
-                    elements[blocks[row, ELEMENT], PARENT] == elements[blocks[other, ELEMENT], PARENT]
-                )
-            else:
-                for place_of in range(6):
-                    table[row, column + place_of] = -1
-            column += 6
+            table[row, _AT_PAGE + number] = page[number]
+    _look_around(elements, blocks, table)
 
 
 #: What `surround` tells of a block from the scores that a first model gave.
