@@ -23,7 +23,7 @@ from curation import pipeline, pull
 from curation.cli import cli
 from curation.engine import LocalEngine
 from curation.errors import UsageError
-from curation.kernels import html, trees
+from curation.kernels import html, markup, trees
 from curation.recipe import load
 from curation.sources.decoding import decode_page, decode_text
 from curation.sources.extract import extract
@@ -344,14 +344,14 @@ def test_any_markup_is_blocks(pieces: list[str]) -> None:
     """Blocks lie one after the other in the text, in elements that lie in their parents, whatever the markup is."""
     found = html.scan("".join(pieces).encode("utf-8", "replace"))
     assert found is not None
-    starts, ends = found.blocks[:, html.START], found.blocks[:, html.END]
+    starts, ends = found.blocks[:, markup.START], found.blocks[:, markup.END]
     assert (starts < ends).all()
     assert (starts[1:] >= ends[:-1]).all()
-    assert (found.blocks[:, html.LINKED] <= ends - starts).all()
-    parents = found.elements[1:, html.PARENT]
+    assert (found.blocks[:, markup.LINKED] <= ends - starts).all()
+    parents = found.elements[1:, markup.PARENT]
     assert (parents < np.arange(1, len(found.elements))).all()
-    assert (found.elements[1:, html.FIRST] >= found.elements[parents, html.FIRST]).all()
-    assert (found.elements[1:, html.LAST] <= found.elements[parents, html.LAST]).all()
+    assert (found.elements[1:, markup.FIRST] >= found.elements[parents, markup.FIRST]).all()
+    assert (found.elements[1:, markup.LAST] <= found.elements[parents, markup.LAST]).all()
     found.text.tobytes().decode()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = [module.name for module in iter_modules(__path__)]
 
 #: Those that are compiled together, before what they are for is done: texts are measured, pages cut into blocks.
-_OF_PAGES = {"alignment", "blocks", "html", "trees"}
+_OF_PAGES = {"alignment", "blocks", "html", "markup", "trees"}
 GROUPS = {
     "texts": [name for name in __all__ if name not in _OF_PAGES],
     "pages": [name for name in __all__ if name in _OF_PAGES],
@@ -24,7 +24,8 @@ TASKS = (
     ("education",),
     ("pii",),
     ("language",),
-    ("html", "blocks"),
+    ("html",),
+    ("blocks",),
 )
 
 

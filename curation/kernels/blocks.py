@@ -13,9 +13,7 @@ from numba import types
 
 from curation.kernels import unicode
 from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.html import (
-    _FNV,
-    _PRIME,
+from curation.kernels.markup import (
     BLOCK,
     BOLDED,
     BREAKS,
@@ -23,6 +21,7 @@ from curation.kernels.html import (
     ELEMENT,
     END,
     FIRST,
+    FNV,
     HIDDEN,
     IMAGES,
     LAST,
@@ -32,6 +31,7 @@ from curation.kernels.html import (
     NAME,
     PARENT,
     PRE,
+    PRIME,
     START,
     TAG,
     TEXT,
@@ -194,9 +194,9 @@ def _share(part: float, whole: float) -> float:
 
 def hash_word(word: str) -> int:
     """The hash that `read_text` gives a word of letters in lower case."""
-    value = int(_FNV ^ TEXT)
+    value = int(FNV ^ TEXT)
     for letter in word:
-        value = (value ^ ord(letter)) * int(_PRIME) & 0xFFFFFFFFFFFFFFFF
+        value = (value ^ ord(letter)) * int(PRIME) & 0xFFFFFFFFFFFFFFFF
     return value
 
 
@@ -216,7 +216,7 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
         at, end = blocks[row, START], blocks[row, END]
         chars, word_count, sentences, commas, digits, capitals, letters = 0, 0, 0, 0, 0, 0, 0
         punctuation, bars, other = 0, 0, 0
-        value, word = _FNV, _FNV ^ TEXT
+        value, word = FNV, FNV ^ TEXT
         in_word, word_letters = False, 0
         starts, last, first_words = 0, 0, count
         while at < end:
@@ -228,7 +228,7 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
                 if chars == 0:
                     starts = np.int64((bits & unicode.UPPER) != 0)
                 chars += 1
-                value = (value ^ np.uint64(point)) * _PRIME
+                value = (value ^ np.uint64(point)) * PRIME
                 last = point
             is_letter = (bits & (unicode.LETTER | unicode.MARK)) != 0
             is_alone = (bits & unicode.SPACELESS) != 0
@@ -239,13 +239,13 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
                 in_word = True
             if is_letter and not is_alone:
                 lower = point + 32 if 65 <= point <= 90 or 0xC0 <= point <= 0xDE or 0x410 <= point <= 0x42F else point
-                word = (word ^ np.uint64(lower)) * _PRIME
+                word = (word ^ np.uint64(lower)) * PRIME
                 word_letters += 1
             elif word_letters:
                 if word_count <= _MOST_WORDS + 1 and count - first_words <= _MOST_WORDS:
                     words[count], word_blocks[count] = word, row
                     count += 1
-                word, word_letters = _FNV ^ TEXT, 0
+                word, word_letters = FNV ^ TEXT, 0
             if is_letter:
                 letters += 1
                 capitals += (bits & unicode.UPPER) != 0
@@ -306,9 +306,9 @@ def _inherit(
         has[element, _LISTS] = has[parent, _LISTS] + (tag == _UL or tag == _OL)
         has[element, _TABLES] = has[parent, _TABLES] + (tag == _TABLE)
         path[element] = path[parent] + sums[element, 1]
-        template[element] = (classes[element] ^ (chain[parent, 0] * _PRIME)) * _PRIME
-        chain[element, 0] = (classes[element] ^ (chain[parent, 1] * _PRIME)) * _PRIME
-        chain[element, 1] = (classes[element] ^ (classes[parent] * _PRIME)) * _PRIME
+        template[element] = (classes[element] ^ (chain[parent, 0] * PRIME)) * PRIME
+        chain[element, 0] = (classes[element] ^ (chain[parent, 1] * PRIME)) * PRIME
+        chain[element, 1] = (classes[element] ^ (classes[parent] * PRIME)) * PRIME
 
 
 @helper
@@ -369,7 +369,7 @@ def _key_siblings(elements: Any, classes: Any, properties: Any, keys: Any) -> No
     """A key for each block element that holds blocks, the same for those of one parent, tag and class; else 0."""
     for element in range(1, len(elements)):
         if elements[element, LAST] > elements[element, FIRST] and properties[elements[element, NAME]] & BLOCK:
-            keys[element] = (classes[element] ^ np.uint64(elements[element, PARENT] + 1)) * _PRIME | np.uint64(1)
+            keys[element] = (classes[element] ^ np.uint64(elements[element, PARENT] + 1)) * PRIME | np.uint64(1)
 
 
 @helper

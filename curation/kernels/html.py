@@ -9,70 +9,56 @@ from __future__ import annotations
 
 from functools import cache
 from html.entities import html5
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
 
 from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
+from curation.kernels.markup import (
+    BLOCK,
+    BOLD,
+    BOLDED,
+    BREAKS,
+    CONTROL,
+    CONTROLS,
+    DROP,
+    ELEMENT,
+    END,
+    FIRST,
+    FNV,
+    HIDDEN,
+    IMAGES,
+    KEEP,
+    LAST,
+    LEVEL,
+    LINKED,
+    LINKS,
+    MARK,
+    NAME,
+    PARENT,
+    PRE,
+    PRIME,
+    PROPERTIES,
+    RAW,
+    SCOPE,
+    START,
+    TAG,
+    TAG_NAME,
+    TAGS,
+    VOID,
+    WHOLE,
+    WORD,
+    Numbers,
+    Page,
+    find,
+    hash_name,
+)  # fmt: skip
 from curation.kernels.utf8 import byte
-
-Numbers = np.ndarray[Any, np.dtype[np.int32]]
-
-# What is known of a tag, each a bit of its entry in `PROPERTIES`.
-BLOCK = 1 << 0  # its start and its end are boundaries of blocks
-VOID = 1 << 1  # has no content
-DROP = 1 << 2  # what is in it is no text
-RAW = 1 << 3  # what is in it is no markup, up to its end tag
-BOLD = 1 << 4
-SCOPE = 1 << 5  # elements outside of it are not closed from inside
-MARK = 1 << 6  # where it stands is kept, for metadata
-KEEP = 1 << 7  # is an element even without class and id
-CONTROL = 1 << 8  # of a form
-MATH = 1 << 9  # of MathML
-
-_NAMES = {
-    "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption figure footer"
-    " form frameset h1 h2 h3 h4 h5 h6 header hgroup legend li main menu nav ol p pre section summary tbody tfoot"
-    " thead tr ul listing search optgroup": BLOCK | KEEP,
-    "table caption td th": BLOCK | KEEP | SCOPE,
-    "hr": BLOCK | VOID,
-    "br wbr area base col embed param source track img": VOID,
-    "input": VOID | CONTROL,
-    "meta link": VOID | MARK,
-    "html": MARK,
-    "head": 0,
-    "title": RAW | MARK,
-    "script": RAW | MARK,
-    "style xmp noscript iframe noembed noframes": RAW,
-    "textarea": RAW | CONTROL,
-    "select datalist": DROP | CONTROL | BLOCK,
-    "template": DROP | SCOPE,
-    "svg object canvas audio video map applet": DROP,
-    "rp": DROP,
-    "button": CONTROL | KEEP | BLOCK,
-    "label": KEEP,
-    "a": KEEP | MARK,
-    "time": KEEP | MARK,
-    "b strong": BOLD,
-    "i em u s font small big span code tt kbd samp var cite abbr q sub sup mark del ins strike ruby rt rb": 0,
-    "math mrow msup msub mfrac msqrt mroot mi mn mo mtext semantics annotation annotation-xml mover munder": MATH,
-    "msubsup munderover mtable mtr mtd mstyle": MATH,
-}
-#: Every known tag; its place is its number. 0 stands for all others.
-TAGS: tuple[str, ...] = ("", *sorted(name for names in _NAMES for name in names.split()))
-TAG = {name: number for number, name in enumerate(TAGS)}
-PROPERTIES = np.array(
-    [0] + [next(bits for names, bits in _NAMES.items() if name in names.split()) for name in TAGS[1:]], np.int32
-)
 
 _WITHOUT_SCRIPTS = PROPERTIES.copy()
 _WITHOUT_SCRIPTS[TAG["noscript"]] = BLOCK | KEEP
-
-_FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-#: Hashes of class tokens, of their words, of tags and of words of the text are different numbers for equal letters.
-WHOLE, WORD, TAG_NAME, TEXT = (np.uint64(salt) for salt in (0x9E37, 0x79B9, 0x7F4A, 0x7C15))
 
 #: Elements that may be open at once; more of them are read as if their tags were not there.
 MAX_OPEN = 512
@@ -80,41 +66,10 @@ MAX_OPEN = 512
 MAX_BLOCKS = 100_000
 _MAX_ENTITY = 32
 
-# The columns of `elements`.
-PARENT, NAME, HIDDEN, CONTROLS, IMAGES, FIRST, LAST, LEVEL = range(8)
-# The columns of `blocks`.
-ELEMENT, START, END, LINKED, LINKS, BOLDED, BREAKS, PRE = range(8)
 # What the scanner keeps beside its stack.
 _TOP, _LINK, _BOLD, _DROP, _PRE, _MATH, _OVER = range(7)
 # What it counts.
 (_N_ELEMENTS, _N_BLOCKS, _N_TOKENS, _N_MARKS, _N_TEXT) = range(5)
-
-
-def hash_name(name: str, salt: int = 0) -> int:
-    """The hash that kernels give a name of ASCII letters in lower case, or a word with this salt."""
-    value = int(_FNV) ^ salt
-    for letter in name.encode():
-        value = (value ^ letter) * int(_PRIME) & 0xFFFFFFFFFFFFFFFF
-    return value
-
-
-class Page(NamedTuple):
-    """What a page is made of.
-
-    `elements` (int32, a row each): parent, number of its tag, whether it is hidden, controls and images directly in
-    it, its blocks as a range, depth. `classes` is a hash of each one's class. `blocks` (int32, a row each): element,
-    range in `text` (UTF-8), bytes that are linked, links, bytes that are bold, line breaks, whether it is preformatted.
-    `tokens` are hashes of the words in classes, ids and the like, each of the element in `token_elements`. `marks`:
-    the number of a tag, and where it and what is in it lies in the page.
-    """
-
-    elements: Numbers
-    classes: np.ndarray[Any, np.dtype[np.uint64]]
-    blocks: Numbers
-    text: np.ndarray[Any, np.dtype[np.uint8]]
-    tokens: np.ndarray[Any, np.dtype[np.uint64]]
-    token_elements: Numbers
-    marks: Numbers
 
 
 #: A page with less text than this, in bytes, is read as a browser without scripts would: <noscript> is text then.
@@ -179,19 +134,6 @@ def _entities() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[
 
 
 @helper
-def find(keys: Any, key: Any) -> int:
-    """Where a number stands among sorted ones, -1 if it does not."""
-    low, high = 0, len(keys)
-    while low < high:
-        middle = (low + high) // 2
-        if keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < len(keys) and keys[low] == key else -1
-
-
-@helper
 def _is_space(char: int) -> bool:
     return char == 32 or 9 <= char <= 13
 
@@ -209,12 +151,12 @@ def _lower(char: int) -> int:
 @helper
 def _name(data: Any, at: int, end: int) -> tuple[int, Any]:
     """Where the name ends that starts at `at`, and its hash."""
-    value = _FNV
+    value = FNV
     while at < end:
         char = byte(data, at)
         if _is_space(char) or char == 62 or char == 47 or char == 61:
             break
-        value = (value ^ np.uint64(_lower(char))) * _PRIME
+        value = (value ^ np.uint64(_lower(char))) * PRIME
         at += 1
     return at, value
 
@@ -312,18 +254,18 @@ _CP1252 = tuple(ord(bytes([code]).decode("cp1252", "replace")) for code in range
 @helper
 def _named(data: Any, at: int, end: int, keys: Any) -> tuple[int, int]:
     """Which named reference stands after "&", and where it ends; -1 if there is none. The longest name counts."""
-    value = _FNV
+    value = FNV
     found, stop = -1, at
     for place in range(at, min(end, at + _MAX_ENTITY)):
         char = byte(data, place)
         if char == 59:
-            whole = find(keys, (value ^ np.uint64(59)) * _PRIME)
+            whole = find(keys, (value ^ np.uint64(59)) * PRIME)
             if whole >= 0:
                 return whole, place + 1
             break
         if not (_is_letter(char) or 48 <= char <= 57):
             break
-        value = (value ^ np.uint64(char)) * _PRIME
+        value = (value ^ np.uint64(char)) * PRIME
         if place < at + 6:  # without semicolon there are only short ones
             short = find(keys, value)
             if short >= 0:
@@ -372,7 +314,7 @@ def _words(data: Any, at: int, end: int, element: int, tokens: Any, owners: Any,
     while at < end:
         while at < end and _is_space(byte(data, at)):
             at += 1
-        whole, word = _FNV ^ WHOLE, _FNV ^ WORD
+        whole, word = FNV ^ WHOLE, FNV ^ WORD
         size, words, before = 0, 0, 0
         while at < end and not _is_space(byte(data, at)):
             char = np.int64(byte(data, at))
@@ -382,12 +324,12 @@ def _words(data: Any, at: int, end: int, element: int, tokens: Any, owners: Any,
                     tokens[count], owners[count] = word, element
                     count += 1
                     words += 1
-                word, size = _FNV ^ WORD, 0
+                word, size = FNV ^ WORD, 0
             if is_letter:
-                word = (word ^ np.uint64(_lower(char))) * _PRIME
+                word = (word ^ np.uint64(_lower(char))) * PRIME
                 size += 1
             if not 48 <= char <= 57:
-                whole = (whole ^ np.uint64(_lower(char))) * _PRIME
+                whole = (whole ^ np.uint64(_lower(char))) * PRIME
             before = char
             at += 1
         if size > 1:
@@ -461,9 +403,9 @@ _SQRT = tuple(b"sqrt(")
 def _has_typeset(data: Any, at: int, end: int) -> bool:
     """Whether a class names what a formula was typeset to."""
     while at < end:
-        value = _FNV ^ WHOLE
+        value = FNV ^ WHOLE
         while at < end and not _is_space(byte(data, at)):
-            value = (value ^ np.uint64(_lower(byte(data, at)))) * _PRIME
+            value = (value ^ np.uint64(_lower(byte(data, at)))) * PRIME
             at += 1
         for name in _TYPESET:
             if value == name:
@@ -478,7 +420,7 @@ def _class_hash(data: Any, at: int, end: int, value: Any) -> Any:
     for place in range(at, end):
         char = byte(data, place)
         if not 48 <= char <= 57:
-            value = (value ^ np.uint64(char)) * _PRIME
+            value = (value ^ np.uint64(char)) * PRIME
     return value
 
 
@@ -648,7 +590,7 @@ def _scan(
                 continue
         # The attributes of a start tag.
         first_token = n_tokens
-        class_hash = (_FNV ^ np.uint64(tag + 1)) * _PRIME
+        class_hash = (FNV ^ np.uint64(tag + 1)) * PRIME
         is_hidden, is_typeset, is_display, script_kind, is_tex = 0, 0, 0, 0, 0
         alt_first, alt_last = 0, 0
         if tag >= 0:
@@ -864,7 +806,7 @@ def _scan(
             elements[n_elements, IMAGES], elements[n_elements, FIRST] = 0, n_blocks
             elements[n_elements, LAST], elements[n_elements, LEVEL] = -1, elements[current, LEVEL] + 1
             classes[n_elements] = class_hash
-            tokens[n_tokens], owners[n_tokens] = (_FNV ^ TAG_NAME ^ np.uint64(tag)) * _PRIME, n_elements
+            tokens[n_tokens], owners[n_tokens] = (FNV ^ TAG_NAME ^ np.uint64(tag)) * PRIME, n_elements
             n_tokens += 1
             current = n_elements
             n_elements += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Any
 
-from curation.kernels.html import TAG
+from curation.kernels.markup import TAG
 from curation.sources.addresses import web_address
 from curation.sources.jsonl import to_utc
 

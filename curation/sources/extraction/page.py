@@ -11,7 +11,7 @@ import numpy as np
 
 from curation.kernels import blocks as kernels
 from curation.kernels import html
-from curation.kernels.html import TAG, Page
+from curation.kernels.markup import END, PROPERTIES, START, TAG, Page
 from curation.kernels.unicode import properties
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Blocks:
 
     def text(self, block: int) -> str:
         """The text of one block; its lines end in line feeds."""
-        start, end = self.page.blocks[block, html.START], self.page.blocks[block, html.END]
+        start, end = self.page.blocks[block, START], self.page.blocks[block, END]
         return self.page.text[start:end].tobytes().decode()
 
     def texts(self) -> list[str]:
@@ -92,7 +92,7 @@ def table(blocks: Blocks, keys: NDArray[Any], weights: NDArray[Any]) -> tuple[ND
     known, alike = blocks.local.copy(), np.empty((len(page.blocks), 3), np.int32)
     kernels.measure(
         page.elements, page.classes, page.blocks, sums, named, blocks.whole, blocks.words, blocks.word_blocks,
-        blocks.title, keys, weights, html.PROPERTIES, known, alike,
+        blocks.title, keys, weights, PROPERTIES, known, alike,
     )  # fmt: skip
     known[:, len(kernels.NAMES) :] = blocks.kind
     return known, alike

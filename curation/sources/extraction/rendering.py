@@ -10,7 +10,7 @@ import numpy as np
 
 from curation.kernels import blocks as kernels
 from curation.kernels.blocks import COLUMN, HEADING, ITEM, ITEM_NUMBER, LISTS, QUOTE, ROW, TABLE
-from curation.kernels.html import END, FIRST, LAST, PRE, START
+from curation.kernels.markup import END, FIRST, LAST, PRE, START
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.dedup.rows import distinct
 from curation.errors import UsageError
-from curation.kernels import html
-from curation.kernels.html import ELEMENT, NAME, PARENT
+from curation.kernels.markup import ELEMENT, NAME, PARENT, TAG
 from curation.kernels.trees import MOST_LEAVES, STEPS
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
@@ -262,7 +261,7 @@ def _tokens(blocks: Blocks) -> tuple[NDArray[np.uint64], NDArray[np.int32], NDAr
     is_heading = [False]
     for element in range(1, len(parents)):
         far.append(far[parents[element]] + of_element[element])
-        is_heading.append(html.TAG["h1"] <= tags[element] <= html.TAG["h6"] or is_heading[parents[element]])
+        is_heading.append(TAG["h1"] <= tags[element] <= TAG["h6"] or is_heading[parents[element]])
     texts: list[list[int]] = [[] for _ in range(len(page.blocks))]
     for word, block in zip(blocks.words.tolist(), blocks.word_blocks.tolist(), strict=True):
         texts[block].append(word)
