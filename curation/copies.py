@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import releases, schema
+from curation import releases
 from curation import rules as ruling
 from curation.compare import COPIES, pair_parts, rows_of
 from curation.dataset import connect
@@ -76,11 +76,14 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
         nothing, nobody = np.empty(0, np.int64), pa.array([], pa.string())
         return Gone(nothing, nothing, np.empty(0, np.float32), nobody, nobody)
     there = sorted(pair_parts(work))
-    copies = _edges(work, [part for part in there if part == COPIES])
-    near = _edges(work, [part for part in there if part != COPIES])
-    involved = distinct(np.concatenate([*copies[:2], *near[:2]]))
-    nodes = [np.searchsorted(involved, side).astype(np.int32) for side in (*copies[:2], *near[:2])]
-    del copies
+    is_involved = np.zeros(rows.total, np.bool_)
+    for one, other, _ in _edges(work, there):
+        is_involved[one] = is_involved[other] = True
+    involved, node = np.flatnonzero(is_involved), np.cumsum(is_involved, dtype=np.int32)
+    node -= 1
+    copies = _nodes(work, [part for part in there if part == COPIES], node)
+    near = _nodes(work, [part for part in there if part != COPIES], node)
+    del is_involved, node
     is_own = involved < rows.own
     may_stay = np.flatnonzero(is_own)
     may_stay = may_stay[passed[involved[may_stay]]]
@@ -88,8 +91,8 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
     order = [outside[_named(work, rows, involved[outside])], may_stay[_ranked(run, rows, involved[may_stay])]]
     graph = survivors.Graph(
         len(involved),
-        survivors.Copies(nodes[0], nodes[1]),
-        survivors.Near(nodes[2], nodes[3], near[2]),
+        survivors.Copies(*copies[:2]),
+        survivors.Near(*near),
         np.concatenate(order).astype(np.int32),
         len(outside),
     )
@@ -148,12 +151,20 @@ def _chosen_again(
     )
 
 
-def _edges(work: Workspace, parts: Sequence[Part]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Of each pair in these parts the numbers of both documents, and the similarity."""
-    read = [work.pairs.read(part, ["row_a", "row_b", "similarity"]) for part in parts]
-    table = pa.concat_tables([schema.PAIRS.empty_table().select(["row_a", "row_b", "similarity"]), *read])
-    one, other, similarity = (column.to_numpy() for column in table.columns)
-    return one, other, similarity
+def _edges(work: Workspace, parts: Sequence[Part]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Part by part, of each pair the numbers of both documents (int64), and the similarity (float32)."""
+    for part in parts:
+        yield tuple(column.to_numpy() for column in work.pairs.read(part, ["row_a", "row_b", "similarity"]).columns)
+
+
+def _nodes(work: Workspace, parts: Sequence[Part], node: NDArray[np.int32]) -> tuple[NDArray[Any], ...]:
+    """Of each pair in these parts the nodes of both documents (int32), and the similarity (float32).
+
+    `node` has the node of each document.
+    """
+    nothing = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+    found = [nothing, *((node[one], node[other], similarity) for one, other, similarity in _edges(work, parts))]
+    return tuple(map(np.concatenate, zip(*found, strict=True)))
 
 
 def _named(work: Workspace, rows: Rows, outside: NDArray[np.int64]) -> NDArray[np.int64]:

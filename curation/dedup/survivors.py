@@ -62,8 +62,7 @@ class Graph:
     @cached_property
     def pairs(self) -> NDArray[np.uint64]:
         """Near groups as numbers, ascending: the smaller one times 2^32, plus the other one."""
-        one, other = (self.group_of[side].astype(np.uint64) for side in (self.near.one, self.near.other))
-        return distinct((np.minimum(one, other) << np.uint64(32) | np.maximum(one, other))[one != other])
+        return distinct(_pairs(self.group_of[self.near.one], self.group_of[self.near.other]))
 
     def with_near(self, more: Near) -> Graph:
         """The same graph with these pairs besides."""
@@ -110,9 +109,11 @@ def choose(graph: Graph, least: float) -> Gone:
     )  # of each group its best member
     best[mine[::-1]] = ranked[::-1]
     order[mine[::-1]] = np.arange(len(ranked) - 1, -1, -1, dtype=np.int32)
-    one, other = group_of[near.one], group_of[near.other]
+    one, other, how_near = group_of[near.one], group_of[near.other], near.similarity
     apart = one != other  # in one group they are copies anyway, and the walk knows no edge of a node with itself
-    goes, similar = kernels.survivors.walk(order, one[apart], other[apart], near.similarity[apart], least, graph.stay)
+    if not apart.all():
+        one, other, how_near = one[apart], other[apart], how_near[apart]
+    goes, similar = kernels.survivors.walk(order, one, other, how_near, least, graph.stay)
     is_near = goes[mine] >= 0
     kept = np.where(is_near, best[goes[mine]], best[mine])
     is_gone = is_near | (kept != ranked)
@@ -128,14 +129,14 @@ def crowded(graph: Graph, most: int) -> NDArray[np.int64]:
     >>> crowded(graph, 2).tolist(), crowded(graph, 3).tolist()
     ([0, 1, 2, 3, 4], [])
     """
-    sides = _sides(graph.pairs)
-    resemble = np.bincount(np.concatenate(sides), minlength=graph.nodes)
-    if not (resemble > most).any():
-        return np.empty(0, np.int64)
-    members = distinct(np.concatenate(sides))
-    component = np.full(graph.nodes, -1, np.int64)
-    component[members] = kernels.grouping.parted(graph.pairs, members, graph.nodes, 1)[1]
-    is_crowded = np.zeros(graph.nodes + 1, np.bool_)  # by component, the last one for none
+    one, other = (graph.group_of[side] for side in (graph.near.one, graph.near.other))
+    component, edges = kernels.survivors.components(one, other, graph.nodes)
+    maybe = np.zeros(graph.nodes, np.bool_)  # several pairs may say the same of two groups
+    maybe[component[edges > most]] = True
+    inside = maybe[component[one]]
+    once = _sides(distinct(_pairs(one[inside], other[inside])))
+    resemble = np.bincount(np.concatenate(once), minlength=graph.nodes)
+    is_crowded = np.zeros(graph.nodes, np.bool_)
     is_crowded[component[resemble > most]] = True
     return np.flatnonzero(is_crowded[component[graph.group_of]])
 
@@ -186,6 +187,15 @@ def to_ask(graph: Graph, crowd: NDArray[np.int64], gone: Gone, done: NDArray[np.
             worse = others[rank[others] > rank[one]].astype(np.uint64)
             pairs.append(np.minimum(one, worse) << np.uint64(32) | np.maximum(one, worse))
     return Asked(np.concatenate(asked), distinct(np.concatenate(pairs)))
+
+
+def _pairs(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """Both nodes as one number, the smaller one first; not where they are the same."""
+    apart = one != other
+    one, other = one[apart], other[apart]
+    found: NDArray[np.uint64] = np.minimum(one, other).astype(np.uint64) << np.uint64(32)
+    found |= np.maximum(one, other).astype(np.uint64)
+    return found
 
 
 def _sides(pairs: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from curation.kernels.compiled import array, kernel, out
+from curation.kernels.grouping import root_of
 
 #: What single precision leaves open.
 _ROUNDING = 1e-6
@@ -33,6 +34,35 @@ def walk(
     taken = takes_part[np.argsort(order[takes_part])]
     _walk(taken, order, first, second, similarity, least, stay, offsets, beside, alike, goes, how)
     return goes, how
+
+
+def components(
+    first: np.ndarray[Any, Any], second: np.ndarray[Any, Any], nodes: int
+) -> tuple[np.ndarray[Any, np.dtype[np.uint32]], np.ndarray[Any, np.dtype[np.int32]]]:
+    """For each of so many nodes the smallest that hangs together with it (uint32), and in how many edges it is.
+
+    `first` and `second` (int32) are edges; one of a node with itself does not count.
+
+    >>> component, edges = components(np.array([4, 1], np.int32), np.array([1, 3], np.int32), 5)
+    >>> component.tolist(), edges.tolist()
+    ([0, 1, 2, 1, 1], [0, 2, 0, 1, 1])
+    """
+    parents, edges = np.arange(nodes, dtype=np.uint32), np.zeros(nodes, np.int32)
+    _join(first, second, parents, edges)
+    return parents, edges
+
+
+@kernel(types.void(array(types.int32), array(types.int32), out(types.uint32), out(types.int32)))
+def _join(first: Any, second: Any, parents: Any, edges: Any) -> None:
+    for edge in range(len(first)):
+        if first[edge] == second[edge]:
+            continue
+        edges[first[edge]] += 1
+        edges[second[edge]] += 1
+        one, other = root_of(parents, np.int64(first[edge])), root_of(parents, np.int64(second[edge]))
+        parents[max(one, other)] = min(one, other)
+    for node in range(len(parents)):
+        parents[node] = root_of(parents, np.int64(node))
 
 
 @kernel(
