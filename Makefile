@@ -10,7 +10,7 @@ export CURATE_DATA ?= $(abspath ../shared/data)
 endif
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs torture clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## Run the main job on the sample, offline.
@@ -27,6 +27,9 @@ check: $(VENV)/.dev  ## Lint, types, and whether the generated pages are current
 
 docs: $(VENV)/.dev  ## Write the generated parts of the documentation again.
 	$(BIN)/python -m cogapp -r docs/*.md README.md
+
+torture: $(VENV)/.dev  ## Kill a hundred runs at random moments, and see that each ends with the same bytes: half an hour.
+	PYTHONPATH=. $(BIN)/python -m benchmarks.torture --kills 100
 
 clean:  ## Remove the environment, and what the demo made.
 	rm -rf $(VENV) recipes/work recipes/releases

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -24,8 +25,6 @@ from curation.recipe import load
 from curation.storage import open_storage
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from curation.engine import LocalEngine
     from curation.run import Run
 
@@ -285,6 +284,15 @@ def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(
     curate(sample, tmp_path)
     assert release_bytes(tmp_path) == release_bytes(done)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_5_killed_at_any_moment_nothing_finished_is_made_again(sample: Path) -> None:
+    """The short form of `make torture`: same bytes, no stray file, no finished part made twice."""
+    command = [sys.executable, "-m", "benchmarks.torture", "--kills", "3", "--recipe", str(sample)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 kills" in done.stdout
+    assert done.stdout.endswith(" 0 faults\n")
 
 
 def test_6_a_rule_that_is_null_stops_the_run(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
