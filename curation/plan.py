@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from curation import against, pull, schema
 from curation import rules as ruling
-from curation.blend import groups_of
 from curation.dataset import PartWriter, Workspace, connect
 from curation.dedup.signatures import probability
 from curation.doctor import WORKER_BYTES, cores_and_memory
+from curation.groups import asked_of, group_sql, groups_of
 from curation.inputs import HashIndex, Input
 from curation.judge import Rulings, ruled
 from curation.measure import sidecar_fingerprint
@@ -343,12 +343,11 @@ def _judged(recipe: Recipe, work: Workspace, table: pa.Table) -> list[tuple[str,
     connection.register("ruled", ruled(Rulings(work, ruling.rules_of(recipe), edits, []), table))
     connection.register("documents", table)
     bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
-    cases = " ".join(f"WHEN ({group.where}\n) THEN '{group.name}'" for group in groups_of(recipe))
     return connection.execute(f"""
         SELECT source,
             CASE WHEN reasons = ['{ruling.UNREADABLE}'] THEN 'error'
                 WHEN len(reasons) > 0 THEN 'dropped' ELSE 'kept' END,
-            CASE {cases} END,
+            {group_sql(recipe)},
             CASE WHEN len(reasons) = 0
                 THEN ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token} ELSE 0 END
         FROM (SELECT documents.*, ruled.reasons FROM documents POSITIONAL JOIN ruled)
@@ -403,14 +402,11 @@ def _groups(
     for source, fate, group, tokens in judged:
         if fate == "kept" and group is not None:
             available[group] += tokens * factors[source]
-    budget = recipe.blend.tokens
+    asked = asked_of(recipe)
     return [
-        GroupPlan(
-            group.name, None if budget is None else round(budget * (group.share or 0)),
-            round(available[group.name]), group.max_copies,
-        )
+        GroupPlan(group.name, asked[group.name][1], round(available[group.name]), group.max_copies)
         for group in groups_of(recipe)
-    ]  # fmt: skip
+    ]
 
 
 def _work_bytes(name: str, size: int, documents: int, text: int, sampled: int, sampled_text: int) -> float:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.blend import blend as stage
-from curation.blend import groups_of
 from curation.dataset import Part
 from curation.errors import CurationError, RecipeError
+from curation.groups import groups_of
 from curation.publish import edited
 
 if TYPE_CHECKING:
