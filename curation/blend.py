@@ -24,7 +24,7 @@ from curation.mixing import Cell, Mix, mix
 if TYPE_CHECKING:
     import duckdb
 
-    from curation.mixing import Bounds, Wish
+    from curation.mixing import Wish
     from curation.recipe import Group, Recipe
     from curation.run import Run
 
@@ -413,7 +413,6 @@ def _shortfalls(recipe: Recipe, solved: Solved) -> list[str]:
 
 def _around(recipe: Recipe, choices: tuple[Choice, ...], total: int) -> list[dict[str, Any]]:
     """What the groups that hold others give together."""
-    root, _ = wishes_of(recipe)
     found = []
 
     def walk(wish: Wish) -> None:
@@ -421,30 +420,25 @@ def _around(recipe: Recipe, choices: tuple[Choice, ...], total: int) -> list[dic
             mine = [choice for choice in choices if choice.name.startswith(f"{wish.name}/")]
             tokens = sum(choice.tokens for choice in mine)
             found.append({
-                "name": wish.name, **_said(wish.bounds), "share": wish.share, "asked_tokens": wish.tokens,
-                "documents": sum(choice.documents for choice in mine), "tokens": tokens,
-                "achieved_share": round(tokens / total, 6) if total else 0.0,
+                "name": wish.name, "asked": wish.said(), "documents": sum(choice.documents for choice in mine),
+                "tokens": tokens, "achieved_share": round(tokens / total, 6) if total else 0.0,
             })  # fmt: skip
         for part in wish.parts:
             walk(part)
 
-    walk(root)
+    walk(wishes_of(recipe)[0])
     return found
 
 
 def _limits(recipe: Recipe, solved: Solved, total: int) -> list[dict[str, Any]]:
     """What each limit counts, beside what it asks."""
+    _, limits = wishes_of(recipe)
     return [
-        {"name": limit.name, "where": limit.where,
-         **{key: getattr(limit, key) for key in ("min_share", "max_share", "min_tokens", "max_tokens")},
+        {"name": limit.name, "where": recipe.blend.limit[place].where, "asked": limit.bounds.said(),
          "documents": solved.limits[place][0], "tokens": solved.limits[place][1],
          "achieved_share": round(solved.limits[place][1] / total, 6) if total else 0.0}
-        for place, limit in enumerate(recipe.blend.limit)
+        for place, limit in enumerate(limits)
     ]  # fmt: skip
-
-
-def _said(bounds: Bounds) -> dict[str, Any]:
-    return asdict(bounds)
 
 
 def _write_all(task: Assign) -> None:

@@ -35,6 +35,24 @@ class Bounds:
     min_tokens: int | None = None
     max_tokens: int | None = None
 
+    def said(self) -> str:
+        """In words.
+
+        >>> Bounds(max_share=0.1, min_tokens=5_000).said()
+        'at most 10 %, at least 5,000 tokens'
+        """
+        said = [
+            f"at {bound} {share * 100:g} %"
+            for bound, share in (("least", self.min_share), ("most", self.max_share))
+            if share is not None
+        ]
+        said += [
+            f"at {bound} {tokens:,} tokens"
+            for bound, tokens in (("least", self.min_tokens), ("most", self.max_tokens))
+            if tokens is not None
+        ]
+        return ", ".join(said)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -49,6 +67,12 @@ class Wish:
     bounds: Bounds = Bounds()
     copies: int = 1
     parts: tuple[Wish, ...] = ()
+
+    def said(self) -> str:
+        """What is asked, in words."""
+        if self.tokens is not None:
+            return f"{self.tokens:,} tokens"
+        return self.bounds.said() if self.share is None else f"{self.share * 100:g} %"
 
     def leaves(self) -> Iterator[Wish]:
         """The groups that have documents, in order."""
@@ -124,43 +148,54 @@ def mix(root: Wish, limits: tuple[Limit, ...], cells: tuple[Cell, ...], budget: 
     >>> mix(Wish("", parts=(web, wiki)), (), (Cell("web", frozenset(), 600), Cell("wiki", frozenset(), 100)), 400)
     Mix(tokens=(300, 100), largest=800, binding=(), missed=())
     """
-    if shares := _plain(root, limits):
+    if shares := _plain(root, limits, budget):
         return _by_shares(root, shares, cells, budget)
     problem = _Problem(root, limits, cells, budget)
-    largest = problem.largest()
-    if budget <= largest.budget * (1 + _NOTHING):
-        found = problem.at(budget, largest)
-        return Mix(problem.rounded(found), max(budget, problem.whole(largest)))
+    ends = problem.ends()
+    if budget <= ends.budget * (1 + _NOTHING):
+        return Mix(problem.rounded(problem.at(budget, ends)), max(budget, problem.largest()))
     nearest = problem.nearest()
-    return Mix(problem.rounded(nearest.tokens), problem.whole(largest), tuple(nearest.binding), tuple(nearest.missed))
+    return Mix(
+        problem.rounded(nearest.tokens), min(budget - 1, problem.largest()), tuple(nearest.binding),
+        tuple(nearest.missed),
+    )  # fmt: skip
 
 
-def _plain(root: Wish, limits: tuple[Limit, ...]) -> dict[str, float] | None:
-    """The share of the whole of each group, where shares are all that is asked; else None."""
+def _plain(root: Wish, limits: tuple[Limit, ...], budget: int) -> dict[str, float] | None:
+    """The share of the whole of each group, where shares and tokens are all that is asked; else None."""
     shares: dict[str, float] = {}
 
     def walk(wish: Wish, share: float) -> bool:
         if not wish.parts:
             shares[wish.name] = share
-        return all(
-            part.share is not None and part.bounds == Bounds() and walk(part, share * part.share) for part in wish.parts
-        )
+        for part in wish.parts:
+            mine = part.tokens / budget if part.tokens is not None else share * part.share if part.share else None
+            if mine is None or part.bounds != Bounds() or not walk(part, mine):
+                return False
+        return True
 
-    return shares if walk(root, 1.0) and not limits else None
+    return shares if not limits and walk(root, 1.0) else None
 
 
 def _by_shares(root: Wish, shares: dict[str, float], cells: tuple[Cell, ...], budget: int) -> Mix:
     copies = {wish.name: wish.copies for wish in root.leaves()}
-    room = {cell.group: copies[cell.group] * cell.tokens for cell in cells}
-    asked = {name: round(budget * share) for name, share in shares.items()}
-    short = [name for name in asked if room.get(name, 0) < asked[name]]
     there = {cell.group: cell.tokens for cell in cells}
+    room = {name: copies[name] * there.get(name, 0) for name in shares}
+    asked = {name: round(budget * share) for name, share in shares.items()}
+    short = [name for name in asked if room[name] < asked[name]]
+    largest = min(int(room[name] / share) for name, share in shares.items())
+    if short and _counts_tokens(root):  # another budget would be another share
+        largest = 0
     return Mix(
         tuple(min(asked[cell.group], room[cell.group]) for cell in cells),
-        min((int(room.get(name, 0) / share) for name, share in shares.items()), default=0),
+        largest,
         tuple(_all_of(name, there.get(name, 0), copies[name]) for name in short),
-        tuple(Missed("group", name, "share", asked[name], room.get(name, 0)) for name in short),
+        tuple(Missed("group", name, "share", asked[name], room[name]) for name in short),
     )
+
+
+def _counts_tokens(wish: Wish) -> bool:
+    return wish.tokens is not None or any(map(_counts_tokens, wish.parts))
 
 
 def _all_of(group: str, tokens: int, copies: int) -> Binding:
@@ -184,7 +219,7 @@ class _Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Largest:
+class _Ends:
     """The two ends of the path, in tokens: without repetitions, and with."""
 
     budget: float
@@ -267,7 +302,7 @@ class _Problem:
 
     # solving
 
-    def largest(self) -> _Largest:
+    def ends(self) -> _Ends:
         """The largest blends that meet every wish, without repetitions and with, the first inside the second."""
         budget = self._most(self.most) * (1 - _INSIDE)
         tokens = self._fairest(budget, self.most)
@@ -276,13 +311,13 @@ class _Problem:
         once = min(once, budget)
         first = np.minimum(self._fairest(once, room), room)
         unit = self.unit
-        return _Largest(budget * unit, np.maximum(tokens, first) * unit, once * unit, first * unit)
+        return _Ends(budget * unit, np.maximum(tokens, first) * unit, once * unit, first * unit)
 
-    def whole(self, ends: _Largest) -> int:
-        """The largest budget in whole tokens."""
-        return int(ends.budget * (1 + 2 * _INSIDE))
+    def largest(self) -> int:
+        """The largest budget for which all wishes can be met, those in tokens as they stand; 0 if there is none."""
+        return int(self._most(self.most, are_fixed=True) * self.unit * (1 + _INSIDE))
 
-    def at(self, budget: int, ends: _Largest) -> NDArray[np.float64]:
+    def at(self, budget: int, ends: _Ends) -> NDArray[np.float64]:
         """The tokens of each cell on the path to the largest blend; none of them falls as the budget grows."""
         if budget <= ends.once_budget:
             return ends.once_tokens * (budget / ends.once_budget)
@@ -357,17 +392,25 @@ class _Problem:
             for cell, copies, value in zip(self.cells, self.copies, tokens.tolist(), strict=True)
         )
 
-    def _matrices(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """All rows, none to be missed, over cells and budget."""
+    def _matrix(self) -> NDArray[np.float64]:
+        """All rows, none to be missed, over cells and budget; wishes in tokens are parts of the budget."""
         matrix = np.zeros((len(self.rows), len(self.cells) + 1))
         for place, row in enumerate(self.rows):
             for column, factor in row.form.items():
                 matrix[place, column] = factor
-        return matrix, np.zeros(len(self.rows))
+        return matrix
 
-    def _most(self, room: NDArray[np.float64]) -> float:
-        """The largest budget for which every wish can be met with at most this much of each cell."""
-        matrix, right = self._matrices()
+    def _most(self, room: NDArray[np.float64], *, are_fixed: bool = False) -> float:
+        """The largest budget for which every wish can be met with at most this much of each cell.
+
+        With `are_fixed` wishes in tokens stay what they are as the budget grows.
+        """
+        matrix, right = self._matrix(), np.zeros(len(self.rows))
+        if are_fixed:
+            for place, row in enumerate(self.rows):
+                if row.binding.kind != "budget" and row.binding.key.endswith("tokens"):
+                    right[place] = -matrix[place, -1] * self.budget / self.unit
+                    matrix[place, -1] = 0.0
         cost = np.zeros(len(self.cells) + 1)
         cost[-1] = -1.0
         found = _solved(cost, matrix, right, [*((0.0, float(most)) for most in room), (0.0, 1.0)])
@@ -377,7 +420,7 @@ class _Problem:
         """Of the blends that meet every wish for this budget the one nearest to a fair sample."""
         if budget <= _NOTHING:
             return np.zeros(len(self.cells))
-        matrix, _ = self._matrices()
+        matrix = self._matrix()
         right = -matrix[:, -1] * budget + 1e-9
         bounds = [(0.0, float(most)) for most in room]
         found = _solved(np.zeros(len(self.cells)), matrix[:, :-1], right, bounds)
@@ -388,7 +431,7 @@ class _Problem:
     def _leximin(
         self, start: NDArray[np.float64], inside: tuple[NDArray[np.float64], NDArray[np.float64], Any], budget: float
     ) -> NDArray[np.float64]:
-        """The point whose largest relative departure from a fair sample is smallest, then its second largest and so on."""
+        """The point whose largest departure from a fair sample, relative to it, is smallest, then the second largest."""
         matrix, right, bounds = inside
         bounds = list(bounds)
         fair = self._fair(budget)

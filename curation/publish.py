@@ -430,6 +430,7 @@ def _manifest(
         "tokenizer": run.recipe.blend.tokenizer,
         "shards": shards,
         "groups": groups,
+        "limits": blended["limits"],
         "sources": [{"name": name, **counts, **counted["sources"][name]} for name, counts in judged["sources"].items()],
         "together": counted["together"],
         "languages": counted["languages"],

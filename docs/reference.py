@@ -149,7 +149,7 @@ ABOUT = {
 }
 
 #: Tables that have a heading of their own.
-_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "endpoint", "blend.group"}
+_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "endpoint"}
 
 
 def _cell(text: str) -> str:
@@ -158,12 +158,13 @@ def _cell(text: str) -> str:
 
 def recipe_keys() -> Iterator[tuple[str, str, str, str]]:
     """Every key of a recipe: its path, what it expects, its default as TOML, and what it does."""
+    bounds = recipe.Limit.model_fields.keys() - {"name", "where"}
     for _, model, prefix in TABLES:
-        for key, field in model.model_fields.items():
+        for key, field in sorted(model.model_fields.items(), key=lambda item: item[0] in bounds):
             if field.exclude:
                 continue
             path = f"{prefix}.{key}" if prefix else key
-            if path in _TABLES and path != "blend.group":
+            if path in _TABLES:
                 continue
             path = "rules.NAME" if path == "rules.own" else path
             yield path, field.description or "", _default(field), ABOUT[path]

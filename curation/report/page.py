@@ -317,7 +317,8 @@ def _groups(blended: Mapping[str, Any]) -> list[dict[str, Any]]:
     for group in blended["groups"]:
         asked, tokens, why = group["asked_tokens"], group["tokens"], group["why"]
         if why is None:
-            why = "no budget: everything, once" if asked is None else "as asked"
+            free = "no budget: everything, once" if blended["asked_tokens"] is None else "what its bounds leave it"
+            why = free if asked is None else "as asked"
             if asked is not None and tokens != asked:
                 why = "as asked, to the document: the next one would go over"
         rows.append(
