@@ -431,7 +431,7 @@ class _Problem:
     def _leximin(
         self, start: NDArray[np.float64], inside: tuple[NDArray[np.float64], NDArray[np.float64], Any], budget: float
     ) -> NDArray[np.float64]:
-        """The point whose largest departure from a fair sample, relative to it, is smallest, then the second largest."""
+        """The point whose largest relative departure from a fair sample is smallest, then the second largest."""
         matrix, right, bounds = inside
         bounds = list(bounds)
         fair = self._fair(budget)

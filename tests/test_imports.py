@@ -29,7 +29,10 @@ LAYERS = (
         "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
         "curation.recipe", "curation.releases",
     },
-    {"curation.run", "curation.compiling", "curation.documents"},  # what the stages share
+    {  # what the stages share
+        "curation.run", "curation.compiling", "curation.documents", "curation.groups", "curation.mixing",
+        "curation.tokens",
+    },
     {
         "curation.pull", "curation.measure", "curation.against", "curation.corpus", "curation.decontamination",
         "curation.compare", "curation.copies", "curation.stable",
