@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curation import rules as ruling
+from curation import tokenizing
 from curation.dataset import Part, Workspace, connect, fingerprint, first_row
 from curation.engine import chunks
 from curation.errors import CurationError
 from curation.groups import asked_of, expressions_of, group_sql, groups_of, limits_sql, rank_sql, wishes_of
 from curation.mixing import Cell, Mix, mix
+from curation.token_counts import count_tokens
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,8 +98,11 @@ def blend(run: Run) -> dict[str, Any]:
     Raises `CurationError` where not all wishes can be met and the recipe says `short = "error"`.
     """
     recipe, work = run.recipe, run.work
+    counts = count_tokens(run)
     made_from = {
-        part: fingerprint("groups", VERSION, _wishes(recipe), run.verdicts_from[part], run.signals_from[part])
+        part: fingerprint(
+            "groups", VERSION, _wishes(recipe), run.verdicts_from[part], run.signals_from[part], counts.get(part)
+        )
         for part in run.parts
     }
     missing = list(work.groups.not_made(made_from).items())
@@ -146,8 +151,13 @@ class Solved:
 
 
 def _wishes(recipe: Recipe) -> Any:
-    blend = recipe.blend
-    return [group_sql(recipe), limits_sql(recipe), rank_sql(recipe), blend.tokenizer, recipe.edit.model_dump()]
+    return [
+        group_sql(recipe),
+        limits_sql(recipe),
+        rank_sql(recipe),
+        recipe.tokenizer_identity,
+        recipe.edit.model_dump(),
+    ]
 
 
 def _tasks(
@@ -160,10 +170,12 @@ def _tasks(
 def _assign_all(task: Assign) -> None:
     connection = connect(task.work)
     edits = ruling.edits_of(task.recipe)
-    bytes_a_token = int(task.recipe.blend.tokenizer.removeprefix("bytes/"))
+    bytes_a_token = tokenizing.bytes_a_token(task.recipe.blend.tokenizer)
+    are_counted = not tokenizing.is_estimate(task.recipe.blend.tokenizer)
+    counted = "coalesce(token_count, 0)" if are_counted else f"(bytes + {bytes_a_token - 1}) // {bytes_a_token}"
     sql = f"""
         SELECT id, "group", CASE WHEN "group" IS NULL THEN 0 ELSE {limits_sql(task.recipe)} END AS limits,
-            {rank_sql(task.recipe)} AS rank, (bytes + {bytes_a_token - 1}) // {bytes_a_token} AS tokens, bytes
+            {rank_sql(task.recipe)} AS rank, CASE WHEN bytes > 0 THEN {counted} ELSE 0 END AS tokens, bytes
         FROM (
             SELECT documents.*,
                 CASE WHEN verdicts.keep THEN {group_sql(task.recipe)} END AS "group",
@@ -176,6 +188,9 @@ def _assign_all(task: Assign) -> None:
         columns += ruling.columns_in(expression, task.work)
     tables = [task.work.read(part, columns) for part, _ in task.parts]
     rows = pa.concat_tables(tables)
+    if are_counted:
+        exact = pa.concat_tables(task.work.tokens.read(part, ["token_count"]) for part, _ in task.parts)
+        rows = rows.append_column("token_count", exact["token_count"])
     connection.register("documents", rows)
     connection.register("verdicts", pa.concat_tables(task.work.verdicts.read(part, ["keep"]) for part, _ in task.parts))
     grouped = connection.sql(sql).to_arrow_table()

@@ -351,6 +351,11 @@ class Workspace:
         return Dataset(self.storage, "groups", schema.GROUPS)
 
     @cached_property
+    def tokens(self) -> Dataset:
+        """Exact counts of tokens of kept documents."""
+        return Dataset(self.storage, "tokens", schema.TOKENS)
+
+    @cached_property
     def hits(self) -> Dataset:
         """The rules that hit each document."""
         return Dataset(self.storage, "hits", schema.HITS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation import against, pull, schema
+from curation import against, pull, schema, tokenizing
 from curation import rules as ruling
 from curation.dataset import PartWriter, Workspace, connect
 from curation.dedup.signatures import probability
@@ -199,7 +199,7 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
     documents, text = sum(one.documents for one in sources), sum(one.text_bytes for one in sources)
     sampled_text = sum(_text_bytes(row) for row in rows) or 1
     groups = _groups(recipe, judged, {one.name: one.documents / (one.measured or 1) for one in sources})
-    bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
+    bytes_a_token = tokenizing.bytes_a_token(recipe.blend.tokenizer)
     published = sum(min(g.available * g.most, g.asked) if g.asked else g.available for g in groups) * bytes_a_token
     ratio = sizes["documents"] / sampled_text
     work_bytes = sum(_work_bytes(name, size, documents, text, len(rows), sampled_text) for name, size in sizes.items())
@@ -342,7 +342,7 @@ def _judged(recipe: Recipe, work: Workspace, table: pa.Table) -> list[tuple[str,
     connection = connect()
     connection.register("ruled", ruled(Rulings(work, ruling.rules_of(recipe), edits, []), table))
     connection.register("documents", table)
-    bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
+    bytes_a_token = tokenizing.bytes_a_token(recipe.blend.tokenizer)
     return connection.execute(f"""
         SELECT source,
             CASE WHEN reasons = ['{ruling.UNREADABLE}'] THEN 'error'

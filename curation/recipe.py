@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from curation import tokenizing
 from curation.endpoint.service import Service
 from curation.errors import RecipeError
 from curation.sources import KINDS
@@ -64,6 +65,12 @@ def _version(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"\d{4}\.\d{2}\.\d{2}(\.[1-9]\d*)?", value):
         return value
     raise _wrong(value)
+
+
+def _tokenizer(value: str) -> str:
+    if not tokenizing.is_tokenizer(value):
+        raise _wrong(value)
+    return value
 
 
 def _field(expected: str, default: Any = ..., **rest: Any) -> Any:
@@ -258,8 +265,8 @@ class Blend(_Table):
     """How much of what."""
 
     tokens: Annotated[Whole, Field(gt=0, lt=10**15)] | None = _field(_TOKENS, None)
-    tokenizer: Annotated[str, Strict(), Field(pattern=r"^bytes/[1-9]\d*$")] = _field(
-        'an estimate like "bytes/4"', "bytes/4"
+    tokenizer: Annotated[str, Strict(), AfterValidator(_tokenizer)] = _field(
+        'an estimate like "bytes/4", or the path of a tokenizer.json', "bytes/4"
     )
     rest: Literal["error", "drop"] = _field("error or drop", "error")
     short: Literal["warn", "error"] = _field("warn or error", "warn")
@@ -356,6 +363,8 @@ class Release(_Table):
         'a size like "256MB", at most "1GB"', 256_000_000
     )
     columns: list[Text] = _field("a list of columns", default_factory=list)
+    tokenised: Switch = _field("true or false", default=False)
+    end_of_document: Annotated[Text, Field(min_length=1)] | None = _field("a token of the tokenizer", None)
 
 
 class Price(_Table):
@@ -504,6 +513,22 @@ class Recipe(_Table):
                 raise PydanticCustomError("place", "{message}", {"at": at, "message": message})
         return self
 
+    @model_validator(mode="after")
+    def _has_tokens(self) -> Self:
+        problem = None
+        if self.release.tokenised and tokenizing.is_estimate(self.blend.tokenizer):
+            problem = "tokenised", "there are no tokens to write: blend.tokenizer is an estimate, not a tokenizer.json"
+        elif self.release.end_of_document is not None and not self.release.tokenised:
+            problem = "end_of_document", "it stands in tokenised releases only: tokenised = true"
+        if problem:
+            raise PydanticCustomError("place", "{message}", {"at": ["release", problem[0]], "message": problem[1]})
+        return self
+
+    @property
+    def tokenizer_identity(self) -> str:
+        """The estimate, or the hash of the tokenizer.json; `RecipeError` where that is not there."""
+        return tokenizing.identity(self.blend.tokenizer, self.base)
+
     @property
     def base(self) -> Path:
         """The folder that relative paths start from."""
@@ -540,6 +565,7 @@ class Recipe(_Table):
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
+        table["blend"]["tokenizer"] = self.tokenizer_identity
         del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"], table["endpoint"]
         for source in table["source"]:
             del source["paths"], source["root"]

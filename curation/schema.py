@@ -110,6 +110,9 @@ GROUPS = pa.schema(
     ]
 )
 
+#: The tokens of each document's text as published, by a tokenizer.json (sidecar); null = not counted.
+TOKENS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("token_count", pa.int64())])
+
 #: What was asked of an endpoint, and what came of it: `curation.endpoint.ledger`. `money` is in parts of 1e-12.
 LEDGER = pa.schema(
     [

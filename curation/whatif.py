@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curation import against
+from curation import against, tokenizing
 from curation import rules as ruling
 from curation.copies import gone
 from curation.dataset import Part, Workspace, connect, first_row
@@ -227,7 +227,7 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
     connection.register("measured", measured)
     connection.register("beside", beside)
     names = "[" + ", ".join(f"'{name}'" for name in touched) + "]"
-    bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
+    bytes_a_token = tokenizing.bytes_a_token(recipe.blend.tokenizer)
     connection.execute(f"""
         CREATE TEMP TABLE reasoned AS
         SELECT measured.*, beside.*,

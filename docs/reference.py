@@ -94,7 +94,8 @@ ABOUT = {
     "replaced counts towards `tokens` as long as it was",
     "edit.where": "only in documents for which this is true",
     "blend.tokens": "the budget; left out, every kept document stands in the release once",
-    "blend.tokenizer": "bytes of UTF-8 that count as one token: an estimate, and named as one in the manifest",
+    "blend.tokenizer": "bytes of UTF-8 that count as one token, an estimate and named as one; or a tokenizer.json, "
+    "whose counts are exact: [blend.md](blend.md#tokens)",
     "blend.short": "what to do where not all that is asked can be had: take the nearest blend and warn, or stop: "
     "[blend.md](blend.md#what-cannot-be-had)",
     "blend.limit": "bounds across groups: [blend.md](blend.md#minimum-and-maximum)",
@@ -125,6 +126,10 @@ ABOUT = {
     "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
     "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",
     "release.columns": "measured columns that stand in the shards beside the text, each named once",
+    "release.tokenised": "whether token ids are written beside the Parquet, by the tokenizer.json that "
+    "`blend.tokenizer` names: [releases.md](releases.md#tokenised)",
+    "release.end_of_document": "what follows each document there; left out, the first that the tokenizer knows of "
+    "`<|endoftext|>`, `<|end_of_text|>`, `</s>`, `<eos>`, `<|eos|>`, `[EOS]` and `<|im_end|>`",
     "endpoint.url": "an OpenAI-compatible server; `/chat/completions` is put behind it: [classifier.md](classifier.md)",
     "endpoint.model": "which of its models is asked",
     "endpoint.key": "where the key is, which itself never stands in a file; left out, CURATE_ENDPOINT_NAME_KEY, and "

@@ -242,7 +242,7 @@ def test_path_is_no_key(tmp_path: Path) -> None:
         (
             'tokenizer = "bytes/4"',
             'tokenizer = "bytes/0"',
-            'blend.tokenizer: expected an estimate like "bytes/4", got "bytes/0"',
+            'blend.tokenizer: expected an estimate like "bytes/4", or the path of a tokenizer.json, got "bytes/0"',
         ),
         ("[edit]", "[[edit]]", None),
         (

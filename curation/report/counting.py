@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import rules as ruling
+from curation import tokenizing
 from curation.dataset import Part, Workspace, connect
 from curation.engine import chunks
 from curation.report.histograms import cells
@@ -128,7 +129,7 @@ def count(run: Run, *, wanted: tuple[str, ...] = ()) -> Counts:
     sizes = [run.parts[part].rows for part in parts]
     tasks = [
         Count(
-            run.work, run.recipe.seed, int(run.recipe.blend.tokenizer.removeprefix("bytes/")), group, tuple(drawn),
+            run.work, run.recipe.seed, tokenizing.bytes_a_token(run.recipe.blend.tokenizer), group, tuple(drawn),
             tuple(scalars), (*ruling.BUILT_IN, *(rule.name for rule in rules)), tuple(borders.values()), wanted,
         )
         for group in chunks(parts, sizes, _DOCUMENTS_A_TASK)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from curation import expressions
+from curation import expressions, tokenizing
 from curation.errors import RecipeError
 from curation.recipe import faults_text, place_of, places_of, unknown
 from curation.schema import SPANS
@@ -138,6 +138,7 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
             faults.append(f"release.columns[{index}]: {name!r} is there twice")
     if faults:
         raise RecipeError(faults_text(recipe.path, faults))
+    tokenizing.check(recipe)
     return rules
 
 
