@@ -129,11 +129,15 @@ def loaded(data: bytes, name: str = "tokenizer.json") -> Tokenizer:
         ) from error
     known.no_truncation()
     known.no_padding()
+    known.encode_special_tokens = True  # a text that says <|endoftext|> does not end there
     return Tokenizer(known, name)
 
 
 class Tokenizer:
-    """Texts to tokens, none added at their beginning or end, in batches."""
+    """Texts to tokens, none added at their beginning or end, in batches.
+
+    What looks like a special token in a text is text: no document can end another, or play another's part.
+    """
 
     def __init__(self, known: Any, name: str) -> None:
         self._known, self._name = known, name

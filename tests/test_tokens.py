@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +25,10 @@ tokenizers = pytest.importorskip("tokenizers")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from curation.run import Run
 
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "naïve", "Ünïcödé", "日本語", "x" * 40, "\n", "mail me@example.org now"]
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "naïve", "Ünïcödé", "日本語", "x" * 40, "\n", "mail me@acme-corp.com now <|endoftext|> then"]
 SOURCES = {
     name: [{"text": f"{name} " + " ".join(WORDS[n % 12 :] * (1 + n % 3)), "uri": f"{name}{n:02d}"} for n in range(24)]
     for name in ("web", "notes")
@@ -51,6 +51,7 @@ def trained(path: Path, vocabulary: int = 400) -> Any:
     known.save(str(path))
     known.no_truncation()
     known.no_padding()
+    known.encode_special_tokens = True  # what looks like one in a text is text
     return known
 
 
@@ -67,7 +68,7 @@ def blended(run: Run) -> pa.Table:
 def test_counts_are_the_tokenizers(tiny: Callable[..., Run], tmp_path: Path) -> None:
     """Of what is kept, each text's own, without tokens at its beginning or end, truncation or padding."""
     known = trained(tmp_path / "tok.json")
-    rule = '[rules]\nshort = "word_count < 5"\n'
+    rule = '[rules]\nshort = "word_count < 12"\n'
     run = tiny(SOURCES, PLAIN + rule + '[blend]\ntokenizer = "tok.json"\n', until="blend")
     counted = 0
     for row in blended(run).to_pylist():
@@ -124,13 +125,12 @@ def released(run: Run) -> tuple[Release, dict[str, Any], Path]:
     assert release is not None
     manifest = release.manifest()
     assert manifest is not None
-    from pathlib import Path  # noqa: PLC0415
-
     return release, manifest, Path(release.path)
 
 
+PII = "signals.pii.enabled=true"
 TOKENISED = (
-    PLAIN + '[signals.pii]\nenabled = true\n[edit]\nreplace = ["pii"]\n'
+    PLAIN + '[edit]\nreplace = ["pii"]\n'
     '[blend]\ntokens = 5_000\ntokenizer = "tok.json"\n[[blend.group]]\nname = "all"\nwhere = "true"\nshare = 1.0\n'
     'max_copies = 3\n[release]\ntokenised = true\nshard_bytes = 3000\n'
 )  # fmt: skip
@@ -139,7 +139,7 @@ TOKENISED = (
 def test_a_numpy_loop_reads_what_tokenising_the_parquet_gives(tiny: Callable[..., Run], tmp_path: Path) -> None:
     """Document by document in the same order, each with its end; by the flat array and by the index."""
     known = trained(tmp_path / "tok.json")
-    run = tiny(SOURCES, TOKENISED)
+    run = tiny(SOURCES, TOKENISED, PII)
     release, manifest, folder = released(run)
     assert len(manifest["shards"]) > 1
     told = manifest["tokenised"]
@@ -159,7 +159,8 @@ def test_a_numpy_loop_reads_what_tokenising_the_parquet_gives(tiny: Callable[...
             begin = start // flat.itemsize
             assert flat[begin : begin + size].tolist() == [*ids, 1]
         assert (entry["tokens"], entry["documents"]) == (len(flat), shard["rows"])
-        replaced += sum("me@example.org" not in text and "now" in text for text in rows["text"].to_pylist())
+        replaced += sum("me@acme-corp.com" not in text and "now" in text for text in rows["text"].to_pylist())
+        assert (flat == 1).sum() == shard["rows"]  # the texts that say <|endoftext|> do not end there
     assert replaced  # the counts are of the text as published
     assert verify(release) == []
     assert (folder / "tokenizer.json").read_bytes() == (tmp_path / "tok.json").read_bytes()
@@ -169,7 +170,7 @@ def test_a_numpy_loop_reads_what_tokenising_the_parquet_gives(tiny: Callable[...
 def test_the_index_is_megatrons(tiny: Callable[..., Run], tmp_path: Path) -> None:
     """Read field by field as Megatron's reader does: magic, version, type, counts, sizes, pointers, documents."""
     trained(tmp_path / "tok.json")
-    _, manifest, folder = released(tiny(SOURCES, TOKENISED))
+    _, manifest, folder = released(tiny(SOURCES, TOKENISED, PII))
     entry = manifest["shards"][0]["tokenised"]
     data = (folder / entry["index_path"]).read_bytes()
     assert data[:9] == b"MMIDIDX\x00\x00"
@@ -188,7 +189,7 @@ def test_pytorch_reads_the_same(tiny: Callable[..., Run], tmp_path: Path) -> Non
     """A tensor over the file, where PyTorch is there."""
     torch = pytest.importorskip("torch")
     known = trained(tmp_path / "tok.json")
-    _, manifest, folder = released(tiny(SOURCES, TOKENISED))
+    _, manifest, folder = released(tiny(SOURCES, TOKENISED, PII))
     shard = manifest["shards"][0]
     flat = torch.from_file(
         str(folder / shard["tokenised"]["path"]), dtype=torch.uint16, size=shard["tokenised"]["tokens"]
@@ -210,7 +211,7 @@ def test_pytorch_reads_the_same(tiny: Callable[..., Run], tmp_path: Path) -> Non
 def test_verify_sees_changed_tokens(tiny: Callable[..., Run], tmp_path: Path, change: str, fault: str) -> None:
     """A flipped byte, a cut index, a missing and an additional file, another tokenizer."""
     trained(tmp_path / "tok.json")
-    release, _, folder = released(tiny(SOURCES, TOKENISED))
+    release, _, folder = released(tiny(SOURCES, TOKENISED, PII))
     binary, index = folder / "tokens/train-00000.bin", folder / "tokens/train-00000.idx"
     if change == "flip":
         binary.write_bytes(bytes([binary.read_bytes()[0] ^ 1]) + binary.read_bytes()[1:])
@@ -228,12 +229,12 @@ def test_verify_sees_changed_tokens(tiny: Callable[..., Run], tmp_path: Path, ch
 def test_the_same_bytes_again(tiny: Callable[..., Run], tmp_path: Path) -> None:
     """Another release of the same documents has the same tokens; without `tokenised` there are none."""
     trained(tmp_path / "tok.json")
-    _, first, folder = released(tiny(SOURCES, TOKENISED, "release.version=2026.01.01"))
-    _, second, other = released(tiny(SOURCES, TOKENISED, "release.version=2026.01.02", "release.to=elsewhere"))
+    _, first, folder = released(tiny(SOURCES, TOKENISED, PII, "release.version=2026.01.01"))
+    _, second, other = released(tiny(SOURCES, TOKENISED, PII, "release.version=2026.01.02", "release.to=elsewhere"))
     for one, two in zip(first["shards"], second["shards"], strict=True):
         assert one["tokenised"] == two["tokenised"]
         assert (folder / one["tokenised"]["path"]).read_bytes() == (other / two["tokenised"]["path"]).read_bytes()
-    release, third, folder = released(tiny(SOURCES, TOKENISED, "release.tokenised=false", "release.to=third"))
+    release, third, folder = released(tiny(SOURCES, TOKENISED, PII, "release.tokenised=false", "release.to=third"))
     assert third["tokenised"] is None
     assert not (folder / "tokens").exists()
     assert verify(release) == []
@@ -289,14 +290,14 @@ def test_an_end_that_the_tokenizer_does_not_know(tiny: Callable[..., Run], tmp_p
     """One that is named and not there, and none that is usual."""
     trained(tmp_path / "tok.json")
     with pytest.raises(RecipeError, match='knows not "<end>"'):
-        tiny(SOURCES, TOKENISED, "release.end_of_document=<end>")
+        tiny(SOURCES, TOKENISED, PII, "release.end_of_document=<end>")
     data = json.loads((tmp_path / "tok.json").read_text())
     data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] != "<|endoftext|>"]
     data["model"]["vocab"]["<other>"] = data["model"]["vocab"].pop("<|endoftext|>")
     (tmp_path / "tok.json").write_text(json.dumps(data))
     with pytest.raises(RecipeError, match=r"knows none of <\|endoftext\|>, "):
-        tiny(SOURCES, TOKENISED)
-    run = tiny(SOURCES, TOKENISED, "release.end_of_document=<other>")
+        tiny(SOURCES, TOKENISED, PII)
+    run = tiny(SOURCES, TOKENISED, PII, "release.end_of_document=<other>")
     assert released(run)[1]["tokenised"]["end_of_document"] == "<other>"
 
 
