@@ -6,7 +6,7 @@ count. Here lives the arithmetic alone; `curation.blend` finds the cells and tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -80,6 +80,17 @@ class Wish:
             yield self
         for part in self.parts:
             yield from part.leaves()
+
+
+def scaled(wish: Wish, factor: float) -> Wish:
+    """The same wish with every number of tokens times a factor, as it is of a budget that is so many times as large."""
+    bounds = wish.bounds
+    least, most = (None if one is None else round(one * factor) for one in (bounds.min_tokens, bounds.max_tokens))
+    return replace(
+        wish, tokens=None if wish.tokens is None else round(wish.tokens * factor),
+        bounds=replace(bounds, min_tokens=least, max_tokens=most),
+        parts=tuple(scaled(part, factor) for part in wish.parts),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ LAYERS = (
     },
     {  # what the stages share
         "curation.run", "curation.compiling", "curation.documents", "curation.groups", "curation.mixing",
+        "curation.scaling",
     },
     {
         "curation.pull", "curation.measure", "curation.against", "curation.corpus", "curation.decontamination",

@@ -28,7 +28,20 @@ if TYPE_CHECKING:
 
     from curation.run import Run
 
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "naïve", "Ünïcödé", "日本語", "x" * 40, "\n", "mail me@acme-corp.com now <|endoftext|> then"]
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "naïve",
+    "Ünïcödé",
+    "日本語",
+    "x" * 40,
+    "\n",
+    "mail me@acme-corp.com now <|endoftext|> then",
+]
 SOURCES = {
     name: [{"text": f"{name} " + " ".join(WORDS[n % 12 :] * (1 + n % 3)), "uri": f"{name}{n:02d}"} for n in range(24)]
     for name in ("web", "notes")
