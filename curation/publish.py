@@ -488,6 +488,7 @@ def _manifest(
         "sources": [{"name": name, **counts, **counted["sources"][name]} for name, counts in judged["sources"].items()],
         "together": counted["together"],
         "languages": counted["languages"],
+        "scorecard": counted["scorecard"],
         "inputs": run.inputs,
         "against": [
             {

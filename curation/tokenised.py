@@ -123,7 +123,7 @@ def faults(release: Release, manifest: dict[str, Any]) -> list[str]:
 
 
 def _tokenizer_faults(release: Release, manifest: dict[str, Any]) -> list[str]:
-    if not str(manifest["tokenizer"]).startswith("sha256:"):
+    if not str(manifest.get("tokenizer")).startswith("sha256:"):
         return []
     data = release.storage.read(f"{release.folder}/tokenizer.json")
     if data is None:

@@ -73,6 +73,7 @@ def card(manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -
         total={key: sum(source[key] for source in manifest["sources"]) for key in (*FUNNEL, *RELEASED)},
         changes=None if before is None else changes(before, manifest),
         groups=groups,
+        scorecard=manifest.get("scorecard", []),
         limits=manifest.get("limits", []),
         languages=manifest["languages"],
         recipe=recipe,
