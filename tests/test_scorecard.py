@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 LINE = "The heart pumps blood through the body, because cells need oxygen."
 SOURCES = {
     "web": [
-        *({"text": f"{LINE} Number {n} of many.\n" * (1 + n % 3), "uri": f"https://a{n % 4}.example/{n}"} for n in range(12)),
+        *({"text": f"{LINE} No. {n}.\n" * (1 + n % 3), "uri": f"https://a{n % 4}.example/{n}"} for n in range(12)),
         {"text": "Read more at https://b.example/x ...\nAnd then...\nBuy now", "uri": "https://spam.example/1"},
-        {"text": "Das Herz pumpt das Blut durch den ganzen Körper, denn Zellen brauchen Sauerstoff.", "uri": "https://c.example/"},
+        {"text": "Das Herz pumpt das Blut durch den Körper, denn Zellen brauchen Sauerstoff.", "uri": "https://c.example/"},
     ],
     "notes": [{"text": "Ã©tÃ© " + f"{LINE} " * 30, "uri": "one"}, {"text": "", "uri": "empty"}, {"nothing": 1}],
 }  # fmt: skip
@@ -121,10 +121,10 @@ def test_the_parts_decide_nothing(tiny: Callable[..., Run], monkeypatch: pytest.
 
 
 def test_what_is_off_is_left_out(tiny: Callable[..., Run]) -> None:
-    """With the lengths alone there are lengths and sources."""
+    """With lengths and addresses alone there are hosts, lengths and sources."""
     run = tiny(SOURCES, '[dedup]\nenabled = false\n[blend]\nrest = "drop"\n', until="report")
     names = [row["name"] for quality in run.figures["report"]["scorecard"] for row in quality["measures"]]
-    assert names == ["lengths", "sources"]
+    assert names == ["hosts", "lengths", "sources"]
 
 
 def test_nothing_in_a_body_is_no_number(tiny: Callable[..., Run]) -> None:

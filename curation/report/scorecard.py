@@ -91,7 +91,7 @@ SPREADS = (
            "registered domains; a source counts as one for documents without"),
     Spread("lengths", "word_count", "floor(log2(greatest(word_count, 1)))::INTEGER::VARCHAR",
            "bands of length, each twice as long as the one before"),
-    Spread("languages", "language", "language", "languages"),
+    Spread("languages", "language", "language", "as recognised"),
     Spread("sources", "source", "source", "sources of the recipe"),
 )  # fmt: skip
 
