@@ -397,9 +397,9 @@ class _Problem:
         return list(dict.fromkeys(binding))
 
     def rounded(self, tokens: NDArray[np.float64]) -> tuple[int, ...]:
-        """Whole tokens; all that a cell can give where it is nearly all."""
+        """Whole tokens, rounded down so that maxima hold; all that a cell can give where it is nearly all."""
         return tuple(
-            copies * cell.tokens if value >= _NEARLY * copies * cell.tokens else max(0, round(value))
+            copies * cell.tokens if value >= _NEARLY * copies * cell.tokens else int(value + 0.01)
             for cell, copies, value in zip(self.cells, self.copies, tokens.tolist(), strict=True)
         )
 
