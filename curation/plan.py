@@ -230,7 +230,8 @@ def plan(recipe: Recipe, workers: int | None = None, targets: Sequence[Target] =
     sampled_text = sum(_text_bytes(row) for row in rows) or 1
     groups = _groups(recipe, judged, {one.name: one.documents / (one.measured or 1) for one in sources})
     bytes_a_token = _bytes_a_token(recipe, rows)
-    published = sum(min(g.available * g.most, g.asked) if g.asked else g.available for g in groups) * bytes_a_token
+    chosen = sum(min(g.available * g.most, g.asked) if g.asked else g.available for g in groups)
+    published = min(chosen, recipe.blend.budget or chosen) * bytes_a_token
     ratio = sizes["documents"] / sampled_text
     work_bytes = sum(_work_bytes(name, size, documents, text, len(rows), sampled_text) for name, size in sizes.items())
     at_once = max(1, min(workers, len(tasks)))

@@ -361,3 +361,19 @@ def test_training_needs_a_blend(tiny: Callable[..., Run], tmp_path: Path) -> Non
     with pytest.raises(CurationError, match="there is no blend yet") as caught:
         CliRunner().invoke(cli, words, catch_exceptions=False)
     assert "--until blend" in str(caught.value.remedy)
+
+
+def test_what_a_kill_left_is_made_again(tiny: Callable[..., Run], tmp_path: Path) -> None:
+    """Tokens without their Parquet shard are what a kill leaves: the next run writes both, the same bytes."""
+    trained(tmp_path / "tok.json")
+    _, manifest, folder = released(tiny(SOURCES, TOKENISED, PII))
+    first = {file.name: file.read_bytes() for file in (folder / "tokens").iterdir()}
+    (tmp_path / "releases/tiny/latest.json").unlink()
+    for name in ("manifest.json", "README.md", manifest["shards"][0]["path"]):
+        (folder / name).unlink()
+    (folder / "tokens/train-00000.bin").write_bytes(b"half")
+    (folder / "tokens/train-00000.idx").unlink()
+    release, again, folder = released(tiny(SOURCES, TOKENISED, PII))
+    assert again["shards"] == manifest["shards"]
+    assert {file.name: file.read_bytes() for file in (folder / "tokens").iterdir()} == first
+    assert verify(release) == []

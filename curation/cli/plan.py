@@ -61,6 +61,7 @@ def plan(
              curate plan my-textbook/recipe.toml --parameters 1.3B
              curate plan my-textbook/recipe.toml --rule low_value="education_score < 2"
     """  # noqa: D301  # click reads the backspace as: leave these lines as they are
+    from curation.groups import groups_of
     from curation.recipe import load
 
     wanted = dict(_rule(text) for text in rules)
@@ -85,9 +86,10 @@ def plan(
         return
     for line in lines:
         click.echo(line)
-    bounded = [group.name for group in loaded.blend.group if group.max_per_domain is not None]
-    if bounded:
-        click.echo(f"not counted: max_per_domain of {', '.join(bounded)}; what stays of each may be less than is said")
+    bounds = [f"max_per_domain of {group.name}" for group in groups_of(loaded) if group.max_per_domain is not None]
+    bounds += [f"the limit {limit.name}" for limit in loaded.blend.limit]
+    if bounds:
+        click.echo(f"not counted: {', '.join(bounds)}; what stays may be less than is said")
 
 
 def _planned(answer: Plan) -> Iterator[str]:
