@@ -321,7 +321,7 @@ def _asking_fault(group: Group, budget: int | None, at: list[str | int], *, is_t
     if budget is None and is_wanted:
         return ["tokens"] if is_top else at, "expected a whole number of tokens: shares are shares of it"
     if budget is not None and not is_wanted:
-        what = "`tokens`" if is_top else "what the group around it gets"
+        what = "`tokens`" if is_top else "the group around it"
         return [*at, "share"], f"expected {_SHARE}: {what} is shared out by it"
     return None
 

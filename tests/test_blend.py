@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curation import pipeline
@@ -470,6 +470,33 @@ def test_a_limit_that_is_missed_is_said(tiny: Callable[..., Run]) -> None:
     )
     assert said in run.warnings
     assert "blend: what is asked cannot be had together, whatever the budget" in run.warnings
+
+
+@given(
+    budget=st.integers(5, 400), share=st.floats(0.1, 0.9), limit_share=st.floats(0.05, 0.9),
+    least=st.booleans(), best=st.booleans(), most=st.sampled_from([None, 4]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_twice_the_budget_holds_the_documents_of_the_first(
+    tiny: Callable[..., Run], budget: int, share: float, limit_share: float, least: bool, best: bool, most: int | None
+) -> None:
+    """As often or more often, whatever shares, limits, orders and bounds, where both budgets can be met."""
+    order = 'order = "byte_count desc"\n' if best else ""
+    per_domain = "" if most is None else f"max_per_domain = {most}\n"
+    table = group("web", "source = 'web'", share, 3) + order + group("notes", "true", 1 - share, 2) + per_domain
+    table += limit("long", "byte_count > 30", **{"min_share" if least else "max_share": limit_share})
+
+    def made(tokens: int) -> tuple[Run, dict[str, int]]:
+        run = tiny(SOURCES, blend(tokens, table), until="blend")
+        return run, copies(run)
+
+    (small, one), (large, two) = made(budget), made(2 * budget)
+    if not large.figures["blend"]["binding"] and not small.figures["blend"]["binding"]:
+        assert all(two[uri] >= count for uri, count in one.items())
+    for run in (small, large):
+        (entry,) = run.figures["blend"]["limits"]
+        assert run.figures["blend"]["tokens"] <= run.figures["blend"]["asked_tokens"]
+        assert least or entry["tokens"] <= limit_share * max(run.figures["blend"]["tokens"], 1) + 3 * 12
 
 
 # real documents
