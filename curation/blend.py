@@ -8,8 +8,7 @@ text.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -145,8 +144,8 @@ class Solved:
     """What each group gives, and each limit; `mix` is None where there is no budget."""
 
     choices: tuple[Choice, ...]
-    #: By the place of a limit: documents and tokens, with repetitions.
-    limits: dict[int, tuple[int, int]]
+    #: By the place of a limit: documents, and tokens with repetitions.
+    limits: list[tuple[int, int]]
     mix: Mix | None
 
 
@@ -249,56 +248,87 @@ def _solve(run: Run, groups: list[Group], bounds: DomainBounds) -> Solved:
     recipe = run.recipe
     connection = _inside(run, bounds)
     over = dict(connection.execute('SELECT "group", count(*) FROM inside WHERE is_over GROUP BY ALL').fetchall())
-    rows = connection.execute("""
-        SELECT "group", limits, count(*), sum(tokens)::BIGINT FROM inside WHERE NOT is_over GROUP BY ALL ORDER BY ALL
-    """).fetchall()
-    there: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for name, limits, documents, tokens in rows:
-        there[name].append((limits, documents, tokens))
     copies = {group.name: group.max_copies for group in groups}
-    budget, mixed = recipe.blend.budget, None
-    aims = {(name, limits): tokens for name, limits, _, tokens in rows}
-    if budget is not None:
-        root, wished = wishes_of(recipe)
-        cells = tuple(
-            Cell(name, frozenset(one.name for place, one in enumerate(wished) if limits >> place & 1), tokens)
-            for name, limits, _, tokens in rows
-        )
-        mixed = mix(root, wished, cells, budget)
-        aims = {(name, limits): aim for (name, limits, _, _), aim in zip(rows, mixed.tokens, strict=True)}
-    whole = {
-        (name, limits): min(copies[name], aims[name, limits] // tokens) if tokens and budget is not None else 1
-        for name, limits, _, tokens in rows
-    }
-    extra = {
-        (name, limits): aims[name, limits] - whole[name, limits] * tokens
-        for name, limits, _, tokens in rows
-        if budget is not None and whole[name, limits] < copies[name]
-    }
-    lasts = _lasts(connection, {cell: more for cell, more in extra.items() if more > 0}, recipe.seed)
-    shares = asked_of(recipe)
-    choices, counted = [], dict.fromkeys(range(len(recipe.blend.limit)), (0, 0))
+    piles = [
+        Pile(*row)
+        for row in connection.execute("""
+            SELECT "group", limits, count(*), sum(tokens)::BIGINT FROM inside WHERE NOT is_over
+            GROUP BY ALL ORDER BY ALL
+        """).fetchall()
+    ]
+    mixed = None
+    if recipe.blend.budget is not None:
+        root, limits = wishes_of(recipe)
+        cells = [
+            Cell(pile.group, frozenset(one.name for place, one in enumerate(limits) if pile.counts(place)), pile.tokens)
+            for pile in piles
+        ]
+        mixed = mix(root, limits, tuple(cells), recipe.blend.budget)
+        _take(connection, [(pile, aim, copies[pile.group]) for pile, aim in zip(piles, mixed.tokens, strict=True)],
+              recipe.seed)  # fmt: skip
+    asked = asked_of(recipe)
+    choices = []
     for group in groups:
-        taken, all_documents, all_tokens = [], 0, 0
-        for limits, documents, tokens in there[group.name]:
-            cell = group.name, limits
-            last, more, added = lasts.get(cell, (None, 0, 0))
-            taken.append(Taken(limits, whole[cell], last))
-            one, amount = documents if whole[cell] else more, whole[cell] * tokens + added
-            all_documents, all_tokens = all_documents + one, all_tokens + amount
-            for place, (before, sum_before) in counted.items():
-                if limits >> place & 1:
-                    counted[place] = before + one, sum_before + amount
-        share, asked = shares[group.name]
-        mine = there[group.name]
+        mine = [pile for pile in piles if pile.group == group.name]
         choice = Choice(
-            group.name, share, asked, sum(one[1] for one in mine), sum(one[2] for one in mine),
-            copies[group.name] if asked is not None or budget is not None else 1, over.get(group.name, 0),
-            all_documents, all_tokens, None, tuple(taken),
+            group.name, *asked[group.name], sum(pile.documents for pile in mine), sum(pile.tokens for pile in mine),
+            1 if mixed is None else group.max_copies, over.get(group.name, 0),
+            sum(pile.taken_documents for pile in mine), sum(pile.taken_tokens for pile in mine), None,
+            tuple(Taken(pile.limits, pile.whole, pile.last) for pile in mine),
         )  # fmt: skip
-        aimed = sum(aims[group.name, limits] for limits, _, _ in mine)
-        choices.append(_with_reason(choice, group, aimed, mixed))
-    return Solved(tuple(choices), counted, mixed)
+        choices.append(_with_reason(choice, group, sum(pile.aim for pile in mine), mixed))
+    counted = [[pile for pile in piles if pile.counts(place)] for place in range(len(recipe.blend.limit))]
+    return Solved(
+        tuple(choices),
+        [(sum(pile.taken_documents for pile in mine), sum(pile.taken_tokens for pile in mine)) for mine in counted],
+        mixed,
+    )
+
+
+@dataclass(slots=True)
+class Pile:
+    """The documents of a group that the same limits count, what is aimed at, and what is taken of them.
+
+    `more` of the documents, with `added` tokens, stand once more than `whole` times: those up to `last`.
+    """
+
+    group: str
+    limits: int
+    documents: int
+    tokens: int
+    aim: int = 0
+    whole: int = 1
+    last: Place | None = None
+    more: int = 0
+    added: int = 0
+
+    def counts(self, place: int) -> bool:
+        """Whether the limit at this place of the recipe counts these documents."""
+        return bool(self.limits >> place & 1)
+
+    @property
+    def taken_documents(self) -> int:
+        """Different documents in the release."""
+        return self.documents if self.whole else self.more
+
+    @property
+    def taken_tokens(self) -> int:
+        """Their tokens, with repetitions."""
+        return self.whole * self.tokens + self.added
+
+
+def _take(connection: duckdb.DuckDBPyConnection, wanted: list[tuple[Pile, int, int]], seed: int) -> None:
+    """Take of each pile the tokens that are aimed at, with at most so many copies, to the document."""
+    extra = {}
+    for pile, aim, copies in wanted:
+        pile.aim = aim
+        pile.whole = min(copies, aim // pile.tokens) if pile.tokens else 1
+        missing = aim - pile.whole * pile.tokens
+        if pile.whole < copies and missing > 0:
+            extra[pile.group, pile.limits] = missing
+    lasts = _lasts(connection, extra, seed)
+    for pile, _, _ in wanted:
+        pile.last, pile.more, pile.added = lasts.get((pile.group, pile.limits), (None, 0, 0))
 
 
 def _inside(run: Run, bounds: DomainBounds) -> duckdb.DuckDBPyConnection:
@@ -364,22 +394,18 @@ def _with_reason(choice: Choice, group: Group, aimed: int, mixed: Mix | None) ->
     names = {choice.name, *(choice.name[:place] for place, letter in enumerate(choice.name) if letter == "/")}
     why = over or None
     if mixed is not None and any(one.kind == "group" and one.name == choice.name for one in mixed.missed):
-        mine = [one for one in mixed.binding if one.kind == "group" and one.name in names]
-        others = [one for one in mixed.binding if one not in mine]
-        reasons = [one.text for one in mine if one.name == choice.name]
-        reasons += [str(one) for one in mine if one.name != choice.name] or []
-        reasons += [str(one) for one in others if one.kind == "limit" or not mine]
+        own = [one.text for one in mixed.binding if one.kind == "group" and one.name == choice.name]
+        around = [str(one) for one in mixed.binding if one.kind == "group" and one.name in names - {choice.name}]
+        limits = [str(one) for one in mixed.binding if one.kind == "limit"]
+        reasons = [*own, *around, *limits] or [str(one) for one in mixed.binding]
         said = f"asked for {asked:,} tokens" if asked is not None else "asked for more tokens"
-        if reasons == ["no kept document is in it"]:
-            why = f"{said}; {reasons[0]}"
-        else:
-            why = f"{said}, got {choice.tokens:,}: {'; '.join(reasons)}"
+        got = "" if own == ["no kept document is in it"] else f", got {choice.tokens:,}"
+        why = f"{said}{got}{': ' if got else '; '}{'; '.join(reasons)}"
         why += f"; {over}" if over else ""
     elif asked is not None and choice.tokens < 0.99 * min(asked, aimed):
         why = f"asked for {asked:,} tokens, got {choice.tokens:,}: "
         why += "the next document in its order is larger than what is missing"
-    fields = {name: getattr(choice, name) for name in Choice.__slots__}
-    return Choice(**{**fields, "why": why})
+    return replace(choice, why=why)
 
 
 def _over_said(over: int, group: Group) -> str:
