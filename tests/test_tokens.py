@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import tokenised, tokenizing
+from curation import pipeline, tokenised, tokenizing
 from curation.cli import cli
+from curation.engine import LocalEngine
 from curation.errors import CurationError, RecipeError
+from curation.recipe import load
 from curation.releases import Release, latest, verify
 from curation.run import release_place
 
@@ -25,6 +27,8 @@ tokenizers = pytest.importorskip("tokenizers")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from s3_servers import S3Server
 
     from curation.run import Run
 
@@ -377,3 +381,26 @@ def test_what_a_kill_left_is_made_again(tiny: Callable[..., Run], tmp_path: Path
     assert again["shards"] == manifest["shards"]
     assert {file.name: file.read_bytes() for file in (folder / "tokens").iterdir()} == first
     assert verify(release) == []
+
+
+def test_tokens_in_s3(
+    tiny: Callable[..., Run], tmp_path: Path, moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release in a bucket has the same files as one in a folder, and verifies."""
+    trained(tmp_path / "tok.json")
+    _, manifest, folder = released(tiny(SOURCES, TOKENISED, PII))
+    for name, value in moto.environment().items():
+        monkeypatch.setenv(name, value)
+    engine = LocalEngine(2)  # whose workers know the server
+    with engine:
+        to = f"release.to=s3://{moto.bucket}/releases"
+        run = pipeline.run(load(tmp_path / "recipe.toml", (PII, to)), engine)
+    release = latest(release_place(run.recipe), "tiny")
+    assert release is not None
+    there = release.manifest()
+    assert there is not None
+    assert there["shards"] == manifest["shards"]
+    assert verify(release) == []
+    for shard in there["shards"]:
+        for path in (shard["tokenised"]["path"], shard["tokenised"]["index_path"]):
+            assert release.storage.read(f"{release.folder}/{path}") == (folder / path).read_bytes()
