@@ -222,6 +222,7 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
             "its reasons before": hits["reasons"],
             "its reasons ruled": ruled(task, measured)["reasons"],
             "its original": verdicts["duplicate_of"],
+            "its count": _counted(run, parts),
         }
     )
     connection.register("measured", measured)
@@ -236,7 +237,8 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
                 list_filter("its reasons ruled", lambda reason: list_contains({names}, reason))
             ) AS "its reasons after",
             {group_sql(recipe)} AS "its group",
-            CASE WHEN byte_count > 0 THEN ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token}
+            CASE WHEN byte_count > 0
+                THEN coalesce("its count", ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token})
                 ELSE 0 END AS "its tokens"
         FROM measured POSITIONAL JOIN beside
     """)
@@ -249,6 +251,16 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
             {_fate('"its reasons after"', 'copies."its copy" IS NOT NULL')} AS "fate after"
         FROM reasoned LEFT JOIN copies ON "its copy" = "its number"
     """)
+
+
+def _counted(run: Run, parts: list[Part]) -> pa.ChunkedArray:
+    """The exact counts of tokens of documents that have one, which those that were never kept have not."""
+    chunks: list[pa.Array] = []
+    for part in parts:
+        there = None if tokenizing.is_estimate(run.recipe.blend.tokenizer) else run.work.tokens.footer(part)
+        counts = run.work.tokens.read(part, ["token_count"])["token_count"].chunks if there else []
+        chunks += counts or [pa.nulls(run.parts[part].rows, pa.int64())]
+    return pa.chunked_array(chunks, pa.int64())
 
 
 def _touched(recipe: Recipe, names: list[str]) -> list[Rule]:
