@@ -393,12 +393,14 @@ def _with_reason(choice: Choice, group: Group, aimed: int, mixed: Mix | None) ->
     asked = choice.asked_tokens
     names = {choice.name, *(choice.name[:place] for place, letter in enumerate(choice.name) if letter == "/")}
     why = over or None
-    if mixed is not None and any(one.kind == "group" and one.name == choice.name for one in mixed.missed):
+    missed = [one for one in mixed.missed if one.kind == "group" and one.name == choice.name] if mixed else []
+    if mixed is not None and missed:
         own = [one.text for one in mixed.binding if one.kind == "group" and one.name == choice.name]
         around = [str(one) for one in mixed.binding if one.kind == "group" and one.name in names - {choice.name}]
         limits = [str(one) for one in mixed.binding if one.kind == "limit"]
         reasons = [*own, *around, *limits] or [str(one) for one in mixed.binding]
-        said = f"asked for {asked:,} tokens" if asked is not None else "asked for more tokens"
+        by = f" by {missed[0].key}" if asked is None else ""
+        said = f"asked for {missed[0].asked if asked is None else asked:,} tokens{by}"
         got = "" if own == ["no kept document is in it"] else f", got {choice.tokens:,}"
         why = f"{said}{got}{': ' if got else '; '}{'; '.join(reasons)}"
         why += f"; {over}" if over else ""

@@ -40,27 +40,35 @@ class CountTokens:
 
 def count_tokens(run: Run) -> dict[Part, str]:
     """Count what is not counted; for each part what its counts are made from. Nothing to do for an estimate."""
+    made_from = counts_from(run)
+    if not made_from:
+        return {}
+    run.work.tokens.keep_only(run.parts)
+    undone = [CountTokens(run.work, run.recipe, part, made) for part, made in made_from.items()
+              if _lacks(run.work, part, made)]  # fmt: skip
+    sizes = [run.parts[task.part].notes["text_bytes"] for task in undone]
+    run.engine.map(_count, undone, label="blend: tokens", sizes=sizes, unit="B")
+    return made_from
+
+
+def counts_from(run: Run) -> dict[Part, str]:
+    """What each part's counts are made from: tokenizer, documents, edits and the spans of those; empty for an estimate.
+
+    Raises `RecipeError` where the tokenizer is not there.
+    """
     recipe, work = run.recipe, run.work
     if tokenizing.is_estimate(recipe.blend.tokenizer):
         return {}
     spans = [*recipe.edit.remove, *recipe.edit.replace, *ruling.columns_in(recipe.edit.where, work)]
     sidecars = {work.columns[name].name.removeprefix("signals/") for name in spans} - {"documents"}
     counted_by = [recipe.tokenizer_identity, tokenizing.software(), recipe.edit.model_dump(), recipe.seed]
-    made_from = {
+    return {
         part: fingerprint(
-            "tokens",
-            VERSION,
-            counted_by,
-            footer.fingerprint,
+            "tokens", VERSION, counted_by, footer.fingerprint,
             [run.signals_from[part][name] for name in sorted(sidecars)],
         )
         for part, footer in run.parts.items()
-    }
-    work.tokens.keep_only(run.parts)
-    undone = [CountTokens(work, recipe, part, made) for part, made in made_from.items() if _lacks(work, part, made)]
-    sizes = [run.parts[task.part].notes["text_bytes"] for task in undone]
-    run.engine.map(_count, undone, label="blend: tokens", sizes=sizes, unit="B")
-    return made_from
+    }  # fmt: skip
 
 
 def _lacks(work: Workspace, part: Part, made_from: str) -> bool:

@@ -26,6 +26,7 @@ from curation.progress import Silent
 from curation.pull import Pull, inputs_of, parts_there, plan
 from curation.recipe import Recipe, Rules, parse
 from curation.run import Run, workspace
+from curation.token_counts import counts_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -255,10 +256,11 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
 
 def _counted(run: Run, parts: list[Part]) -> pa.ChunkedArray:
     """The exact counts of tokens of documents that have one, which those that were never kept have not."""
+    made_from = counts_from(run)
     chunks: list[pa.Array] = []
     for part in parts:
-        there = None if tokenizing.is_estimate(run.recipe.blend.tokenizer) else run.work.tokens.footer(part)
-        counts = run.work.tokens.read(part, ["token_count"])["token_count"].chunks if there else []
+        is_there = part in made_from and run.work.tokens.is_made(part, made_from[part])
+        counts = run.work.tokens.read(part, ["token_count"])["token_count"].chunks if is_there else []
         chunks += counts or [pa.nulls(run.parts[part].rows, pa.int64())]
     return pa.chunked_array(chunks, pa.int64())
 

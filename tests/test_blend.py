@@ -499,6 +499,16 @@ def test_twice_the_budget_holds_the_documents_of_the_first(
         assert least or entry["tokens"] <= limit_share * max(run.figures["blend"]["tokens"], 1) + 3 * 12
 
 
+def test_a_minimum_that_is_missed_is_said(tiny: Callable[..., Run]) -> None:
+    """With how much it is, and the bound that asks for it."""
+    web = group("web", "source = 'web' and byte_count > 40") + "min_tokens = 80\n"
+    run = tiny(SOURCES, blend(100, web, group("rest", "true") + "max_share = 1.0\n"), until="blend")
+    there = figures(run)["web"]["available_tokens"]
+    said = f"asked for 80 tokens by min_tokens, got {there}: its {there} tokens may stand at most 1 times"
+    assert figures(run)["web"]["why"] == said
+    assert f"blend group web: {said}" in run.warnings
+
+
 # real documents
 
 
