@@ -372,7 +372,7 @@ def _bytes_a_token(recipe: Recipe, rows: list[dict[str, Any]]) -> float:
     """The bytes of a token: those of the estimate, or as the tokenizer counts the sample."""
     if tokenizing.is_estimate(recipe.blend.tokenizer):
         return tokenizing.bytes_a_token(recipe.blend.tokenizer)
-    tokenizer = tokenizing.loaded(tokenizing.read(recipe.blend.tokenizer, recipe.base))
+    tokenizer = tokenizing.of(recipe)
     texts = [row["text"] for row in rows if row["text"]]
     return sum(map(_text_bytes, rows)) / max(1, sum(tokenizer.count(texts))) if texts else tokenizing.GUESS
 

@@ -427,7 +427,7 @@ def _tokens_beside(task: Gather) -> Iterator[Callable[[pa.Table], None]]:
     if not recipe.release.tokenised:
         yield lambda _: None
         return
-    tokenizer = tokenizing.loaded(tokenizing.read(recipe.blend.tokenizer, recipe.base))
+    tokenizer = tokenizing.of(recipe)
     name = f"{task.release.folder}/{tokenised.FOLDER}/train-{task.index:05d}"
     with storage.writing(f"{name}.bin") as stream:
         writer = tokenised.TokenWriter(stream, tokenizer, tokenizer.end(recipe.release.end_of_document)[1])
@@ -509,7 +509,7 @@ def _tokenised(recipe: Recipe) -> dict[str, Any] | None:
     """How token ids are written; None where they are not."""
     if not recipe.release.tokenised:
         return None
-    tokenizer = tokenizing.loaded(tokenizing.read(recipe.blend.tokenizer, recipe.base))
+    tokenizer = tokenizing.of(recipe)
     token, number = tokenizer.end(recipe.release.end_of_document)
     vocabulary = tokenizer.vocabulary
     return {

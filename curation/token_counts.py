@@ -82,7 +82,7 @@ def _lacks(work: Workspace, part: Part, made_from: str) -> bool:
 
 def _count(task: CountTokens) -> None:
     work, recipe = task.work, task.recipe
-    tokenizer = tokenizing.loaded(tokenizing.read(recipe.blend.tokenizer, recipe.base))
+    tokenizer = tokenizing.of(recipe)
     verdicts = work.verdicts.read(task.part, ["id", "keep"])
     keep = verdicts["keep"].to_numpy(zero_copy_only=False)
     counts = np.full(len(keep), -1, dtype=np.int64)

@@ -62,7 +62,7 @@ def identity(tokenizer: str, base: Path) -> str:
     """
     if is_estimate(tokenizer) or tokenizer.startswith("sha256:"):
         return tokenizer
-    return f"sha256:{hashlib.sha256(_read(tokenizer, base)).hexdigest()}"
+    return f"sha256:{hashlib.sha256(read(tokenizer, base)).hexdigest()}"
 
 
 def software() -> str:
@@ -72,25 +72,24 @@ def software() -> str:
     return f"tokenizers-{version('tokenizers')}"
 
 
-def read(tokenizer: str, base: Path) -> bytes:
-    """The file, once it is known to be a tokenizer.
+def of(recipe: Recipe) -> Tokenizer:
+    """The recipe's tokenizer.
 
-    Raises `RecipeError` where it is missing or none, `CurationError` where the library is not installed.
+    Raises `RecipeError` where the file is missing or none, `CurationError` where the library is not installed.
     """
-    data = _read(tokenizer, base)
-    loaded(data, str(base / tokenizer))
-    return data
+    return loaded(read(recipe.blend.tokenizer, recipe.base), str(recipe.base / recipe.blend.tokenizer))
 
 
 def check(recipe: Recipe) -> None:
     """Raise where the recipe's tokenizer cannot be used, or does not know the token that is to end documents."""
     if not is_estimate(recipe.blend.tokenizer):
-        tokenizer = loaded(read(recipe.blend.tokenizer, recipe.base))
+        tokenizer = of(recipe)
         if recipe.release.tokenised:
             tokenizer.end(recipe.release.end_of_document)
 
 
-def _read(tokenizer: str, base: Path) -> bytes:
+def read(tokenizer: str, base: Path) -> bytes:
+    """The file; `RecipeError` where it is not there."""
     path = base / Path(tokenizer).expanduser()
     if tokenizer.startswith("sha256:"):
         raise RecipeError(
