@@ -347,8 +347,13 @@ class Workspace:
 
     @cached_property
     def groups(self) -> Dataset:
-        """Each kept document's group, bytes and tokens, before a budget is looked at."""
-        return Dataset(self.storage, "groups", schema.BLEND)
+        """Each kept document's group, place, bytes and tokens, before a budget is looked at."""
+        return Dataset(self.storage, "groups", schema.GROUPS)
+
+    @cached_property
+    def tokens(self) -> Dataset:
+        """Exact counts of tokens of kept documents."""
+        return Dataset(self.storage, "tokens", schema.TOKENS)
 
     @cached_property
     def hits(self) -> Dataset:

@@ -131,6 +131,25 @@ def fault(
     return [f"{place}: {what} looks at more than one document (in {sql!r})" for what in _refused(tree)[:1]]
 
 
+def order_terms(sql: str) -> list[tuple[str, str]]:
+    """The terms of an order, each with how it is sorted, as `create_sort_key` wants it.
+
+    >>> order_terms("education_score desc, round(word_count, -2)")
+    [('education_score', 'DESC NULLS LAST'), ('round(word_count, -2)', 'ASC NULLS LAST')]
+    """
+    connection = connect()
+    tree = _tree(connection, f"SELECT 1 ORDER BY {sql}\n")
+    node = tree["statements"][0]["node"]
+    terms = []
+    for order in node["modifiers"][0]["orders"]:
+        alone = {**tree, "statements": [{"node": {**node, "modifiers": [], "select_list": [order["expression"]]}}]}
+        [(text,)] = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(alone)]).fetchall()
+        way = "DESC" if order["type"] == "DESCENDING" else "ASC"
+        nulls = order["null_order"] if order["null_order"] != "ORDER_DEFAULT" else "NULLS LAST"
+        terms.append((text.removeprefix("SELECT "), f"{way} {nulls}"))
+    return terms
+
+
 # What is wanted -------------------------------------------------------------------------------------------------------
 
 #: What a source's `where` may use.

@@ -14,23 +14,26 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation import against, pull, schema
+from curation import against, pull, schema, tokenizing
 from curation import rules as ruling
-from curation.blend import groups_of
 from curation.dataset import PartWriter, Workspace, connect
 from curation.dedup.signatures import probability
 from curation.doctor import WORKER_BYTES, cores_and_memory
+from curation.groups import asked_of, group_sql, groups_of, wishes_of
 from curation.inputs import HashIndex, Input
 from curation.judge import Rulings, ruled
 from curation.measure import sidecar_fingerprint
+from curation.mixing import Cell, Wish, mix, scaled
 from curation.run import release_place, workspace
+from curation.scaling import worth
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from io import BufferedReader
 
     from curation.recipe import Dedup, Recipe, Source
+    from curation.scaling import Target
     from curation.signals import Signal
 
 #: What is read of a source: so many files at most, of each about so much text (all of it where it is small), in about
@@ -87,6 +90,32 @@ class GroupPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupTarget:
+    """What a group would be asked for a model, and what that is worth; tokens there are an estimate.
+
+    `passes` is how often each token would be read, None where there is none; more than `most` the recipe forbids.
+    `worth` is in new tokens: what the repeated ones are worth as well.
+    """
+
+    name: str
+    asked: int
+    available: int
+    passes: float | None
+    worth: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """What a model wants of this corpus, in the recipe's shares; `feasible` is the most that its copies allow."""
+
+    target: Target
+    groups: list[GroupTarget]
+    worth: int
+    feasible: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgainstPlan:
     """An entry of `dedup.against`: its files, and the bytes of those that were not read yet, all of them exact."""
 
@@ -134,6 +163,7 @@ class Plan:
     sample_seconds: float = 0.0
     dedup: DedupPlan | None = None
     against: list[AgainstPlan] = field(default_factory=list)
+    models: list[ModelPlan] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -166,8 +196,8 @@ class _Watched(Input):
         return 0 if stream.closed else stream.tell()
 
 
-def plan(recipe: Recipe, workers: int | None = None) -> Plan:
-    """The plan of a run of this recipe.
+def plan(recipe: Recipe, workers: int | None = None, targets: Sequence[Target] = ()) -> Plan:
+    """The plan of a run of this recipe, and what the models that are `targets` would want of it.
 
     Raises `RecipeError` for what is wrong in it, `InputError` for inputs that are not there, and `RuleError` for a rule
     without an answer for a document of the sample.
@@ -184,7 +214,7 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
     samples = {source.name: _sample(recipe, work, source, found[source.name]) for source in recipe.source}
     rows = [row for sample in samples.values() for row in sample.measured]
     table, measure_seconds, sizes = _measured(work, signals, rows)
-    judged = _judged(recipe, work, table)
+    judged = _judged(recipe, work, table, _bytes_a_token(recipe, rows))
 
     sources, pull_seconds, unmeasured, parts = [], 0.0, 0.0, 0
     for source in recipe.source:
@@ -199,8 +229,9 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
     documents, text = sum(one.documents for one in sources), sum(one.text_bytes for one in sources)
     sampled_text = sum(_text_bytes(row) for row in rows) or 1
     groups = _groups(recipe, judged, {one.name: one.documents / (one.measured or 1) for one in sources})
-    bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
-    published = sum(min(g.available * g.most, g.asked) if g.asked else g.available for g in groups) * bytes_a_token
+    bytes_a_token = _bytes_a_token(recipe, rows)
+    chosen = sum(min(g.available * g.most, g.asked) if g.asked else g.available for g in groups)
+    published = min(chosen, recipe.blend.budget or chosen) * bytes_a_token
     ratio = sizes["documents"] / sampled_text
     work_bytes = sum(_work_bytes(name, size, documents, text, len(rows), sampled_text) for name, size in sizes.items())
     at_once = max(1, min(workers, len(tasks)))
@@ -224,11 +255,12 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         parts_there=parts, work=str(work.storage), to=str(place),
         work_bytes=round(work_bytes), release_bytes=round(published * ratio), free_bytes=_free(work.storage.root),
         memory_bytes=workers * WORKER_BYTES, memory_free=memory,
-        requests=_requests(work, signals, place.root, len(tasks), text, published, recipe.release.shard_bytes),
+        requests=_requests(work, signals, place.root, len(tasks), text, round(published), recipe.release.shard_bytes),
         sample_documents=sum(len(sample.rows) for sample in samples.values()), sample_measured=len(rows),
         sample_bytes=round(sum(sample.consumed for sample in samples.values())),
         sample_seconds=round(time.perf_counter() - began, 1),
         dedup=_dedup(recipe.dedup) if recipe.dedup.enabled else None, against=outside,
+        models=[_model(recipe, groups, target) for target in targets],
     )  # fmt: skip
 
 
@@ -336,21 +368,30 @@ def _written(table: pa.Table) -> int:
     return stream.tell()
 
 
-def _judged(recipe: Recipe, work: Workspace, table: pa.Table) -> list[tuple[str, str, str | None, int]]:
+def _bytes_a_token(recipe: Recipe, rows: list[dict[str, Any]]) -> float:
+    """The bytes of a token: those of the estimate, or as the tokenizer counts the sample."""
+    if tokenizing.is_estimate(recipe.blend.tokenizer):
+        return tokenizing.bytes_a_token(recipe.blend.tokenizer)
+    tokenizer = tokenizing.of(recipe)
+    texts = [row["text"] for row in rows if row["text"]]
+    return sum(map(_text_bytes, rows)) / max(1, sum(tokenizer.count(texts))) if texts else tokenizing.GUESS
+
+
+def _judged(
+    recipe: Recipe, work: Workspace, table: pa.Table, bytes_a_token: float
+) -> list[tuple[str, str, str | None, int]]:
     """For each document of the sample its source, fate by the rules, group and tokens as published."""
     edits = ruling.edits_of(recipe)
     connection = connect()
     connection.register("ruled", ruled(Rulings(work, ruling.rules_of(recipe), edits, []), table))
     connection.register("documents", table)
-    bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
-    cases = " ".join(f"WHEN ({group.where}\n) THEN '{group.name}'" for group in groups_of(recipe))
     return connection.execute(f"""
         SELECT source,
             CASE WHEN reasons = ['{ruling.UNREADABLE}'] THEN 'error'
                 WHEN len(reasons) > 0 THEN 'dropped' ELSE 'kept' END,
-            CASE {cases} END,
+            {group_sql(recipe)},
             CASE WHEN len(reasons) = 0
-                THEN ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token} ELSE 0 END
+                THEN ceil({ruling.edited_bytes(edits)} / {bytes_a_token!r}::DOUBLE)::BIGINT ELSE 0 END
         FROM (SELECT documents.*, ruled.reasons FROM documents POSITIONAL JOIN ruled)
     """).fetchall()
 
@@ -403,14 +444,41 @@ def _groups(
     for source, fate, group, tokens in judged:
         if fate == "kept" and group is not None:
             available[group] += tokens * factors[source]
-    budget = recipe.blend.tokens
+    asked = asked_of(recipe)
     return [
-        GroupPlan(
-            group.name, None if budget is None else round(budget * (group.share or 0)),
-            round(available[group.name]), group.max_copies,
-        )
+        GroupPlan(group.name, asked[group.name][1], round(available[group.name]), group.max_copies)
         for group in groups_of(recipe)
+    ]
+
+
+def _model(recipe: Recipe, groups: list[GroupPlan], target: Target) -> ModelPlan:
+    """What each group is asked for so many tokens: its share, or as much of them as of what there is.
+
+    Limits across groups are not looked at: a sample cannot tell what they leave.
+    """
+    root, _ = wishes_of(recipe)
+    there = sum(group.available for group in groups) or 1
+    if recipe.blend.budget is None:
+        root = Wish("", parts=tuple(Wish(g.name, g.available / there, copies=g.most) for g in groups if g.available))
+    else:
+        root = scaled(root, target.tokens / recipe.blend.budget)
+    enough = tuple(Cell(group.name, frozenset(), max(group.available, 1) * 10**9) for group in groups)
+    asked = (
+        dict(zip((cell.group for cell in enough), mix(root, (), enough, target.tokens).tokens, strict=True))
+        if root.parts
+        else {}
+    )
+    cells = tuple(Cell(group.name, frozenset(), group.available) for group in groups)
+    feasible = mix(root, (), cells, target.tokens).largest if root.parts else 0
+    found = [
+        GroupTarget(
+            group.name, asked.get(group.name, 0), group.available,
+            round(asked.get(group.name, 0) / group.available, 3) if group.available else None,
+            round(worth(group.available, asked.get(group.name, 0))), group.most,
+        )
+        for group in groups
     ]  # fmt: skip
+    return ModelPlan(target, found, sum(one.worth for one in found), feasible)
 
 
 def _work_bytes(name: str, size: int, documents: int, text: int, sampled: int, sampled_text: int) -> float:

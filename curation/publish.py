@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import __version__, schema
+from curation import __version__, schema, tokenised, tokenizing
 from curation import rules as ruling
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint, first_row
 from curation.errors import ReleaseError, StorageError
@@ -28,7 +29,9 @@ from curation.run import FORMAT, release_fingerprint, release_place, workspace_i
 from curation.signals import load_signals, with_stand_ins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from curation.recipe import Recipe
     from curation.run import Run
@@ -95,6 +98,8 @@ def publish(run: Run) -> dict[str, Any]:
     if report is None:
         raise StorageError(f"{run.work.storage.path('report.html')}: is gone", remedy="run again: it is made anew")
     storage.write(f"{release.folder}/report.html", report)
+    if not tokenizing.is_estimate(run.recipe.blend.tokenizer):
+        storage.write(f"{release.folder}/tokenizer.json", tokenizing.read(run.recipe.blend.tokenizer, run.recipe.base))
     manifest = _manifest(run, release, made_from, shards, newest)
     before = newest.manifest() if newest is not None and manifest["previous"] else None
     storage.write(f"{release.folder}/README.md", card(manifest, before).encode())
@@ -173,7 +178,7 @@ def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -
 
 def _empty(release: Release) -> None:
     """Remove what was made for a claim; the claim stays."""
-    for name in ("data", "report.html", "README.md"):
+    for name in ("data", tokenised.FOLDER, "tokenizer.json", "report.html", "README.md"):
         release.storage.remove(f"{release.folder}/{name}")
 
 
@@ -279,6 +284,26 @@ def _chosen_rows(task: Slice) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+def published_texts(
+    work: Workspace, recipe: Recipe, part: Part, wanted: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+    """The places of the wanted rows of a part, and their `id` and `text` as published, some at a time."""
+    edits = ruling.edits_of(recipe)
+    spans = [*recipe.edit.remove, *recipe.edit.replace]
+    side = work.read(part, [*spans, *ruling.columns_in(edits.where, work)])
+    to_edit = _where(side, edits.where)
+    start = 0
+    for documents in work.documents.batches(part, ["id", "text"]):
+        rows = start + np.flatnonzero(wanted[start : start + documents.num_rows])
+        start += documents.num_rows
+        if len(rows):
+            chosen = documents.take(pa.array(rows - (start - documents.num_rows)))
+            for name in spans:
+                chosen = chosen.append_column(name, side[name].take(pa.array(rows)))
+            texts = _edited(chosen, recipe, to_edit.take(pa.array(rows)))
+            yield rows, pa.table({"id": chosen["id"], "text": texts})
+
+
 def _where(rows: pa.Table, predicate: str) -> pa.ChunkedArray:
     connection = connect()
     connection.register("documents", rows)
@@ -379,16 +404,44 @@ def _gather(task: Gather) -> dict[str, Any]:
             if groups:
                 tables.append(source.read_groups(name, range(*groups)))
         rows = pa.concat_tables(tables).sort_by([("key", "ascending"), ("id", "ascending"), ("copy", "ascending")])
-        with target.writing(part, task.made_from) as writer:
+        with target.writing(part, task.made_from) as writer, _tokens_beside(task) as beside:
             for table in _row_groups(rows):
                 writer.write(table)
+                beside(table)
     rows = target.read(part, ["tokens"])
     path = target.path(part)
     with target.storage.reading(path) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         size = stream.tell()
-    tokens = pc.sum(rows["tokens"]).as_py() or 0
-    return {"path": f"{part}.parquet", "rows": rows.num_rows, "tokens": tokens, "bytes": size, "sha256": digest}
+    total = pc.sum(rows["tokens"]).as_py() or 0
+    entry = {"path": f"{part}.parquet", "rows": rows.num_rows, "tokens": total, "bytes": size, "sha256": digest}
+    if task.recipe.release.tokenised:
+        entry["tokenised"] = tokenised.described(target.storage, task.release.folder, part.name)
+    return entry
+
+
+@contextmanager
+def _tokens_beside(task: Gather) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that writes rows into the tokenised shard too, which is there whole before its Parquet is."""
+    recipe, storage = task.recipe, task.release.storage
+    if not recipe.release.tokenised:
+        yield lambda _: None
+        return
+    tokenizer = tokenizing.of(recipe)
+    name = f"{task.release.folder}/{tokenised.FOLDER}/train-{task.index:05d}"
+    with storage.writing(f"{name}.bin") as stream:
+        writer = tokenised.TokenWriter(stream, tokenizer, tokenizer.end(recipe.release.end_of_document)[1])
+
+        def write(rows: pa.Table) -> None:
+            counts = writer.write(rows["text"].to_pylist())
+            if counts != rows["tokens"].to_pylist():
+                raise ReleaseError(
+                    f"{name}.bin: documents have other tokens than were counted",
+                    remedy=f"remove {task.work.storage.path('tokens')} and run again: they are counted anew",
+                )
+
+        yield write
+    storage.write(f"{name}.idx", writer.index())
 
 
 def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
@@ -427,12 +480,15 @@ def _manifest(
         "rows": sum(shard["rows"] for shard in shards),
         "tokens": sum(shard["tokens"] for shard in shards),
         "bytes": sum(shard["bytes"] for shard in shards),
-        "tokenizer": run.recipe.blend.tokenizer,
+        "tokenizer": run.recipe.tokenizer_identity,
+        "tokenised": _tokenised(run.recipe),
         "shards": shards,
         "groups": groups,
+        "limits": blended["limits"],
         "sources": [{"name": name, **counts, **counted["sources"][name]} for name, counts in judged["sources"].items()],
         "together": counted["together"],
         "languages": counted["languages"],
+        "scorecard": counted["scorecard"],
         "inputs": run.inputs,
         "against": [
             {
@@ -447,6 +503,18 @@ def _manifest(
         "previous": previous.version if previous and previous.version != release.version else None,
         "forgotten": 0,
     }
+
+
+def _tokenised(recipe: Recipe) -> dict[str, Any] | None:
+    """How token ids are written; None where they are not."""
+    if not recipe.release.tokenised:
+        return None
+    tokenizer = tokenizing.of(recipe)
+    token, number = tokenizer.end(recipe.release.end_of_document)
+    vocabulary = tokenizer.vocabulary
+    return {
+        "dtype": tokenised.dtype_of(vocabulary), "vocabulary": vocabulary, "end_of_document": token, "end_id": number
+    }  # fmt: skip
 
 
 def _point(release: Release, manifest: bytes) -> None:

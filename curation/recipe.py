@@ -13,7 +13,7 @@ import shlex
 import tomllib
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -28,9 +28,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from curation import tokenizing
 from curation.endpoint.service import Service
 from curation.errors import RecipeError
 from curation.sources import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -63,6 +67,12 @@ def _version(value: object) -> str:
     raise _wrong(value)
 
 
+def _tokenizer(value: str) -> str:
+    if not tokenizing.is_tokenizer(value):
+        raise _wrong(value)
+    return value
+
+
 def _field(expected: str, default: Any = ..., **rest: Any) -> Any:
     """A field; `expected` completes the sentence "expected …" in messages and documentation."""
     return Field(default, description=expected, **rest)
@@ -75,6 +85,7 @@ Switch = Annotated[bool, Strict()]
 Name = Annotated[str, Strict(), Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 _NAME = "a name of lower-case letters, digits, - and _"
 _SHARE = "a number from 0 to 1"
+_TOKENS = "a whole number of tokens"
 
 
 class _Table(BaseModel):
@@ -181,41 +192,164 @@ class Edit(_Table):
     where: Text = _field("an SQL predicate as text: the documents to edit", "true")
 
 
-class Group(_Table):
+class _Bounded(_Table):
+    """A minimum and a maximum."""
+
+    min_share: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
+    max_share: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
+    min_tokens: Annotated[Whole, Field(ge=0, lt=10**15)] | None = _field(_TOKENS, None)
+    max_tokens: Annotated[Whole, Field(ge=0, lt=10**15)] | None = _field(_TOKENS, None)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a minimum or a maximum."""
+        return any(one is not None for one in (self.min_share, self.max_share, self.min_tokens, self.max_tokens))
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for key, least, most in (
+            ("share", self.min_share, self.max_share), ("tokens", self.min_tokens, self.max_tokens)
+        ):  # fmt: skip
+            if least is not None and most is not None and least > most:
+                message = f"expected at most max_{key}, {most:g}, got {least:g}"
+                raise PydanticCustomError("place", "{message}", {"at": [f"min_{key}"], "message": message})
+        return self
+
+
+class Group(_Bounded):
     """A share of the blend."""
 
     name: Name = _field(_NAME)
     where: Text = _field("an SQL predicate as text")
     share: Annotated[Number, Field(gt=0, le=1)] | None = _field(_SHARE, None)
+    tokens: Annotated[Whole, Field(gt=0, lt=10**15)] | None = _field(_TOKENS, None)
     max_copies: Annotated[Whole, Field(ge=1, le=1000)] = _field("a whole number from 1 to 1000", 1)
     max_per_domain: Annotated[Whole, Field(ge=1, lt=10**9)] | None = _field("a whole number of documents", None)
+    order: Text | None = _field("SQL to order by, best first", None)
+    group: list[Group] = _field("tables [[blend.group.group]]", default_factory=list)
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> Self:
+        problem: tuple[str, str] | None = None
+        exact = "share" if self.share is not None else "tokens" if self.tokens is not None else None
+        if self.share is not None and self.tokens is not None:
+            problem = "tokens", "expected share or tokens, got both"
+        elif exact and self.is_bounded:
+            problem = exact, "expected it alone, or a minimum and a maximum in its place"
+        elif self.group:
+            for key, value in (("max_per_domain", self.max_per_domain), ("order", self.order)):
+                if value is not None:
+                    problem = key, "expected in the sub-groups, which hold the documents"
+            if self.max_copies != 1:
+                problem = "max_copies", "expected in the sub-groups, which hold the documents"
+        if problem:
+            raise PydanticCustomError("place", "{message}", {"at": [problem[0]], "message": problem[1]})
+        return self
+
+
+class Limit(_Bounded):
+    """Bounds on documents of whatever group."""
+
+    name: Name = _field(_NAME)
+    where: Text = _field("an SQL predicate as text")
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if not self.is_bounded:
+            message = "expected min_share, max_share, min_tokens or max_tokens"
+            raise PydanticCustomError("place", "{message}", {"at": [], "message": message})
+        return self
 
 
 class Blend(_Table):
     """How much of what."""
 
-    tokens: Annotated[Whole, Field(gt=0, lt=10**15)] | None = _field("a whole number of tokens", None)
-    tokenizer: Annotated[str, Strict(), Field(pattern=r"^bytes/[1-9]\d*$")] = _field(
-        'an estimate like "bytes/4"', "bytes/4"
+    tokens: Annotated[Whole, Field(gt=0, lt=10**15)] | None = _field(_TOKENS, None)
+    tokenizer: Annotated[str, Strict(), AfterValidator(_tokenizer)] = _field(
+        'an estimate like "bytes/4", or the path of a tokenizer.json', "bytes/4"
     )
     rest: Literal["error", "drop"] = _field("error or drop", "error")
+    short: Literal["warn", "error"] = _field("warn or error", "warn")
     group: list[Group] = _field("tables [[blend.group]]", default_factory=list)
+    limit: Annotated[list[Limit], Field(max_length=16)] = _field(
+        "tables [[blend.limit]], at most 16", default_factory=list
+    )
+
+    @property
+    def budget(self) -> int | None:
+        """The tokens that are asked for: `tokens`, or those of the groups where each says how many it wants."""
+        if self.tokens is None and self.group and all(group.tokens is not None for group in self.group):
+            return sum(group.tokens or 0 for group in self.group)
+        return self.tokens
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        shares = [group.share for group in self.group]
-        problem: tuple[list[str | int], str] | None = None
-        if len({group.name for group in self.group}) < len(self.group):
-            problem = (["group"], "two groups have the same name")
-        elif self.tokens is None and any(share is not None for share in shares):
-            problem = (["tokens"], "expected a whole number of tokens: shares are shares of it")
-        elif self.tokens is not None and any(share is None for share in shares):
-            problem = (["group", shares.index(None), "share"], f"expected {_SHARE}: `tokens` is shared out by it")
-        elif self.tokens is not None and self.group and abs(sum(filter(None, shares)) - 1) > 1e-6:
-            problem = (["group"], f"expected shares that add up to 1, got {sum(filter(None, shares)):g}")
+        problem = _sharing_fault(self.group, self.budget, ["group"], is_top=True)
+        if problem is None and len({limit.name for limit in self.limit}) < len(self.limit):
+            problem = ["limit"], "two limits have the same name"
+        elif problem is None and self.budget is None and self.limit:
+            problem = ["tokens"], "expected a whole number of tokens: limits are limits of it"
         if problem:
             raise PydanticCustomError("place", "{message}", {"at": problem[0], "message": problem[1]})
         return self
+
+
+#: A place in the recipe below a table, and what is wrong there.
+_Fault = tuple[list[str | int], str]
+
+
+def _sharing_fault(
+    groups: list[Group], budget: int | None, at: list[str | int], *, is_top: bool, tokens: int | None = None
+) -> _Fault | None:
+    """What is wrong with how groups share out what they are given: `tokens` of them, if that is known."""
+    tokens = budget if is_top else tokens
+    if len({group.name for group in groups}) < len(groups):
+        return at, "two groups have the same name"
+    for index, group in enumerate(groups):
+        here = [*at, index]
+        if fault := _asking_fault(group, budget, here, is_top=is_top):
+            return fault
+        mine = round(tokens * group.share) if group.share is not None and tokens is not None else group.tokens
+        if fault := _sharing_fault(group.group, budget, [*here, "group"], is_top=False, tokens=mine):
+            return fault
+    return None if budget is None or not groups else _sum_fault(groups, at, tokens)
+
+
+def _asking_fault(group: Group, budget: int | None, at: list[str | int], *, is_top: bool) -> _Fault | None:
+    """What is wrong with a group that asks for something without a budget, or for nothing with one."""
+    is_wanted = group.share is not None or group.tokens is not None or group.is_bounded
+    if budget is None and is_wanted:
+        return ["tokens"] if is_top else at, "expected a whole number of tokens: shares are shares of it"
+    if budget is not None and not is_wanted:
+        what = "`tokens`" if is_top else "the group around it"
+        return [*at, "share"], f"expected {_SHARE}: {what} is shared out by it"
+    return None
+
+
+def _sum_fault(groups: list[Group], at: list[str | int], tokens: int | None) -> _Fault | None:
+    """What is wrong with the sum of what groups ask for."""
+    exact = sum(group.share or 0.0 for group in groups)
+    counted = [group.tokens for group in groups if group.tokens is not None]
+    if counted and tokens is None:
+        return None
+    exact += sum(counted) / (tokens or 1)
+    loose = [group for group in groups if group.share is None and group.tokens is None]
+    if exact > 1 + 1e-6 or (not loose and exact < 1 - 1e-6):
+        if counted:
+            return at, f"expected shares and tokens that add up to {tokens:,} tokens, got {exact * (tokens or 0):,.0f}"
+        return at, f"expected shares that add up to 1, got {exact:g}"
+    if loose and all(group.max_share is not None for group in loose):
+        most = exact + sum(group.max_share or 0.0 for group in loose)
+        if most < 1 - 1e-6:
+            return at, f"expected shares and maxima that add up to 1 or more, got {most:g}"
+    return None
+
+
+def places_of(groups: list[Group], at: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Group]]:
+    """Every group with its place in the recipe, those around others first."""
+    for index, group in enumerate(groups):
+        yield (*at, index), group
+        yield from places_of(group.group, (*at, index, "group"))
 
 
 class Release(_Table):
@@ -229,6 +363,8 @@ class Release(_Table):
         'a size like "256MB", at most "1GB"', 256_000_000
     )
     columns: list[Text] = _field("a list of columns", default_factory=list)
+    tokenised: Switch = _field("true or false", default=False)
+    end_of_document: Annotated[Text, Field(min_length=1)] | None = _field("a token of the tokenizer", None)
 
 
 class Price(_Table):
@@ -370,12 +506,28 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _domains_are_measured(self) -> Self:
-        for index, group in enumerate(self.blend.group):
+        for place, group in places_of(self.blend.group, ("blend", "group")):
             if group.max_per_domain is not None and self.signals.get("url", {}).get("enabled") is False:
                 message = "it counts by `registered_domain` of the signal url, which is switched off"
-                at = ["blend", "group", index, "max_per_domain"]
+                at = [*place, "max_per_domain"]
                 raise PydanticCustomError("place", "{message}", {"at": at, "message": message})
         return self
+
+    @model_validator(mode="after")
+    def _has_tokens(self) -> Self:
+        problem = None
+        if self.release.tokenised and tokenizing.is_estimate(self.blend.tokenizer):
+            problem = "tokenised", "there are no tokens to write: blend.tokenizer is an estimate, not a tokenizer.json"
+        elif self.release.end_of_document is not None and not self.release.tokenised:
+            problem = "end_of_document", "it stands in tokenised releases only: tokenised = true"
+        if problem:
+            raise PydanticCustomError("place", "{message}", {"at": ["release", problem[0]], "message": problem[1]})
+        return self
+
+    @property
+    def tokenizer_identity(self) -> str:
+        """The estimate, or the hash of the tokenizer.json; `RecipeError` where that is not there."""
+        return tokenizing.identity(self.blend.tokenizer, self.base)
 
     @property
     def base(self) -> Path:
@@ -413,6 +565,7 @@ class Recipe(_Table):
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
+        table["blend"]["tokenizer"] = self.tokenizer_identity
         del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"], table["endpoint"]
         for source in table["source"]:
             del source["paths"], source["root"]
@@ -469,12 +622,12 @@ def faults_text(path: Path, faults: list[str]) -> str:
 def _fault(fault: Any, table: dict[str, Any]) -> str:
     place = [*fault["loc"], *fault.get("ctx", {}).get("at", ())] if fault["type"] == "place" else list(fault["loc"])
     place = [step for step in place if step not in ("own", "[key]")]
-    where = _place(place)
+    where = place_of(place)
     if fault["type"] == "place":
         return f"{where}: {fault['msg']}"
     if fault["type"] == "extra_forbidden":
         place = [step for step in fault["loc"][:-1] if step not in ("own", "[key]")]
-        return f"{_place(place) or 'recipe'}: {unknown(str(fault['loc'][-1]), _known(place), 'key')}"
+        return f"{place_of(place) or 'recipe'}: {unknown(str(fault['loc'][-1]), _known(place), 'key')}"
     expected = _expected(place)
     if fault["type"] == "missing":
         return f"{where}: missing: expected {expected}"
@@ -483,10 +636,10 @@ def _fault(fault: Any, table: dict[str, Any]) -> str:
     return f"{where}: expected {expected}, got {_shown(_value(table, place))}"
 
 
-def _place(place: list[Any]) -> str:
+def place_of(place: list[Any]) -> str:
     """A path in the recipe, as in `blend.group[1].share`.
 
-    >>> _place(["blend", "group", 1, "share"])
+    >>> place_of(["blend", "group", 1, "share"])
     'blend.group[1].share'
     """
     text = ""
@@ -506,7 +659,7 @@ def _model_at(place: list[Any]) -> type[BaseModel]:
     model: type[BaseModel] = Recipe
     tables: dict[str, type[BaseModel]] = {
         "source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
-        "group": Group, "release": Release, "price": Price,
+        "group": Group, "limit": Limit, "release": Release, "price": Price,
     }  # fmt: skip
     if place[:1] == ["endpoint"]:  # and then a name, which may be that of another table
         model, place = (Endpoint, place[2:]) if len(place) > 1 else (model, [])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation import tokenised
 from curation.errors import ReleaseError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def verify(release: Release) -> list[str]:
         path = file.path.removeprefix(f"{release.folder}/")
         if path not in listed:
             faults.append(f"{path}: not in the manifest")
-    return [*faults, *_sum_faults(manifest), *_pointer_faults(release)]
+    return [*faults, *tokenised.faults(release, manifest), *_sum_faults(manifest), *_pointer_faults(release)]
 
 
 def _sum_faults(manifest: dict[str, Any]) -> list[str]:

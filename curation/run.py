@@ -110,8 +110,10 @@ def release_fingerprint(run: Run) -> str:
     """What a release is made from; there to be asked for once the blend is made."""
     recipe = run.recipe
     settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
+    if recipe.release.tokenised:
+        settings += ["tokenised", recipe.release.end_of_document]
     prints = [run.blend_from[part] for part in run.parts]
-    return fingerprint("release", FORMAT, SHARDS, settings, recipe.blend.tokenizer, prints)
+    return fingerprint("release", FORMAT, SHARDS, settings, recipe.tokenizer_identity, prints)
 
 
 def refuse_overlap(recipe: Recipe) -> None:

@@ -97,6 +97,22 @@ BLEND = pa.schema(
     ]
 )
 
+#: What the blend is chosen from (sidecar), before a budget is looked at: `limits` has a bit for each limit that counts
+#: the document, `rank` comes before the hash in the order of its group and is empty for a fair sample.
+GROUPS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("limits", pa.int32(), nullable=False),
+        pa.field("rank", pa.string(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+
+#: The tokens of each document's text as published, by a tokenizer.json (sidecar); null = not counted.
+TOKENS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("token_count", pa.int64())])
+
 #: What was asked of an endpoint, and what came of it: `curation.endpoint.ledger`. `money` is in parts of 1e-12.
 LEDGER = pa.schema(
     [

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from curation import against
+from curation import against, tokenizing
 from curation import rules as ruling
-from curation.blend import groups_of
 from curation.copies import gone
 from curation.dataset import Part, Workspace, connect, first_row
 from curation.engine import LocalEngine
 from curation.errors import StorageError
+from curation.groups import asked_of, expressions_of, group_sql, groups_of
 from curation.inputs import HashIndex, Input, sha256
 from curation.judge import Rulings, hits_from, ruled, verdicts_from
 from curation.measure import signals_from
@@ -26,6 +26,7 @@ from curation.progress import Silent
 from curation.pull import Pull, inputs_of, parts_there, plan
 from curation.recipe import Recipe, Rules, parse
 from curation.run import Run, workspace
+from curation.token_counts import counts_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,11 +123,12 @@ def what_if(recipe: Recipe, wanted: Mapping[str, str | None], *, samples: int = 
         for name in wanted
         if old.get(name) != new.get(name)
     ]
+    asked = {name: tokens for name, (_, tokens) in asked_of(recipe).items() if tokens is not None}
     return WhatIf(
         sum(footer.rows for footer in run.parts.values()),
         changes,
         _effects(connection, "source", [source.name for source in recipe.source], {}),
-        _effects(connection, '"its group"', [group.name for group in groups_of(recipe)], _asked(recipe)),
+        _effects(connection, '"its group"', [group.name for group in groups_of(recipe)], asked),
         [
             dict(zip(("before", "after", "documents", "tokens"), row, strict=True))
             for row in connection.execute("""
@@ -204,11 +206,10 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
     """Make the table `judged`: a row for each document, with its reasons and its fate before and after."""
     recipe, work = run.recipe, run.work
     edits = ruling.edits_of(recipe)
-    groups = groups_of(recipe)
     parts = list(run.parts)
     task = Rulings(work, rules, _NO_EDITS, [(part, "") for part in parts])
     columns = [*task.columns, *edits.columns, *ruling.columns_in(edits.where, work)]
-    for sql in [*(group.where for group in groups), *(rule.predicate for rule in _touched(recipe, touched))]:
+    for sql in [*expressions_of(recipe), *(rule.predicate for rule in _touched(recipe, touched))]:
         columns += ruling.columns_in(sql, work)
     measured = pa.concat_tables(work.read(part, ["source", *columns]) for part in parts)
     counts = [run.parts[part].rows for part in parts]
@@ -222,13 +223,13 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
             "its reasons before": hits["reasons"],
             "its reasons ruled": ruled(task, measured)["reasons"],
             "its original": verdicts["duplicate_of"],
+            "its count": _counted(run, parts),
         }
     )
     connection.register("measured", measured)
     connection.register("beside", beside)
     names = "[" + ", ".join(f"'{name}'" for name in touched) + "]"
-    bytes_a_token = int(recipe.blend.tokenizer.removeprefix("bytes/"))
-    cases = " ".join(f"WHEN ({group.where}\n) THEN '{group.name}'" for group in groups)
+    bytes_a_token = tokenizing.bytes_a_token(recipe.blend.tokenizer)
     connection.execute(f"""
         CREATE TEMP TABLE reasoned AS
         SELECT measured.*, beside.*,
@@ -236,8 +237,9 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
                 list_filter("its reasons before", lambda reason: NOT list_contains({names}, reason)),
                 list_filter("its reasons ruled", lambda reason: list_contains({names}, reason))
             ) AS "its reasons after",
-            CASE {cases} END AS "its group",
-            CASE WHEN byte_count > 0 THEN ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token}
+            {group_sql(recipe)} AS "its group",
+            CASE WHEN byte_count > 0
+                THEN coalesce("its count", ({ruling.edited_bytes(edits)} + {bytes_a_token - 1}) // {bytes_a_token})
                 ELSE 0 END AS "its tokens"
         FROM measured POSITIONAL JOIN beside
     """)
@@ -250,6 +252,17 @@ def _judge_again(connection: duckdb.DuckDBPyConnection, run: Run, touched: list[
             {_fate('"its reasons after"', 'copies."its copy" IS NOT NULL')} AS "fate after"
         FROM reasoned LEFT JOIN copies ON "its copy" = "its number"
     """)
+
+
+def _counted(run: Run, parts: list[Part]) -> pa.ChunkedArray:
+    """The exact counts of tokens of documents that have one, which those that were never kept have not."""
+    made_from = counts_from(run)
+    chunks: list[pa.Array] = []
+    for part in parts:
+        is_there = part in made_from and run.work.tokens.is_made(part, made_from[part])
+        counts = run.work.tokens.read(part, ["token_count"])["token_count"].chunks if is_there else []
+        chunks += counts or [pa.nulls(run.parts[part].rows, pa.int64())]
+    return pa.chunked_array(chunks, pa.int64())
 
 
 def _touched(recipe: Recipe, names: list[str]) -> list[Rule]:
@@ -353,9 +366,3 @@ def _effects(
         for name, *figures in connection.execute(f"SELECT {column}, {counts}, {sums} FROM judged GROUP BY 1").fetchall()
     }
     return [Effect(*([name, *rows.get(name, [0] * 8), asked.get(name)])) for name in names]
-
-
-def _asked(recipe: Recipe) -> dict[str, int]:
-    if recipe.blend.tokens is None:
-        return {}
-    return {group.name: round(recipe.blend.tokens * (group.share or 0)) for group in groups_of(recipe)}

@@ -33,6 +33,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[edit]", recipe.Edit, "edit"),
     ("[blend]", recipe.Blend, "blend"),
     ("[[blend.group]]", recipe.Group, "blend.group"),
+    ("[[blend.limit]]", recipe.Limit, "blend.limit"),
     ("[release]", recipe.Release, "release"),
     ("[endpoint.NAME]", recipe.Endpoint, "endpoint"),
 )
@@ -93,12 +94,31 @@ ABOUT = {
     "replaced counts towards `tokens` as long as it was",
     "edit.where": "only in documents for which this is true",
     "blend.tokens": "the budget; left out, every kept document stands in the release once",
-    "blend.tokenizer": "bytes of UTF-8 that count as one token: an estimate, and named as one in the manifest",
+    "blend.tokenizer": "bytes of UTF-8 that count as one token, an estimate and named as one; or a tokenizer.json, "
+    "whose counts are exact: [blend.md](blend.md#tokens)",
+    "blend.short": "what to do where not all that is asked can be had: take the nearest blend and warn, or stop: "
+    "[blend.md](blend.md#what-cannot-be-had)",
+    "blend.limit": "bounds across groups: [blend.md](blend.md#minimum-and-maximum)",
+    "blend.limit.name": "what it is called in figures and messages",
+    "blend.limit.where": "the documents it counts, in whatever group",
+    "blend.limit.min_share": "of the whole blend at least",
+    "blend.limit.max_share": "of the whole blend at most",
+    "blend.limit.min_tokens": "at least, repetitions counted",
+    "blend.limit.max_tokens": "at most, repetitions counted",
     "blend.rest": "what to do about kept documents in no group: stop, or leave them out",
     "blend.group": "the groups, in order; left out, one group `all` takes everything",
     "blend.group.name": "stands in the column `group` of the release",
     "blend.group.where": "which kept documents are in it; the first group that matches takes a document",
-    "blend.group.share": "of the budget; the shares add up to 1. Needed where `blend.tokens` is given",
+    "blend.group.share": "of the budget, or of what the group around it gets; shares add up to 1. Where there is a "
+    "budget each group needs a share, tokens, or a minimum or maximum",
+    "blend.group.tokens": "in place of a share. Where all groups say it, their sum is the budget",
+    "blend.group.min_share": "in place of a share: of what is shared out it gets this at least",
+    "blend.group.max_share": "in place of a share: of what is shared out it gets this at most",
+    "blend.group.min_tokens": "in place of a share: at least",
+    "blend.group.max_tokens": "in place of a share: at most",
+    "blend.group.order": "the best first; left out, a fair sample. The order of the sample breaks ties: "
+    "[blend.md](blend.md#what-is-taken)",
+    "blend.group.group": "groups inside it: [blend.md](blend.md#groups-in-groups)",
     "blend.group.max_copies": "how often a document may stand in the release where the group is short",
     "blend.group.max_per_domain": "documents of one registered domain at most: "
     "[blend.md](blend.md#not-too-much-of-one-site)",
@@ -106,6 +126,10 @@ ABOUT = {
     "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
     "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",
     "release.columns": "measured columns that stand in the shards beside the text, each named once",
+    "release.tokenised": "whether token ids are written beside the Parquet, by the tokenizer.json that "
+    "`blend.tokenizer` names: [releases.md](releases.md#tokenised)",
+    "release.end_of_document": "what follows each document there; left out, the first that the tokenizer knows of "
+    "`<|endoftext|>`, `<|end_of_text|>`, `</s>`, `<eos>`, `<|eos|>`, `[EOS]` and `<|im_end|>`",
     "endpoint.url": "an OpenAI-compatible server; `/chat/completions` is put behind it: [classifier.md](classifier.md)",
     "endpoint.model": "which of its models is asked",
     "endpoint.key": "where the key is, which itself never stands in a file; left out, CURATE_ENDPOINT_NAME_KEY, and "
@@ -130,7 +154,7 @@ ABOUT = {
 }
 
 #: Tables that have a heading of their own.
-_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "endpoint", "blend.group"}
+_TABLES = {"source", "extract", "signals", "dedup", "rules", "edit", "blend", "release", "endpoint"}
 
 
 def _cell(text: str) -> str:
@@ -139,12 +163,13 @@ def _cell(text: str) -> str:
 
 def recipe_keys() -> Iterator[tuple[str, str, str, str]]:
     """Every key of a recipe: its path, what it expects, its default as TOML, and what it does."""
+    bounds = recipe.Limit.model_fields.keys() - {"name", "where"}
     for _, model, prefix in TABLES:
-        for key, field in model.model_fields.items():
+        for key, field in sorted(model.model_fields.items(), key=lambda item: item[0] in bounds):
             if field.exclude:
                 continue
             path = f"{prefix}.{key}" if prefix else key
-            if path in _TABLES and path != "blend.group":
+            if path in _TABLES:
                 continue
             path = "rules.NAME" if path == "rules.own" else path
             yield path, field.description or "", _default(field), ABOUT[path]

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation import pipeline
 from curation.blend import blend as stage
-from curation.blend import groups_of
 from curation.dataset import Part
+from curation.engine import LocalEngine
 from curation.errors import CurationError, RecipeError
+from curation.groups import groups_of
 from curation.publish import edited
+from curation.recipe import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from curation.run import Run
 
@@ -335,3 +341,229 @@ def test_cut_leaves_what_is_in_no_span(text: str, places: list[tuple[int, int]])
     spans = [(starts[a], starts[b]) for a, b in inside]
     expected = "".join(c for place, c in enumerate(text) if not any(a <= place < b for a, b in inside))
     assert edited(text.encode(), spans, []).decode() == expected
+
+
+# wishes
+
+
+def limit(name: str, where: str, **bounds: float) -> str:
+    """A table [[blend.limit]]."""
+    return f'[[blend.limit]]\nname = "{name}"\nwhere = "{where}"\n' + "".join(
+        f"{key} = {value}\n" for key, value in bounds.items()
+    )
+
+
+def order_of(run: Run, uris: list[str]) -> list[str]:
+    """These documents in the order of the sample, worked out here."""
+    ids = {uri: row["id"] for uri, row in rows(run).items()}
+    keys = {uri: hashlib.md5(f"{run.recipe.seed}:{ids[uri]}".encode()).hexdigest() for uri in uris}  # noqa: S324
+    return sorted(uris, key=lambda uri: (keys[uri], ids[uri]))
+
+
+def test_the_best_first(tiny: Callable[..., Run]) -> None:
+    """The longest in bytes stand in the release, ties by the order of the sample; a larger budget holds a smaller."""
+    before: dict[str, int] = {}
+    for tokens in (20, 50, 100, 300):
+        table = blend(tokens, group("all", "true", 1.0, 2) + 'order = "byte_count desc, source"\n')
+        run = tiny(SOURCES, table, until="blend")
+        now = copies(run)
+        assert all(now[uri] >= count for uri, count in before.items())
+        found = rows(run)
+        ordered = sorted(
+            order_of(run, list(found)), key=lambda uri: (-found[uri]["bytes"], uri.startswith("web"))
+        )  # notes come before web
+        taken, total = [], 0
+        if tokens < 280:
+            for uri in ordered:
+                if total + found[uri]["tokens"] > tokens:
+                    break
+                taken.append(uri)
+                total += found[uri]["tokens"]
+            assert {uri for uri, count in now.items() if count} == set(taken)
+        before = now
+
+
+def test_a_limit_across_groups(tiny: Callable[..., Run]) -> None:
+    """At most so much of what it counts, whatever the group; the figures say what it has; groups get their shares."""
+    long = "byte_count > 32"
+    free = copies(tiny(SOURCES, blend(120, *BOTH), until="blend"))
+    table = blend(120, *BOTH) + limit("long", long, max_share=0.25)
+    run = tiny(SOURCES, table, until="blend")
+    found = rows(run)
+    total = sum(row["tokens"] * row["copies"] for row in found.values())
+    counted = sum(row["tokens"] * row["copies"] for row in found.values() if row["bytes"] > 32)
+    assert sum(found[uri]["tokens"] * count for uri, count in free.items() if found[uri]["bytes"] > 32) > 0.25 * total
+    assert 0 < counted <= 0.25 * 120
+    (entry,) = run.figures["blend"]["limits"]
+    assert (entry["name"], entry["tokens"], entry["asked"]) == ("long", counted, "at most 25 %")
+    assert entry["achieved_share"] == pytest.approx(counted / total, abs=1e-6)
+    assert entry["documents"] == sum(row["copies"] > 0 for row in found.values() if row["bytes"] > 32)
+    for name, asked in (("web", 90), ("notes", 30)):
+        assert figures(run)[name]["tokens"] == pytest.approx(asked, abs=2 * 12)
+
+
+def test_groups_in_groups(tiny: Callable[..., Run]) -> None:
+    """Shares inside are of what the group around them gets; what no sub-group takes is in no group."""
+    inner = '[[blend.group]]\nname = "web"\nwhere = "source = \'web\'"\nshare = 0.8\n'
+    for name, where, share in (("short", "byte_count < 20", 0.25), ("long", "byte_count >= 24", 0.75)):
+        inner += f'[[blend.group.group]]\nname = "{name}"\nwhere = "{where}"\nshare = {share}\n'
+    run = tiny(SOURCES, blend(100, inner, group("rest", "true", 0.2), rest="drop"), until="blend")
+    groups = figures(run)
+    assert [groups[name]["asked_tokens"] for name in ("web/short", "web/long", "rest")] == [20, 60, 20]
+    assert [groups[name]["asked_share"] for name in ("web/short", "web/long", "rest")] == pytest.approx([0.2, 0.6, 0.2])
+    found = rows(run)
+    assert {row["group"] for uri, row in found.items() if uri.startswith("web")} == {None, "web/short", "web/long"}
+    assert {uri for uri, row in found.items() if row["group"] is None} == {
+        uri for uri, row in found.items() if uri.startswith("web") and 20 <= row["bytes"] < 24
+    }
+    (around,) = run.figures["blend"]["around"]
+    assert around["tokens"] == groups["web/short"]["tokens"] + groups["web/long"]["tokens"]
+
+
+def test_a_group_between_bounds(tiny: Callable[..., Run]) -> None:
+    """It gets what is there of it, within its minimum and maximum."""
+    web = group("web", "source = 'web' and byte_count > 30") + "min_share = 0.1\nmax_share = 0.2\n"
+    rest = group("rest", "true") + "max_share = 1.0\n"
+    run = tiny(SOURCES, blend(100, web, rest), until="blend")
+    entries = figures(run)
+    assert entries["web"]["tokens"] == pytest.approx(20, abs=12)
+    assert entries["web"]["tokens"] <= 20
+    assert entries["rest"]["tokens"] == pytest.approx(80, abs=12)
+    assert (entries["web"]["asked_share"], entries["web"]["asked_tokens"]) == (None, None)
+
+
+def test_tokens_of_each_group_are_the_budget(tiny: Callable[..., Run]) -> None:
+    """Without `tokens` above them."""
+    table = blend(
+        None, *(group(name, f"source = '{name}'") + f"tokens = {n}\n" for name, n in (("web", 40), ("notes", 60)))
+    )
+    run = tiny(SOURCES, table, until="blend")
+    assert run.figures["blend"]["asked_tokens"] == 100
+    assert [figures(run)[name]["asked_tokens"] for name in ("web", "notes")] == [40, 60]
+
+
+def test_what_cannot_be_had_is_an_error_if_asked_for(tiny: Callable[..., Run]) -> None:
+    """With what binds, the nearest blend and the largest budget; else it is the nearest, and a warning."""
+    table = blend(4_000, *BOTH)
+    run = tiny(SOURCES, table, until="blend")
+    available = {name: entry["available_tokens"] for name, entry in figures(run).items()}
+    largest = min(int(2 * available["web"] / 0.75), int(2 * available["notes"] / 0.25))
+    assert run.figures["blend"]["largest_tokens"] == largest
+    assert run.figures["blend"]["binding"] == [
+        f"group {name}: its {available[name]} tokens may stand at most 2 times" for name in ("web", "notes")
+    ]
+    assert f"blend: all that is asked can be had up to {largest:,} tokens, not 4,000" in run.warnings
+    with pytest.raises(CurationError, match="the blend that is asked for cannot be had") as caught:
+        tiny(SOURCES, table, 'blend.short="error"', until="blend")
+    assert f"group web: asked for 3,000 tokens, got {2 * available['web']:,}" in str(caught.value)
+    assert f"the nearest has {2 * sum(available.values()):,} tokens" in str(caught.value)
+    assert f"lower blend.tokens to {largest}" in str(caught.value.remedy)
+    tiny(SOURCES, table, 'blend.short="error"', f"blend.tokens={largest - 1}", until="blend")
+
+
+def test_a_limit_that_is_missed_is_said(tiny: Callable[..., Run]) -> None:
+    """By name, with what there is."""
+    table = blend(100, *BOTH) + limit("french", "byte_count > 9999", min_share=0.2)
+    run = tiny(SOURCES, table, until="blend")
+    said = (
+        "blend limit french: asked for 20 tokens by min_share, got 0: limit french: no kept document is counted by it"
+    )
+    assert said in run.warnings
+    assert "blend: what is asked cannot be had together, whatever the budget" in run.warnings
+
+
+@given(
+    budget=st.integers(5, 400), share=st.floats(0.1, 0.9), limit_share=st.floats(0.05, 0.9),
+    least=st.booleans(), best=st.booleans(), most=st.sampled_from([None, 4]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_twice_the_budget_holds_the_documents_of_the_first(
+    tiny: Callable[..., Run], budget: int, share: float, limit_share: float, least: bool, best: bool, most: int | None
+) -> None:
+    """As often or more often, whatever shares, limits, orders and bounds, where both budgets can be met."""
+    order = 'order = "byte_count desc"\n' if best else ""
+    per_domain = "" if most is None else f"max_per_domain = {most}\n"
+    table = group("web", "source = 'web'", share, 3) + order + group("notes", "true", 1 - share, 2) + per_domain
+    table += limit("long", "byte_count > 30", **{"min_share" if least else "max_share": limit_share})
+
+    def made(tokens: int) -> tuple[Run, dict[str, int]]:
+        run = tiny(SOURCES, blend(tokens, table), until="blend")
+        return run, copies(run)
+
+    (small, one), (large, two) = made(budget), made(2 * budget)
+    if not large.figures["blend"]["binding"] and not small.figures["blend"]["binding"]:
+        assert all(two[uri] >= count for uri, count in one.items())
+    for run in (small, large):
+        (entry,) = run.figures["blend"]["limits"]
+        assert run.figures["blend"]["tokens"] <= run.figures["blend"]["asked_tokens"]
+        assert least or entry["tokens"] <= limit_share * max(run.figures["blend"]["tokens"], 1) + 3 * 12
+
+
+def test_a_minimum_that_is_missed_is_said(tiny: Callable[..., Run]) -> None:
+    """With how much it is, and the bound that asks for it."""
+    web = group("web", "source = 'web' and byte_count > 40") + "min_tokens = 80\n"
+    run = tiny(SOURCES, blend(100, web, group("rest", "true") + "max_share = 1.0\n"), until="blend")
+    there = figures(run)["web"]["available_tokens"]
+    said = f"asked for 80 tokens by min_tokens, got {there}: its {there} tokens may stand at most 1 times"
+    assert figures(run)["web"]["why"] == said
+    assert f"blend group web: {said}" in run.warnings
+
+
+# real documents
+
+
+class Inline(LocalEngine):
+    """Everything in this process, where constants can be changed."""
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], **_: Any) -> list[Any]:
+        """As the engine does it, one after another."""
+        return [function(item) for item in items]
+
+
+@pytest.mark.data
+def test_shares_on_real_documents(
+    data: Path, tiny: Callable[..., Run], tmp_path: Path, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three groups and a limit: to half a percent or a document; parts and workers decide nothing; 2x holds 1x."""
+    books = pq.read_table(data / "textbooks/openstax.parquet", columns=["subject", "text"])
+    pairs = zip(books["subject"].to_pylist(), books["text"].to_pylist(), strict=True)
+    documents = [{"text": text, "title": subject, "uri": str(n)} for n, (subject, text) in enumerate(pairs)]
+    wheres = {"math": "title = 'mathematics'", "thought": "title in ('philosophy', 'anthropology')", "rest": "true"}
+    shares = {"math": 0.5, "thought": 0.2, "rest": 0.3}
+    table = blend(1_000_000, *(group(name, where, shares[name], 2) for name, where in wheres.items()))
+    table += limit("long", "byte_count > 40000", max_share=0.1)
+    tiny({"books": documents}, table, until="pull")
+
+    def made(engine: LocalEngine, *settings: str) -> tuple[Run, dict[str, bytes]]:
+        run = pipeline.run(load(tmp_path / "recipe.toml", settings), engine, until="blend")
+        files = (tmp_path / run.recipe.work if run.recipe.work else tmp_path / "work/tiny").rglob(
+            "blend/books/*.parquet"
+        )
+        return run, {file.name: file.read_bytes() for file in files}
+
+    run, _ = made(engine)
+    one = copies(run)
+    assert len(run.parts) == 1
+    longest = max(row["tokens"] for row in rows(run).values())
+    for entry in run.figures["blend"]["groups"]:
+        asked = shares[entry["name"]] * 1_000_000
+        assert asked - max(0.005 * asked, longest) <= entry["tokens"] <= asked + 1
+    (entry,) = run.figures["blend"]["limits"]
+    assert 0.08 * 1_000_000 < entry["tokens"] <= 0.1 * 1_000_000
+    assert max(one.values()) <= 2
+    assert not run.warnings
+
+    monkeypatch.setattr("curation.pull.PART_BYTES", 1_000_000)
+    for module in ("documents", "pull"):
+        monkeypatch.setattr(f"curation.{module}.ROW_GROUP_BYTES", 500_000)
+    split, first = made(Inline(1), "work=eight")
+    assert len(split.parts) >= 8
+    assert copies(split) == one
+    assert split.figures["blend"] == run.figures["blend"]
+    monkeypatch.setattr("curation.run.LITTLE", 0)  # now in two processes
+    for folder in ("groups", "blend"):
+        shutil.rmtree(tmp_path / "eight" / folder)
+    assert made(engine, "work=eight")[1] == first
+
+    twice = copies(made(engine, "work=eight", "blend.tokens=2_000_000")[0])
+    assert all(twice[uri] >= count for uri, count in one.items())

@@ -18,9 +18,10 @@ from click.testing import CliRunner
 from curation import pipeline, pull
 from curation import plan as planning
 from curation.cli import cli
-from curation.errors import InputError, RecipeError, RuleError
+from curation.errors import InputError, RecipeError, RuleError, UsageError
 from curation.plan import plan
 from curation.recipe import load
+from curation.scaling import targets, worth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,3 +227,79 @@ def test_what_would_stop_the_run_stops_the_plan(case: str, sample: Path, tmp_pat
     overrides, kind, message = WRONG[case]
     with pytest.raises(kind, match=message):
         plan(load(sample, overrides, work=str(tmp_path / "work")))
+
+
+# tokens for a model
+
+
+def test_what_models_want_is_the_papers() -> None:
+    """Table 3 of Hoffmann et al. 2022: parameters, FLOPs and tokens, to a tenth; from either of the first two."""
+    for parameters, flops, tokens in ((1e9, 1.21e20, 20.2e9), (10e9, 1.23e22, 205.1e9), (67e9, 5.76e23, 1.5e12)):
+        optimal, over = targets(parameters=parameters)
+        assert optimal.tokens == pytest.approx(tokens, rel=0.12)
+        assert optimal.flops == pytest.approx(flops, rel=0.12)
+        assert over.tokens == 10 * optimal.tokens
+        by_compute, _ = targets(flops=flops)
+        assert (by_compute.parameters, by_compute.tokens) == pytest.approx((parameters, tokens), rel=0.12)
+        for one in (optimal, over, *targets(flops=flops)):
+            assert one.flops == pytest.approx(6 * one.parameters * one.tokens, rel=1e-6)
+
+
+def test_repeated_tokens_lose_their_worth() -> None:
+    """One pass is worth itself, four nearly four, and no number of passes more than 1 + 15.39."""
+    assert worth(1_000, 500) == 500
+    assert worth(1_000, 1_000) == 1_000
+    assert 3_600 < worth(1_000, 4_000) < 4_000
+    assert 16_000 < worth(1_000, 10**9) <= 16_390
+    before = 0.0
+    for passes in range(1, 60):
+        now = worth(1_000, 1_000 * passes)
+        assert now - before <= 1_000 + 1e-6
+        assert now > before
+        before = now
+    assert worth(0, 100) == 0
+
+
+def test_a_plan_for_a_model(recipe: Recipe) -> None:
+    """Each group is asked its share; passes, worth and what can be had at most follow from what is there."""
+    answer = plan(recipe, targets=targets(parameters=2_000))
+    there = {group.name: group.available for group in answer.groups}
+    for model, tokens in zip(answer.models, (40_000, 400_000), strict=True):
+        asked = {group.name: group.asked for group in model.groups}
+        assert asked == {"web": tokens * 0.5, "internal": tokens * 0.2, "textbook": tokens * 0.3}
+        for group in model.groups:
+            assert group.available == there[group.name]
+            assert group.passes == pytest.approx(group.asked / group.available, abs=1e-3)
+            assert group.worth == round(worth(group.available, group.asked))
+        assert model.worth == sum(group.worth for group in model.groups)
+        most = {"web": 1, "internal": 2, "textbook": 4}
+        shares = {"web": 0.5, "internal": 0.2, "textbook": 0.3}
+        assert model.feasible == min(int(most[name] * there[name] / shares[name]) for name in most)
+
+
+def test_a_plan_for_a_model_without_a_budget(tiny: Callable[..., Run]) -> None:
+    """Where the recipe has no shares each group is asked as much of the tokens as it has of what there is."""
+    groups = "".join(f'[[blend.group]]\nname = "{name}"\nwhere = "source = \'{name}\'"\n' for name in ("a", "b"))
+    sources = {
+        name: [{"text": "x" * 40, "uri": f"{name}{n}"} for n in range(count)] for name, count in (("a", 3), ("b", 9))
+    }
+    run = tiny(sources, f"[dedup]\nenabled = false\n[blend]\n{groups}", until="pull")
+    model = plan(run.recipe, targets=targets(parameters=20))
+    assert [group.asked for group in model.models[0].groups] == [100, 300]
+
+
+def test_models_on_the_command_line(sample: Path) -> None:
+    """Both ways to ask, and what is no number."""
+    done = CliRunner().invoke(cli, ["plan", str(sample), "--parameters", "1.3B"], catch_exceptions=False)
+    assert (
+        "compute-optimal: 1.3 B parameters, 26 B tokens (20 a parameter: Hoffmann et al. 2022), 2e+20 FLOPs"
+        in done.output
+    )
+    assert "more than max_copies, 1; more than the 4 that are nearly as good as new" in done.output
+    done = CliRunner().invoke(cli, ["plan", str(sample), "--flops", "1.2e20", "--json"], catch_exceptions=False)
+    assert [model["target"]["parameters"] for model in json.loads(done.stdout)["models"]] == [10**9, 316_227_766]
+    for words in (["--parameters", "many"], ["--flops", "0"], ["--flops", "-1"], ["--flops", "1", "--parameters", "1"]):
+        with pytest.raises(UsageError):
+            CliRunner().invoke(cli, ["plan", str(sample), *words], catch_exceptions=False)
+    with pytest.raises(UsageError, match="of the last run"):
+        CliRunner().invoke(cli, ["plan", str(sample), "--flops", "1", "--rule", "x=true"], catch_exceptions=False)

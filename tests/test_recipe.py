@@ -242,7 +242,7 @@ def test_path_is_no_key(tmp_path: Path) -> None:
         (
             'tokenizer = "bytes/4"',
             'tokenizer = "bytes/0"',
-            'blend.tokenizer: expected an estimate like "bytes/4", got "bytes/0"',
+            'blend.tokenizer: expected an estimate like "bytes/4", or the path of a tokenizer.json, got "bytes/0"',
         ),
         ("[edit]", "[[edit]]", None),
         (
@@ -340,6 +340,90 @@ def test_what_is_missing_is_said(tmp_path: Path, key: str) -> None:
 def test_shares_add_up(tmp_path: Path, text: str, fault: str) -> None:
     """The shares of a blend are of its tokens, are all there, and add up."""
     assert faults(tmp_path, text) == [fault]
+
+
+def blend_of(*groups: str, top: str = "tokens = 1000") -> str:
+    """A recipe with a blend of groups, each given by its lines but name and where, and what stands before them."""
+    text = f"{MINIMAL}\n[blend]\n{top}\n"
+    for number, lines in enumerate(groups):
+        text += f'[[blend.group]]\nname = "g{number}"\nwhere = "true"\n{lines}\n'
+    return text
+
+
+def inside(name: str, lines: str) -> str:
+    """A group in the group before it."""
+    return f'\n[[blend.group.group]]\nname = "{name}"\nwhere = "true"\n{lines}'
+
+
+LIMIT = '\n[[blend.limit]]\nname = "l"\nwhere = "true"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (blend_of("share = 1.0\ntokens = 3"), "blend.group[0].tokens: expected share or tokens, got both"),
+        (blend_of("share = 1.0\nmin_share = 0.1"),
+         "blend.group[0].share: expected it alone, or a minimum and a maximum in its place"),
+        (blend_of("min_share = 0.3\nmax_share = 0.2"),
+         "blend.group[0].min_share: expected at most max_share, 0.2, got 0.3"),
+        (blend_of("min_tokens = 3\nmax_tokens = 2"),
+         "blend.group[0].min_tokens: expected at most max_tokens, 2, got 3"),
+        (blend_of("share = 1.0", "max_copies = 2"),
+         "blend.group[1].share: expected a number from 0 to 1: `tokens` is shared out by it"),
+        (blend_of("max_share = 0.3", "max_share = 0.4"),
+         "blend.group: expected shares and maxima that add up to 1 or more, got 0.7"),
+        (blend_of("tokens = 600", "tokens = 300"),
+         "blend.group: expected shares and tokens that add up to 1,000 tokens, got 900"),
+        (blend_of("tokens = 600", "share = 0.5"),
+         "blend.group: expected shares and tokens that add up to 1,000 tokens, got 1,100"),
+        (blend_of("min_tokens = 5", top=""),
+         "blend.tokens: expected a whole number of tokens: shares are shares of it"),
+        (blend_of("tokens = 5", "share = 0.5", top=""),
+         "blend.tokens: expected a whole number of tokens: shares are shares of it"),
+        (blend_of("", top="") + LIMIT + "max_share = 0.1",
+         "blend.tokens: expected a whole number of tokens: limits are limits of it"),
+        (blend_of("share = 1.0") + LIMIT, "blend.limit[0]: expected min_share, max_share, min_tokens or max_tokens"),
+        (blend_of("share = 1.0") + 2 * (LIMIT + "max_share = 0.1"), "blend.limit: two limits have the same name"),
+        (blend_of("share = 1.0") + LIMIT + "max_share = 2",
+         "blend.limit[0].max_share: expected a number from 0 to 1, got 2"),
+        (blend_of("share = 1.0") + LIMIT + "max_shares = 2",
+         'blend.limit[0]: unknown key "max_shares"; did you mean "max_share"?'),
+        (blend_of("share = 1.0\norder = 'id'" + inside("a", "share = 1.0")),
+         "blend.group[0].order: expected in the sub-groups, which hold the documents"),
+        (blend_of("share = 1.0\nmax_copies = 2" + inside("a", "share = 1.0")),
+         "blend.group[0].max_copies: expected in the sub-groups, which hold the documents"),
+        (blend_of("share = 1.0" + inside("a", "share = 0.5") + inside("b", "share = 0.4")),
+         "blend.group[0].group: expected shares that add up to 1, got 0.9"),
+        (blend_of("share = 1.0" + inside("a", "share = 0.5") + inside("a", "share = 0.5")),
+         "blend.group[0].group: two groups have the same name"),
+        (blend_of("share = 1.0" + inside("a", "")),
+         "blend.group[0].group[0].share: expected a number from 0 to 1: the group around it is shared out by it"),
+        (blend_of("share = 0.5" + inside("a", "tokens = 300") + inside("b", "tokens = 300"), "share = 0.5"),
+         "blend.group[0].group: expected shares and tokens that add up to 500 tokens, got 600"),
+        (blend_of("share = 1.0", top='tokens = 9\nshort = "maybe"'),
+         'blend.short: expected warn or error, got "maybe"'),
+        (blend_of("share = 1.0", top='tokens = 9\ntokenizer = "gpt2"'),
+         'blend.tokenizer: expected an estimate like "bytes/4", or the path of a tokenizer.json, got "gpt2"'),
+    ],
+)  # fmt: skip
+def test_wishes_that_cannot_be_are_refused(tmp_path: Path, text: str, fault: str) -> None:
+    """What contradicts itself, or asks for nothing, with its place."""
+    assert faults(tmp_path, text) == [fault]
+
+
+def test_the_sql_of_a_blend_is_checked(tmp_path: Path) -> None:
+    """That of groups in groups, of orders and of limits."""
+    text = blend_of("share = 1.0" + inside("a", "share = 1.0\norder = 'nothing desc'")).replace(
+        '"true"\nshare = 1.0\norder', '"nowhere"\nshare = 1.0\norder'
+    )
+    text += LIMIT.replace('"true"', '"word_count"') + "max_share = 0.5\n"
+    recipe = loaded(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        ruling.check(recipe, workspace(recipe)[0])
+    said = str(caught.value)
+    assert "blend.group[0].group[0].where: there is no column 'nowhere'" in said
+    assert "blend.group[0].group[0].order: there is no column 'nothing'" in said
+    assert "blend.limit[0].where: expected a predicate that is true or false, got integer from 'word_count'" in said
 
 
 def test_shares_that_add_up_but_for_rounding(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from curation.plan import DedupPlan, GroupPlan, Plan
+    from curation.plan import DedupPlan, GroupPlan, GroupTarget, ModelPlan, Plan
+    from curation.scaling import Target
     from curation.whatif import Change, Effect, Sample, WhatIf
 
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 100),
     help="With --rule: documents to show a side.",
 )
+@click.option("--parameters", metavar="N", help="What would a model of N parameters want? 125M, 1.3B, …")
+@click.option("--flops", metavar="C", help="What is best trained with so many FLOPs? 1e21, …")
 @SET
 @WORK
 @WORKERS
@@ -42,6 +45,8 @@ def plan(
     recipe: Path,
     rules: tuple[str, ...],
     samples: int,
+    parameters: str | None,
+    flops: str | None,
     overrides: tuple[str, ...],
     work: str | None,
     workers: int | None,
@@ -53,11 +58,17 @@ def plan(
 
     \b
     Example: curate plan my-textbook/recipe.toml
+             curate plan my-textbook/recipe.toml --parameters 1.3B
              curate plan my-textbook/recipe.toml --rule low_value="education_score < 2"
     """  # noqa: D301  # click reads the backspace as: leave these lines as they are
+    from curation.groups import groups_of
     from curation.recipe import load
 
     wanted = dict(_rule(text) for text in rules)
+    models = _targets(parameters, flops)
+    if wanted and models:
+        raise UsageError("--rule with --parameters or --flops: the first is of the last run, the others of the next",
+                         remedy="ask one after the other")  # fmt: skip
     loaded = load(recipe, overrides, work=work)
     answer: WhatIf | Plan
     if wanted:
@@ -68,16 +79,17 @@ def plan(
     else:
         from curation.plan import plan as planned
 
-        answer = planned(loaded, workers)
+        answer = planned(loaded, workers, models)
         lines = _planned(answer)
     if as_json:
         click.echo(json.dumps(asdict(answer), indent=1, default=str))
         return
     for line in lines:
         click.echo(line)
-    bounded = [group.name for group in loaded.blend.group if group.max_per_domain is not None]
-    if bounded:
-        click.echo(f"not counted: max_per_domain of {', '.join(bounded)}; what stays of each may be less than is said")
+    bounds = [f"max_per_domain of {group.name}" for group in groups_of(loaded) if group.max_per_domain is not None]
+    bounds += [f"the limit {limit.name}" for limit in loaded.blend.limit]
+    if bounds:
+        click.echo(f"not counted: {', '.join(bounds)}; what stays may be less than is said")
 
 
 def _planned(answer: Plan) -> Iterator[str]:
@@ -119,6 +131,9 @@ def _planned(answer: Plan) -> Iterator[str]:
     yield from aligned([("group", "tokens asked", "~there", "copies", ""), *groups])
     yield "copies of other documents are among these: a sample cannot tell how many"
     yield ""
+    for model in answer.models:
+        yield from _model(model)
+        yield ""
     if answer.dedup:
         yield from _found(answer.dedup)
         yield ""
@@ -133,6 +148,55 @@ def _planned(answer: Plan) -> Iterator[str]:
     yield f"memory  up to {amount_of(answer.memory_bytes)} (2 GiB a worker), {amount_of(answer.memory_free)} free{few}"
     if answer.requests:
         yield "S3      " + ", ".join(f"~{count:,} {name}" for name, count in answer.requests.items())
+
+
+def _targets(parameters: str | None, flops: str | None) -> list[Target]:
+    """The models that are asked about; `UsageError` for what is no number, or both."""
+    from curation.scaling import amount, targets
+
+    if parameters is not None and flops is not None:
+        raise UsageError("--parameters and --flops: one follows from the other", remedy="give one of them")
+    for option, text in (("parameters", parameters), ("flops", flops)):
+        if text is not None:
+            try:
+                return targets(**{option: amount(text)})
+            except ValueError:
+                raise UsageError(
+                    f"--{option} {text}: expected a number above 0",
+                    remedy="for example --parameters 1.3B, --flops 1e21",
+                ) from None
+    return []
+
+
+def _model(model: ModelPlan) -> Iterator[str]:
+    from curation.scaling import short
+
+    target = model.target
+    yield (
+        f"{target.name}: {short(target.parameters)} parameters, {short(target.tokens)} tokens "
+        f"({target.tokens / target.parameters:,.0f} a parameter: {target.source}), {target.flops:.2g} FLOPs"
+    )
+    rows = [
+        (one.name, one.asked, one.available, "-" if one.passes is None else f"{one.passes:,.2f}", one.worth,
+         _passes(one)) for one in model.groups
+    ]  # fmt: skip
+    rows.append(("all", sum(one.asked for one in model.groups), sum(one.available for one in model.groups), "",
+                 model.worth, ""))  # fmt: skip
+    yield from aligned([("group", "tokens asked", "~there", "~passes", "~worth", ""), *rows])
+    yield (
+        f"worth: in new tokens, repeated ones counted by Muennighoff et al. 2023; with max_copies and these shares "
+        f"~{model.feasible:,} tokens can be had"
+    )
+
+
+def _passes(group: GroupTarget) -> str:
+    from curation.scaling import HARMLESS
+
+    if group.passes is None:
+        return "nothing there" if group.asked else ""
+    said = [f"more than max_copies, {group.most}"] if group.passes > group.most else []
+    said += [f"more than the {HARMLESS} that are nearly as good as new"] if group.passes > HARMLESS else []
+    return "; ".join(said)
 
 
 def _found(dedup: DedupPlan) -> Iterator[str]:

@@ -155,6 +155,10 @@ def _summary(figures: dict[str, Any], recipe: Recipe) -> list[str]:
             for group in figures["blend"]["groups"]
         ]
         lines += ["", *aligned([("group", "tokens asked", "achieved", "share", "documents"), *rows])]
+        across = [(one["name"], one["asked"], one["tokens"], f"{one['achieved_share']:.1%}", one["documents"])
+                  for one in [*figures["blend"]["around"], *figures["blend"]["limits"]]]  # fmt: skip
+        if across:
+            lines += ["", *aligned([("across groups", "asked", "achieved", "share", "documents"), *across])]
     return lines
 
 

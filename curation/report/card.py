@@ -58,8 +58,8 @@ def card(manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -
     settings = {source.name: source for source in recipe.source}
     licenses = sorted({source.license for source in recipe.source if source.license})
     groups = [
-        {**group, "asked_tokens": round(recipe.blend.tokens * group["asked_share"])
-         if recipe.blend.tokens is not None and group["asked_share"] is not None else None}
+        {**group, "asked_tokens": round(recipe.blend.budget * group["asked_share"])
+         if recipe.blend.budget is not None and group["asked_share"] is not None else None}
         for group in manifest["groups"]
     ]  # fmt: skip
     return made.get_template("card.md.j2").render(
@@ -73,6 +73,8 @@ def card(manifest: Mapping[str, Any], before: Mapping[str, Any] | None = None) -
         total={key: sum(source[key] for source in manifest["sources"]) for key in (*FUNNEL, *RELEASED)},
         changes=None if before is None else changes(before, manifest),
         groups=groups,
+        scorecard=manifest.get("scorecard", []),
+        limits=manifest.get("limits", []),
         languages=manifest["languages"],
         recipe=recipe,
         most=_MOST,

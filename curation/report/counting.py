@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation import rules as ruling
+from curation import tokenizing
 from curation.dataset import Part, Workspace, connect
 from curation.engine import chunks
+from curation.report import scorecard
 from curation.report.histograms import cells
 from curation.report.thresholds import Threshold, thresholds
 
@@ -62,6 +64,9 @@ class Counts:
     cells: dict[str, dict[str, Counter[int]]] = field(default_factory=dict)
     #: Registered domain, documents, kept, kept_tokens.
     domains: list[pa.Table] = field(default_factory=list)
+    #: Body of text and measure: what `scorecard` makes of it, and tokens by body, host, length, language and source.
+    scores: Counter[tuple[str, str]] = field(default_factory=Counter)
+    spreads: list[pa.Table] = field(default_factory=list)
     #: Kind of sample: candidates, the first to be shown first.
     candidates: dict[tuple[str, ...], list[Candidate]] = field(default_factory=dict)
     #: Id: the columns that rules use, of candidates.
@@ -69,13 +74,14 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Add what others were counted."""
-        for name in ("fates", "released", "copies", "alone", "together", "languages", "pii", "contaminated"):
+        for name in ("fates", "released", "copies", "alone", "together", "languages", "pii", "contaminated", "scores"):
             getattr(self, name).update(getattr(other, name))
         for column, by_fate in other.cells.items():
             mine = self.cells.setdefault(column, {})
             for fate, counted in by_fate.items():
                 mine.setdefault(fate, Counter()).update(counted)
         self.domains += other.domains
+        self.spreads += other.spreads
         for kind, found in other.candidates.items():
             self.candidates[kind] = sorted([*self.candidates.get(kind, []), *found])[:CANDIDATES]
         self.values |= other.values
@@ -128,7 +134,7 @@ def count(run: Run, *, wanted: tuple[str, ...] = ()) -> Counts:
     sizes = [run.parts[part].rows for part in parts]
     tasks = [
         Count(
-            run.work, run.recipe.seed, int(run.recipe.blend.tokenizer.removeprefix("bytes/")), group, tuple(drawn),
+            run.work, run.recipe.seed, tokenizing.bytes_a_token(run.recipe.blend.tokenizer), group, tuple(drawn),
             tuple(scalars), (*ruling.BUILT_IN, *(rule.name for rule in rules)), tuple(borders.values()), wanted,
         )
         for group in chunks(parts, sizes, _DOCUMENTS_A_TASK)
@@ -164,6 +170,8 @@ def _count(task: Count) -> Counts:
     side = [name for name in ("language", "registered_domain") if name in available and name in _own(task.work, name)]
     personal = _personal(task.work)
     columns = dict.fromkeys(["source", "error", "byte_count", *task.drawn, *task.used, *side, *personal])
+    scored = scorecard.columns(task.work)
+    columns |= dict.fromkeys(scored)
     columns |= {"is_contaminated": None} if "contamination" in task.work.corpus else {}
     documents, verdicts, blended, places = [], [], [], []
     for index, part in enumerate(task.parts):
@@ -194,6 +202,8 @@ def _count(task: Count) -> Counts:
     counts = Counts()
     _fates(connection, counts)
     _reasons(connection, counts, task.reasons)
+    counts.scores.update(scorecard.sums(connection, scored))
+    counts.spreads.append(scorecard.spread(connection, scored))
     if "language" in side:
         _languages(connection, counts)
     if "registered_domain" in side:

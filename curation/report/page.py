@@ -12,6 +12,7 @@ from curation.report import changes, toml
 from curation.report.counting import BORDERLINE_RULES, Counts, count, domains, thresholds_of
 from curation.report.drawing import FATES, curve, histogram, percent, stacked
 from curation.report.samples import Duplicates, Kind, Sample, duplicates, samples
+from curation.report.scorecard import scorecard
 from curation.report.shown import BUILT_IN, share
 from curation.run import release_fingerprint, release_place
 
@@ -68,6 +69,8 @@ def page(run: Run) -> dict[str, Any]:
         "blend": blended,
         "groups": _groups(blended),
         "repetition": _repetition(counts),
+        "scorecard": scorecard(counts.scores, counts.spreads),
+        "tokenizer": run.recipe.tokenizer_identity,
         "languages": _languages(counts),
         "domains": _domains(counts),
         "pii": _pii(run, counts),
@@ -98,6 +101,7 @@ def facts(run: Run, counts: Counts) -> dict[str, Any]:
         "sources": sources,
         "together": [[*pair, number] for pair, number in _most(counts.together)[:50]],
         "languages": _languages(counts)["all"],
+        "scorecard": scorecard(counts.scores, counts.spreads),
     }
 
 
@@ -317,7 +321,8 @@ def _groups(blended: Mapping[str, Any]) -> list[dict[str, Any]]:
     for group in blended["groups"]:
         asked, tokens, why = group["asked_tokens"], group["tokens"], group["why"]
         if why is None:
-            why = "no budget: everything, once" if asked is None else "as asked"
+            free = "no budget: everything, once" if blended["asked_tokens"] is None else "what its bounds leave it"
+            why = free if asked is None else "as asked"
             if asked is not None and tokens != asked:
                 why = "as asked, to the document: the next one would go over"
         rows.append(

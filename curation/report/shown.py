@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from curation import rules as ruling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: What the reasons that are no rules look at.
 BUILT_IN = {ruling.EMPTY: "no text", ruling.EMPTY_AFTER_EDIT: "the edits leave no text"}
@@ -32,6 +35,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters |= {"number": number, "share": share, "size": size, "clip": clip, "value": value, "change": change}
+    made.filters |= {"score": score, "verdict": verdict}
     return made
 
 
@@ -88,6 +92,38 @@ def value(of: Any) -> str:
     if isinstance(of, int):
         return number(of)
     return f"{of:.4g}" if isinstance(of, float) else clip(str(of), 100)
+
+
+def score(row: Mapping[str, Any], body: str) -> str:
+    """A measure of the scorecard, of one body of text.
+
+    >>> score({"unit": "share", "raw": 0.25}, "raw"), score({"unit": "number", "raw": None}, "raw")
+    ('25.0%', '-')
+    >>> score({"unit": "spread", "raw": 3.1512, "raw_there": 1200}, "raw")
+    '3.15 of 1,200'
+    """
+    found = row[body]
+    if found is None:
+        return "-"
+    if row["unit"] == "share":
+        return share(found)
+    return f"{found:.3g} of {row[f'{body}_there']:,}" if row["unit"] == "spread" else f"{found:.3g}"
+
+
+def verdict(row: Mapping[str, Any], body: str) -> str:
+    """Whether a measure is better or worse than that of raw text; empty where it reads the same.
+
+    >>> verdict({"unit": "share", "better": "less", "raw": 0.25, "kept": 0.1}, "kept")
+    'better'
+    """
+    raw, found = row["raw"], row[body]
+    if (
+        raw is None
+        or found is None
+        or score({**row, "unit": "number"}, "raw") == score({**row, "unit": "number"}, body)
+    ):
+        return ""
+    return "better" if (found > raw) == (row["better"] == "more") else "worse"
 
 
 def share(part: float, whole: float = 1) -> str:

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from curation import expressions
+from curation import expressions, tokenizing
 from curation.errors import RecipeError
-from curation.recipe import faults_text, unknown
+from curation.recipe import faults_text, place_of, places_of, unknown
 from curation.schema import SPANS
 from curation.signals import absent_columns
 
@@ -119,8 +119,7 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
     for rule in rules:
         place = f"rules.{rule.name}" if rule.origin == "recipe" else f"rules.{rule.name} ({rule.origin})"
         faults += _fault(connection, work, place, rule.predicate)
-    for index, group in enumerate(recipe.blend.group):
-        faults += _fault(connection, work, f"blend.group[{index}].where", group.where)
+    faults += _blend_faults(connection, recipe, work)
     if recipe.dedup.enabled:
         faults += _fault(connection, work, "dedup.prefer", recipe.dedup.prefer, order=True)
     spans = [field.name for field in work.row if field.type == SPANS]
@@ -139,7 +138,20 @@ def check(recipe: Recipe, work: Workspace) -> tuple[Rule, ...]:
             faults.append(f"release.columns[{index}]: {name!r} is there twice")
     if faults:
         raise RecipeError(faults_text(recipe.path, faults))
+    tokenizing.check(recipe)
     return rules
+
+
+def _blend_faults(connection: duckdb.DuckDBPyConnection, recipe: Recipe, work: Workspace) -> list[str]:
+    """What is wrong with the SQL of groups and limits."""
+    faults: list[str] = []
+    for steps, group in places_of(recipe.blend.group, ("blend", "group")):
+        faults += _fault(connection, work, f"{place_of(list(steps))}.where", group.where)
+        if group.order is not None:
+            faults += _fault(connection, work, f"{place_of(list(steps))}.order", group.order, order=True)
+    for index, limit in enumerate(recipe.blend.limit):
+        faults += _fault(connection, work, f"blend.limit[{index}].where", limit.where)
+    return faults
 
 
 def _replace_faults(recipe: Recipe, spans: list[str]) -> list[str]:
