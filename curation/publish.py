@@ -22,7 +22,8 @@ from curation import __version__, schema
 from curation import rules as ruling
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint, first_row
 from curation.errors import ReleaseError, StorageError
-from curation.releases import Release, latest, order, releases
+from curation.releases import Release, latest, order
+from curation.releases.claiming import claim, point
 from curation.report.card import card
 from curation.run import FORMAT, release_fingerprint, release_place, workspace_id
 from curation.signals import load_signals, with_stand_ins
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from curation.recipe import Recipe
     from curation.run import Run
-    from curation.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,11 @@ def publish(run: Run) -> dict[str, Any]:
     same = newest if wanted is None else Release(storage, run.recipe.name, wanted)
     if same is not None and _was_pointed_to(same, made_from, newest):
         return {"published": False, "release": same.path, "version": same.version}
-    release = _claim(run, storage, made_from, newest)
+    mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
+    release = claim(storage, run.recipe.name, wanted, mine, newest, run.confirm)
     storage.sweep(release.folder)
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
-        _point(release, data)
+        point(release, data)
         return _published(release, json.loads(data))
     shards = _shards(run, release, made_from)
     run.work.storage.remove("shuffle")
@@ -102,7 +103,7 @@ def publish(run: Run) -> dict[str, Any]:
     run.confirm()
     if not storage.create(f"{release.folder}/manifest.json", data):
         raise ReleaseError(f"{release.path}: another run published it meanwhile", remedy="run again")
-    _point(release, data)
+    point(release, data)
     return _published(release, manifest)
 
 
@@ -125,56 +126,6 @@ def _was_pointed_to(release: Release, made_from: str, newest: Release | None) ->
     if manifest is None or newest is None or manifest["fingerprint"] != made_from:
         return False
     return order(release.version) <= order(newest.version)
-
-
-def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -> Release:
-    """The version to publish: one that this workspace began and did not finish, else a new one, claimed.
-
-    What this workspace began from something else is taken over or emptied, but its claim is never removed: whoever
-    claimed the version then would lose files to a removal that comes late.
-    """
-    name, wanted = run.recipe.name, run.recipe.release.version
-    mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
-    data = json.dumps(mine, sort_keys=True).encode()
-    run.confirm()
-    begun: dict[str, bytes] = {}
-    for release in releases(storage, name):
-        there = storage.read(f"{release.folder}/claim.json") or b"{}"
-        claim = release.claim() or {}
-        resumable = claim == mine and wanted in (None, release.version)
-        if release.manifest() is not None:
-            if resumable and (newest is None or order(newest.version) < order(release.version)):
-                return release
-        elif resumable:
-            return release
-        elif claim.get("workspace") == mine["workspace"]:
-            begun[release.version] = there
-            _empty(release)
-    day = datetime.now(UTC).strftime("%Y.%m.%d")
-    versions = [wanted] if wanted else [day, *(f"{day}.{number}" for number in range(2, 1000))]
-    for version in versions:
-        release = Release(storage, name, version)
-        claimed = f"{release.folder}/claim.json"
-        if storage.swap(claimed, data, begun[version]) if version in begun else storage.create(claimed, data):
-            _empty(release)  # what a removal that was killed left: a reader would find it
-            return release
-    taken = Release(storage, name, versions[0])
-    if taken.manifest() is None:
-        raise ReleaseError(
-            f"{taken.path}: another workspace began this version and has not finished it",
-            remedy=f"wait for it; if that workspace is gone for good, remove what it left: rm -r {taken.path}",
-        )
-    day, number = order(taken.version)
-    raise ReleaseError(
-        f"{taken.path}: this version is taken, and a release is never changed",
-        remedy=f'ask for another: --set release.version="{day}.{number + 1}", or leave version out',
-    )
-
-
-def _empty(release: Release) -> None:
-    """Remove what was made for a claim; the claim stays."""
-    for name in ("data", "report.html", "README.md"):
-        release.storage.remove(f"{release.folder}/{name}")
 
 
 def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:
@@ -447,17 +398,3 @@ def _manifest(
         "previous": previous.version if previous and previous.version != release.version else None,
         "forgotten": 0,
     }
-
-
-def _point(release: Release, manifest: bytes) -> None:
-    """Move latest.json to this release, unless a newer one is there: the pointer never goes back."""
-    name = f"{release.name}/latest.json"
-    entry = {"version": release.version, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
-    data = json.dumps(entry, sort_keys=True).encode()
-    while True:
-        there = release.storage.read(name)
-        now = latest(release.storage, release.name)
-        if now is not None and order(now.version) > order(release.version):
-            return
-        if release.storage.swap(name, data, there):
-            return

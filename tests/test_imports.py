@@ -39,7 +39,7 @@ LAYERS = (
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.hits", "curation.query", "curation.whatif",
         "curation.selection",
-        "curation.doctor", "curation.plan", "curation.clusters", "curation.difference",
+        "curation.doctor", "curation.plan", "curation.clusters", "curation.difference", "curation.release_diff",
     },
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip

@@ -40,6 +40,11 @@ class Release:
         data = self.storage.read(f"{self.folder}/manifest.json")
         return None if data is None else parsed(data, f"{self.path}/manifest.json")
 
+    def removal(self) -> dict[str, Any] | None:
+        """When and why what it held was removed; None unless it was."""
+        data = self.storage.read(f"{self.folder}/removed.json")
+        return None if data is None else parsed(data, f"{self.path}/removed.json")
+
     def claim(self) -> dict[str, Any] | None:
         """Who began to publish it."""
         data = self.storage.read(f"{self.folder}/claim.json")
@@ -98,6 +103,11 @@ def find(storage: Storage, wanted: str | None) -> Release:
         raise ReleaseError(f"{storage}: {there}", remedy="name one of them, as NAME or NAME/VERSION")
     versions = {one.version: one for one in releases(storage, name)}
     release = versions.get(version) if version else latest(storage, name)
+    if release is not None and (removal := release.removal()):
+        raise ReleaseError(
+            f"{release.path}: was removed on {removal['at']}: {removal['why']}",
+            remedy=f"take another: curate releases list {storage}",
+        )
     if release is None or release.manifest() is None:
         finished = [one.version for one in versions.values() if one.manifest() is not None]
         raise ReleaseError(
