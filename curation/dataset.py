@@ -7,6 +7,7 @@ row order as another, joined by part and row.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -300,6 +301,15 @@ def save(table: pa.Table, path: Path) -> None:
             writer.close("")
         finally:
             writer.abandon()
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A small table as the bytes of a Parquet file; the same rows give the same."""
+    sink = io.BytesIO()
+    writer = PartWriter(sink, table.schema)
+    writer.write(table)
+    writer.close("")
+    return sink.getvalue()
 
 
 @dataclass(frozen=True)

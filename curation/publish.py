@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import __version__, schema
+from curation import __version__, schema, tombstones
 from curation import rules as ruling
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint, first_row
 from curation.errors import ReleaseError, StorageError
@@ -101,6 +101,11 @@ def publish(run: Run) -> dict[str, Any]:
     storage.write(f"{release.folder}/README.md", card(manifest, before).encode())
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     run.confirm()
+    if tombstones.read(storage, run.recipe.name).fingerprint != run.forgotten:
+        raise ReleaseError(
+            f"{release.path}: something was forgotten while this was being made, and it may hold that",
+            remedy="run again: what is not concerned is kept",
+        )
     if not storage.create(f"{release.folder}/manifest.json", data):
         raise ReleaseError(f"{release.path}: another run published it meanwhile", remedy="run again")
     point(release, data)
@@ -396,5 +401,6 @@ def _manifest(
         ],
         "stable": run.basis.record() if run.basis else None,
         "previous": previous.version if previous and previous.version != release.version else None,
-        "forgotten": 0,
+        "forgotten": sum(counts["rules"].get(ruling.FORGOTTEN, 0) for counts in judged["sources"].values()),
+        "derived": None,
     }

@@ -58,6 +58,8 @@ class Run:
     blend_from: dict[Part, str] = field(default_factory=dict)
     #: What of earlier releases the verdicts are made from, None where `dedup.stable` is false; judge sets it.
     basis: Basis | None = None
+    #: A hash of what is forgotten, as pull found it.
+    forgotten: str = ""
     #: What was read: source, name, bytes and sha256 of each input.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     #: Figures that later stages and the report need, by stage.

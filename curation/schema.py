@@ -97,6 +97,22 @@ BLEND = pa.schema(
     ]
 )
 
+#: What is forgotten, in `TO/NAME/forgotten.parquet`: a row for each document, and for each address that was asked for.
+#: `uri_sha256` is set where all that comes from the address is forgotten, `text_sha256` with the text's `text_bytes`
+#: where it is known. `why`: asked, same text, near-duplicate or written from it; `request` is what asked for it.
+TOMBSTONES = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("uri_sha256", pa.string()),
+        pa.field("text_sha256", pa.string()),
+        pa.field("text_bytes", pa.int64()),
+        pa.field("why", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("at", _TIME, nullable=False),
+        pa.field("request", pa.string(), nullable=False),
+    ]
+)
+
 #: What was asked of an endpoint, and what came of it: `curation.endpoint.ledger`. `money` is in parts of 1e-12.
 LEDGER = pa.schema(
     [

@@ -69,6 +69,12 @@ class Storage(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Put the whole file, replacing one of the same name at once."""
 
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` hold what `source` holds, which never changes, without its bytes passing through this process.
+
+        Raises `StorageError` where `source` is not there.
+        """
+
     def create(self, name: str, data: bytes) -> bool:
         """Put the whole file if there is none of its name; False, and nothing written, if there is.
 
