@@ -219,7 +219,9 @@ def _by_text(work: Workspace, part: Part, stones: Tombstones, ids: pa.ChunkedArr
     length = work.signal("length")
     if length.footer(part) is not None and (sizes := length.read(part, ["id", "byte_count"]))["id"].equals(ids):
         candidates = stones.sizes(sizes["byte_count"])
-        texts = [text for table in work.documents.pick(part, candidates, ["text"]) for text in table["text"].to_pylist()]
+        texts = [
+            text for table in work.documents.pick(part, candidates, ["text"]) for text in table["text"].to_pylist()
+        ]
     else:
         found, texts, start = [np.empty(0, np.int64)], [], 0
         for table in work.documents.batches(part, ["text"]):

@@ -12,7 +12,7 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, dedup, deploy, doctor, extractor, inspecting, plan, releases, report, run
+from curation.cli import classifier, dedup, deploy, doctor, extractor, forget, inspecting, plan, releases, report, run
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -109,6 +109,7 @@ for _command in (
     inspecting.rules,
     inspecting.signals,
     releases.releases,
+    forget.forget,
     deploy.deploy,
     classifier.classifier,
     extractor.extractor,

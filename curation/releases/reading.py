@@ -231,7 +231,7 @@ class Reader:
 
     def _rows_of(self, run: Run) -> Iterator[dict[str, Any]]:
         shard = self._shards[run.shard]
-        with _checked(self.release, shard) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
+        with checked(self.release, shard) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
             self._refuse_columns(file.schema_arrow)
             start = 0
             for group in range(file.num_row_groups):
@@ -329,7 +329,7 @@ def _cut(runs: Sequence[Run], first: int, last: int) -> list[Run]:
 
 
 @contextmanager
-def _checked(release: Release, shard: Mapping[str, Any]) -> Iterator[IO[bytes]]:
+def checked(release: Release, shard: Mapping[str, Any]) -> Iterator[IO[bytes]]:
     """A shard opened for reading, once it is known to be what the manifest says.
 
     What lies elsewhere is copied into the temporary folder while it is checked, so that what is read is what was

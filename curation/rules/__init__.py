@@ -17,7 +17,7 @@ from curation.errors import RecipeError
 from curation.recipe import faults_text, unknown
 from curation.schema import SPANS
 from curation.signals import absent_columns
-from curation.tombstones import FORGOTTEN
+from curation.tombstones import FORGOTTEN as FORGOTTEN  # it stands beside the others
 
 if TYPE_CHECKING:
     import duckdb
