@@ -266,9 +266,9 @@ def _in_workspace(recipe: Recipe, work: Workspace, parts: list[Part], asked: Ask
             rows = connection.execute(f"SELECT id FROM corpus WHERE ({asked.where}\n) ORDER BY id").fetchall()
         except duckdb.Error as error:
             raise UsageError(
-                f"--where: {str(error).splitlines()[0]}", remedy="write a condition as in a rule: curate signals lists the "
-                "columns"
-            ) from error  # fmt: skip
+                f"--where: {str(error).splitlines()[0]}",
+                remedy="write a condition as in a rule: curate signals lists the columns",
+            ) from error
         found.add((one for (one,) in rows), ASKED)
     views = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal")
              .fetchall()}  # fmt: skip

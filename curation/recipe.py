@@ -77,6 +77,25 @@ _NAME = "a name of lower-case letters, digits, - and _"
 _SHARE = "a number from 0 to 1"
 
 
+#: What may be said of every object that is written to S3, by boto3's names for it.
+S3_OPTIONS = (
+    "ACL", "GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP", "SSEKMSEncryptionContext", "SSEKMSKeyId",
+    "ServerSideEncryption", "StorageClass",
+)  # fmt: skip
+
+
+def _s3(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if name not in S3_OPTIONS:
+            message = unknown(name, S3_OPTIONS, "option")
+            raise PydanticCustomError("place", "{message}", {"at": [name], "message": message})
+    return value
+
+
+S3Options = Annotated[dict[str, Text], AfterValidator(_s3)]
+_S3 = 'a table of boto3\'s options, like { ServerSideEncryption = "aws:kms" }'
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -229,6 +248,7 @@ class Release(_Table):
         'a size like "256MB", at most "1GB"', 256_000_000
     )
     columns: list[Text] = _field("a list of columns", default_factory=list)
+    s3: S3Options = _field(_S3, default_factory=dict)
 
 
 class Price(_Table):
@@ -334,6 +354,7 @@ class Recipe(_Table):
 
     name: Name = _field(_NAME)
     work: Text | None = _field("a path or s3://…", None)
+    s3: S3Options = _field(_S3, default_factory=dict)
     single_writer: Switch = _field("true or false", default=False)
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = _field("a whole number from 0 up", 0)
     source: Annotated[list[Source], Field(min_length=1)] = _field("at least one table [[source]]")
@@ -413,7 +434,9 @@ class Recipe(_Table):
     def semantic(self) -> dict[str, Any]:
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
-        del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"], table["endpoint"]
+        for key in ("work", "s3", "single_writer", "endpoint"):
+            del table[key]
+        del table["release"]["to"], table["release"]["s3"], table["dedup"]["against"]
         for source in table["source"]:
             del source["paths"], source["root"]
         return table

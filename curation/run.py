@@ -100,12 +100,13 @@ class Run:
 def work_place(recipe: Recipe) -> Storage:
     """The recipe's WORK: its `work`, or `work/NAME` beside the recipe."""
     place = recipe.work or f"work/{recipe.name}"
-    return open_storage(place, recipe.base, single_writer=recipe.single_writer)
+    return open_storage(place, recipe.base, single_writer=recipe.single_writer, options=recipe.s3)
 
 
 def release_place(recipe: Recipe) -> Storage:
     """Where the recipe's releases go; `RecipeError` for a kind of storage that there is not."""
-    return open_storage(recipe.release.to, recipe.base, single_writer=recipe.single_writer)
+    to, options = recipe.release.to, recipe.release.s3
+    return open_storage(to, recipe.base, single_writer=recipe.single_writer, options=options)
 
 
 def release_fingerprint(run: Run) -> str:

@@ -68,7 +68,7 @@ class Tombstones:
     @property
     def fingerprint(self) -> str:
         """A hash of what they say, whenever and why they were set."""
-        return fingerprint(sorted(self.ids), sorted(self.uris), sorted(sum(map(sorted, self.texts.values()), [])))
+        return fingerprint(sorted(self.ids), sorted(self.uris), sorted(set[str]().union(*self.texts.values())))
 
     def named(self, rows: pa.Table) -> NDArray[np.bool_]:
         """Which rows are forgotten by their `id` or `uri`."""

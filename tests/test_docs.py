@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Pages whose commands are run on what first-run.md leaves, besides first-run.md itself.
-RUNNABLE = ["rules.md", "duplicates.md", "blend.md", "releases.md", "recipe.md", "explain-and-sql.md"]
+RUNNABLE = ["rules.md", "duplicates.md", "blend.md", "releases.md", "forget.md", "recipe.md", "explain-and-sql.md"]
 
 
 def _page(name: str) -> str:

@@ -198,7 +198,7 @@ class Bucket:
         """
         if not self.single_writer:
             with failing("write", self.root):
-                fault = None if is_amazon() else _race(client().meta.endpoint_url, self.bucket)
+                fault = None if is_amazon() else _race(client().meta.endpoint_url, self.bucket, self.options)
             if fault:
                 raise StorageError(
                     f"{self.root}: {fault}: two runs at once could publish the same version",
@@ -379,9 +379,9 @@ def _delete(bucket: str, keys: list[str]) -> None:
 
 
 @cache
-def _race(_endpoint: str, bucket: str) -> str | None:
+def _race(_endpoint: str, bucket: str, options: tuple[tuple[str, str], ...]) -> str | None:
     """How the server's conditional writes fail, None if they seem to hold; what is tried is removed again."""
-    place = Bucket(bucket, f"{TRIED}-{uuid.uuid4().hex}")
+    place = Bucket(bucket, f"{TRIED}-{uuid.uuid4().hex}", options=options)
     try:
         with ThreadPoolExecutor(_RACERS) as threads:
             created = [_winners(threads, place, f"new-{number}", IfNoneMatch="*") for number in range(_ROUNDS)]
@@ -412,7 +412,8 @@ def _winners(threads: ThreadPoolExecutor, place: Bucket, name: str, **condition:
 def _try(place: Bucket, name: str, **condition: str) -> bool:
     """Whether a conditional write is let through. One whose answer was lost is sent again, and then refused."""
     try:
-        client().put_object(Bucket=place.bucket, Key=f"{place.prefix}/{name}", Body=uuid.uuid4().bytes, **condition)
+        key, more = f"{place.prefix}/{name}", {**dict(place.options), **condition}
+        client().put_object(Bucket=place.bucket, Key=key, Body=uuid.uuid4().bytes, **more)
     except ClientError as error:
         if code_of(error) in (*REFUSED, *UNKNOWN, *ABSENT):
             return False
