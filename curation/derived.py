@@ -128,7 +128,7 @@ def derive(base: Release, gone: Held, workspace: str, confirm: Callable[[], None
     if (data := release.storage.read(f"{release.folder}/manifest.json")) is None:
         shards = [_shard(base, release, shard, gone.places.get(shard["path"]), made_from)
                   for shard in manifest["shards"]]  # fmt: skip
-        made = _manifest(base, manifest, release, gone, [shard for shard in shards if shard["rows"]], made_from)
+        made = _manifest(base, manifest, release, gone, [shard for shard in shards if shard], made_from)
         release.storage.write(f"{release.folder}/report.html", _report(base, made).encode())
         release.storage.write(f"{release.folder}/README.md", card(made, manifest).encode())
         data = json.dumps(made, indent=1, ensure_ascii=False).encode()
@@ -151,7 +151,8 @@ def _refuse_unknown(base: Release, manifest: Mapping[str, Any]) -> None:
 
 def _shard(
     base: Release, release: Release, shard: dict[str, Any], rows: NDArray[np.int64] | None, made_from: str
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    """A shard as it stands in the derived release; None where nothing is left of it."""
     path = shard["path"]
     source, target = f"{base.folder}/{path}", f"{release.folder}/{path}"
     if rows is None:
@@ -159,7 +160,7 @@ def _shard(
             release.storage.copy(source, target)
         return shard
     if len(rows) == shard["rows"]:
-        return {**shard, "rows": 0}
+        return None
     part = Part(*path.removesuffix(".parquet").split("/", 1))
     with checked(base, shard) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
         dataset = Dataset(release.storage, release.folder, file.schema_arrow.remove_metadata())

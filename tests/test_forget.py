@@ -274,10 +274,8 @@ def test_it_costs_what_the_shards_concerned_cost(
     tiny: Callable[..., Run], to: Storage, tmp_path: Path, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the others only the footers and three short columns are read, and nothing is written: they are linked."""
-    rows = [
-        {"text": f"{text(number)} {os.urandom(500_000 + 40 * number).hex()}", "uri": f"u{number}"}
-        for number in range(40)
-    ]
+    long = [f"{text(number)} {os.urandom(500_000 + 40 * number).hex()}" for number in range(40)]
+    rows = [{"text": words, "uri": f"u{number}"} for number, words in enumerate(long)]
     tiny({"web": rows}, "[dedup]\nenabled = false\n[release]\nshard_bytes = 2_000_000\n", "release.version=2026.01.01")
     before = Release(to, "tiny", "2026.01.01")
     shards = {shard["path"]: shard for shard in (before.manifest() or {})["shards"]}
