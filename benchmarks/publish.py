@@ -55,36 +55,42 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--size", default="1GB", help="bytes of text, like 300MB or 10GB")
     options.add_argument("--folder", type=Path, default=Path("bench-publish"), help="where; made new")
+    options.add_argument("--repeats", type=int, default=1, help="how often both are measured, in turn")
     options.add_argument("--keep", action="store_true", help="leave the folder there")
-    options.add_argument("--step", choices=["prepare", "publish", "plain"], help=argparse.SUPPRESS)
+    options.add_argument("--step", choices=["generate", "prepare", "publish", "plain"], help=argparse.SUPPRESS)
     asked = options.parse_args()
-    size = int(float(asked.size[:-2]) * UNITS[asked.size[-2:].upper()])
     if asked.step:
-        step(asked.step, asked.folder)
+        step(asked.step, asked.folder, int(float(asked.size[:-2]) * UNITS[asked.size[-2:].upper()]))
         return
     asked.folder.mkdir(parents=True)
     try:
-        measure(asked.folder, size)
+        measure(asked.folder, asked.size, asked.repeats)
     finally:
         if not asked.keep:
             shutil.rmtree(asked.folder)
 
 
-def measure(folder: Path, size: int) -> None:
-    """Make the text and measure both, each in a process of its own."""
-    made = generate(folder / "input", size)
+def measure(folder: Path, size: str, repeats: int) -> None:
+    """Make the text and measure both, each in a process of its own, so that its memory is its own."""
+    made = asked_of("generate", folder, size)["bytes"]
     off = "".join(f"[signals.{name}]\nenabled = false\n" for name in SWITCHED_OFF)
     (folder / "recipe.toml").write_text(RECIPE + off, encoding="utf-8")
-    answers = {name: asked_of(name, folder) for name in ("prepare", "publish", "plain")}
+    asked_of("prepare", folder, size)
     print(f"{platform.machine()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}; one process each")
-    print(f"text       {made / 1e9:.2f} GB in {answers['publish']['rows']:,} documents")
-    for name in ("publish", "plain"):
-        answer = answers[name]
-        rate = made / answer["seconds"] / 1e6
-        print(f"{name:10} {answer['seconds']:8.1f} s  {rate:6.1f} MB/s  {answer['memory'] / 2**20:7.0f} MiB at most")
-    share = answers["plain"]["seconds"] / answers["publish"]["seconds"]
-    print(f"share      {share:.2f} of the rate of plain reading and writing")
-    print(f"release    {answers['publish']['bytes'] / 1e9:.2f} GB in {answers['publish']['shards']} shards")
+    for _ in range(repeats):
+        shutil.rmtree(folder / "releases", ignore_errors=True)
+        answers = {name: asked_of(name, folder, size) for name in ("publish", "plain")}
+        for name, answer in answers.items():
+            print(
+                f"{name:8} {answer['seconds']:7.1f} s, {made / answer['seconds'] / 1e6:6.1f} MB/s; "
+                f"{answer['processor']:7.1f} s of processor; {answer['memory'] / 2**20:6.0f} MiB at most"
+            )
+        wall, processor = (answers["plain"][key] / answers["publish"][key] for key in ("seconds", "processor"))
+        print(f"share    {wall:.2f} of the rate of plain reading and writing, {processor:.2f} by processor")
+    told = answers["publish"]
+    print(
+        f"text     {made / 1e9:.2f} GB, {told['rows']:,} documents; {told['shards']} shards, {told['bytes'] / 1e9:.2f} GB"
+    )
 
 
 def generate(folder: Path, size: int) -> int:
@@ -110,33 +116,36 @@ def generate(folder: Path, size: int) -> int:
     return made
 
 
-def asked_of(name: str, folder: Path) -> dict[str, int | float]:
-    """What a step says, which runs in a process of its own, so that its memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.publish", "--step", name, "--folder", str(folder)]
+def asked_of(name: str, folder: Path, size: str) -> dict[str, float]:
+    """What a step says."""
+    command = [sys.executable, "-m", "benchmarks.publish", "--step", name, "--folder", str(folder), "--size", size]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    answer: dict[str, int | float] = json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
-def step(name: str, folder: Path) -> None:
+def step(name: str, folder: Path, size: int) -> None:
     """Do one step and print what it took, as JSON."""
     from curation import pipeline  # noqa: PLC0415  # not in the process that only waits
     from curation.engine import LocalEngine  # noqa: PLC0415
     from curation.recipe import load  # noqa: PLC0415
 
-    answer: dict[str, int | float] = {}
+    answer: dict[str, float] = {}
     began = time.monotonic()
-    if name == "plain":
+    if name == "generate":
+        answer["bytes"] = generate(folder / "input", size)
+    elif name == "plain":
         plain(folder)
-        answer["seconds"] = time.monotonic() - began
     else:
         with LocalEngine(1) as engine:
             state = pipeline.run(load(folder / "recipe.toml"), engine, until="report" if name == "prepare" else None)
             figures = state.figures.get("publish", {})
             answer |= {key: figures[key] for key in ("rows", "shards", "bytes") if key in figures}
             answer["seconds"] = state.stages.get("publish", {}).get("seconds", 0)
-    most = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(json.dumps({**answer, "memory": 1024 * max(most)}))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    answer.setdefault("seconds", time.monotonic() - began)
+    answer["processor"] = sum(one.ru_utime + one.ru_stime for one in used)
+    print(json.dumps({**answer, "memory": 1024 * max(one.ru_maxrss for one in used)}))
 
 
 def plain(folder: Path) -> None:

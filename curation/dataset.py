@@ -78,6 +78,8 @@ class Dataset:
     storage: Storage
     name: str
     schema: pa.Schema
+    #: What its parts are compressed by.
+    compression: str = "zstd"
 
     def path(self, part: Part) -> str:
         """Where the part lies, relative to the storage."""
@@ -165,7 +167,7 @@ class Dataset:
     def writing(self, part: Part, made_from: str) -> Iterator[PartWriter]:
         """A writer whose part appears, whole, when the block ends well."""
         with self.storage.writing(self.path(part)) as stream:
-            writer = PartWriter(stream, self.schema)
+            writer = PartWriter(stream, self.schema, self.compression)
             try:
                 yield writer
                 writer.close(made_from)
@@ -260,7 +262,7 @@ class Dataset:
 class PartWriter:
     """Writes one part, row group after row group, cast to the dataset's schema."""
 
-    def __init__(self, stream: Any, target: pa.Schema) -> None:
+    def __init__(self, stream: Any, target: pa.Schema, compression: str = "zstd") -> None:
         self.schema = target
         self.notes: dict[str, Any] = {}
         self.groups = 0
@@ -268,8 +270,8 @@ class PartWriter:
         short = [name for name in target.names if name != "text"]
         repeated = [name for name in short if target.field(name).type not in (pa.uint64(), pa.binary())]  # no hashes
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(stream, mode="w"), target, compression="zstd", compression_level=1, write_statistics=short,
-            use_dictionary=repeated,
+            pa.PythonFile(stream, mode="w"), target, compression=compression,
+            compression_level=1 if compression == "zstd" else None, write_statistics=short, use_dictionary=repeated,
         )  # fmt: skip
 
     def write(self, table: pa.Table) -> None:

@@ -169,7 +169,7 @@ def shard_schema(work: Workspace, recipe: Recipe) -> pa.Schema:
 def slices_dataset(work: Workspace, recipe: Recipe) -> Dataset:
     """Each part's chosen rows, a row group for each shard; kept until the release is out."""
     fields = [*shard_schema(work, recipe), pa.field("key", pa.uint64(), nullable=False), pa.field("copy", pa.int32())]
-    return Dataset(work.storage, "shuffle", pa.schema(fields))
+    return Dataset(work.storage, "shuffle", pa.schema(fields), "lz4")  # read once, then removed: fast, not small
 
 
 def shuffle_key(seed: int, document: str, copy: int) -> int:
@@ -232,7 +232,7 @@ def _chosen_rows(task: Slice) -> pa.Table:
                 kept = kept.append_column(name, blend[name].slice(start, documents.num_rows).filter(here))
             tables.append(kept)
         start += documents.num_rows
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _where(rows: pa.Table, predicate: str) -> pa.ChunkedArray:
@@ -334,7 +334,8 @@ def _gather(task: Gather) -> dict[str, Any]:
             groups = footer.notes["groups"].get(str(task.index)) if footer else None
             if groups:
                 tables.append(source.read_groups(name, range(*groups)))
-        rows = pa.concat_tables(tables).sort_by([("key", "ascending"), ("id", "ascending"), ("copy", "ascending")])
+        rows = pa.concat_tables(tables).combine_chunks()  # taking from many chunks copies them all each time
+        del tables
         with target.writing(part, task.made_from) as writer:
             for table in _row_groups(rows):
                 writer.write(table)
@@ -348,12 +349,13 @@ def _gather(task: Gather) -> dict[str, Any]:
 
 
 def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
-    """Runs of rows with about `ROW_GROUP_BYTES` of text: small enough to be read one at random."""
-    sizes = pc.binary_length(rows["text"]).to_numpy().astype(np.int64)
+    """The rows in their order, in runs with about `ROW_GROUP_BYTES` of text: small enough to be read one at random."""
+    order = pc.sort_indices(rows, [("key", "ascending"), ("id", "ascending"), ("copy", "ascending")])
+    sizes = pc.binary_length(rows["text"]).take(order).to_numpy().astype(np.int64)
     bounds = np.flatnonzero(np.diff(np.cumsum(sizes) // ROW_GROUP_BYTES)) + 1
     for start, end in zip([0, *bounds], [*bounds, len(sizes)], strict=True):
         if end > start:
-            yield rows.slice(start, end - start)
+            yield rows.take(order.slice(start, end - start))
 
 
 def _manifest(
