@@ -123,6 +123,17 @@ def test_a_file_of_any_size_comes_back(place: Storage, size: int) -> None:
                 assert stream.read(70_000) == data[max(0, start) :][:70_000]
 
 
+def test_the_server_copies(place: Storage) -> None:
+    """Small objects and those that were sent in parts; what is not there is one message."""
+    for size in (0, 1000, 17 * 1024 * 1024):
+        with place.writing("a") as stream:
+            stream.write(b"ab" * (size // 2))
+        place.copy("a", "b/c")
+        assert place.read("b/c") == place.read("a")
+    with pytest.raises(StorageError, match="no such object"):
+        place.copy("nothing", "b/c")
+
+
 def test_nothing_appears_when_the_block_fails(place: Storage) -> None:
     """No object, no half of one."""
     with suppress(ValueError), place.writing("file") as stream:
