@@ -31,6 +31,8 @@ from curation.signals import load_signals, with_stand_ins
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from curation.recipe import Recipe
     from curation.run import Run
 
@@ -182,21 +184,45 @@ def shuffle_key(seed: int, document: str, copy: int) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
+def shuffle_keys(
+    seed: int, ids: list[str], rows: NDArray[np.int64], copies: NDArray[np.int64]
+) -> NDArray[np.uint64]:  # fmt: skip
+    """`shuffle_key` of copies of documents, each a place in `ids` and the number of the copy.
+
+    >>> bool(shuffle_keys(0, ["a", "b"], np.array([1]), np.array([3]))[0] == shuffle_key(0, "b", 3))
+    True
+    """
+    hashed = [
+        hashlib.blake2b(f"{seed}:{ids[row]}:{copy}".encode(), digest_size=8).digest()
+        for row, copy in zip(rows.tolist(), copies.tolist(), strict=True)
+    ]
+    return np.frombuffer(b"".join(hashed), ">u8").astype(np.uint64)
+
+
+def shard_of(keys: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
+    """Which of so many shards each key falls into: key x shards / 2^64, in whole numbers.
+
+    >>> shard_of(np.array([0, 2**62, 2**64 - 1], np.uint64), 5).tolist()
+    [0, 1, 4]
+    """
+    high, low, count = keys >> np.uint64(32), keys & np.uint64(2**32 - 1), np.uint64(shards)
+    return ((high * count + (low * count >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
+
+
 def _slice(task: Slice) -> None:
     target = slices_dataset(task.work, task.recipe)
     rows = _chosen_rows(task)
-    copies = np.repeat(np.arange(rows.num_rows), rows["copies"].to_numpy())
-    number = np.concatenate([np.arange(count) for count in rows["copies"].to_pylist()] or [np.array([], dtype=int)])
-    ids = rows["id"].to_pylist()
-    keys = [shuffle_key(task.recipe.seed, ids[row], int(copy)) for row, copy in zip(copies, number, strict=True)]
-    shards = np.array([key * task.shards >> 64 for key in keys], dtype=np.int64)
-    key_array = np.array(keys, dtype=np.uint64)
+    counts = rows["copies"].to_numpy()
+    copies = np.repeat(np.arange(rows.num_rows), counts)
+    number = np.arange(len(copies)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys = shuffle_keys(task.recipe.seed, rows["id"].to_pylist(), copies, number)
+    shards = shard_of(keys, task.shards)
     with target.writing(task.part, task.made_from) as writer:
         groups: dict[str, list[int]] = {}
         for shard in np.unique(shards):
             mine = np.flatnonzero(shards == shard)
             table = rows.take(pa.array(copies[mine]))
-            table = table.append_column("key", pa.array(key_array[mine])).append_column("copy", pa.array(number[mine]))
+            table = table.append_column("key", pa.array(keys[mine])).append_column("copy", pa.array(number[mine]))
             before = writer.groups
             writer.write(table)
             groups[str(shard)] = [before, writer.groups]
@@ -219,8 +245,9 @@ def _chosen_rows(task: Slice) -> pa.Table:
     for documents in work.documents.batches(task.part, columns):
         here = chosen.slice(start, documents.num_rows)
         if pc.any(here).as_py():
-            kept = documents.filter(here)
-            beside = side.slice(start, documents.num_rows).filter(here)
+            kept, beside = documents, side.slice(start, documents.num_rows)
+            if not pc.all(here).as_py():  # else all would be copied
+                kept, beside = kept.filter(here), beside.filter(here)
             rows = kept.select(["id", "text"])
             for name in spans:
                 rows = rows.append_column(name, beside[name])
