@@ -7,6 +7,7 @@ row order as another, joined by part and row.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ class Dataset:
     storage: Storage
     name: str
     schema: pa.Schema
+    #: What its parts are compressed by.
+    compression: str = "zstd"
 
     def path(self, part: Part) -> str:
         """Where the part lies, relative to the storage."""
@@ -164,7 +167,7 @@ class Dataset:
     def writing(self, part: Part, made_from: str) -> Iterator[PartWriter]:
         """A writer whose part appears, whole, when the block ends well."""
         with self.storage.writing(self.path(part)) as stream:
-            writer = PartWriter(stream, self.schema)
+            writer = PartWriter(stream, self.schema, self.compression)
             try:
                 yield writer
                 writer.close(made_from)
@@ -259,7 +262,7 @@ class Dataset:
 class PartWriter:
     """Writes one part, row group after row group, cast to the dataset's schema."""
 
-    def __init__(self, stream: Any, target: pa.Schema) -> None:
+    def __init__(self, stream: Any, target: pa.Schema, compression: str = "zstd") -> None:
         self.schema = target
         self.notes: dict[str, Any] = {}
         self.groups = 0
@@ -267,8 +270,8 @@ class PartWriter:
         short = [name for name in target.names if name != "text"]
         repeated = [name for name in short if target.field(name).type not in (pa.uint64(), pa.binary())]  # no hashes
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(stream, mode="w"), target, compression="zstd", compression_level=1, write_statistics=short,
-            use_dictionary=repeated,
+            pa.PythonFile(stream, mode="w"), target, compression=compression,
+            compression_level=1 if compression == "zstd" else None, write_statistics=short, use_dictionary=repeated,
         )  # fmt: skip
 
     def write(self, table: pa.Table) -> None:
@@ -300,6 +303,15 @@ def save(table: pa.Table, path: Path) -> None:
             writer.close("")
         finally:
             writer.abandon()
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A small table as the bytes of a Parquet file; the same rows give the same."""
+    sink = io.BytesIO()
+    writer = PartWriter(sink, table.schema)
+    writer.write(table)
+    writer.close("")
+    return sink.getvalue()
 
 
 @dataclass(frozen=True)

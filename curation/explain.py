@@ -32,6 +32,7 @@ PREVIEW = 300
 _NO_RULE = {
     ruling.UNREADABLE: "the record could not be read",
     ruling.EMPTY: "there is no text",
+    ruling.FORGOTTEN: "it is forgotten, and its text is gone: curate forget",
     ruling.EMPTY_AFTER_EDIT: "the edits leave no text",
 }
 

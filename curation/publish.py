@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import __version__, schema, tokenised, tokenizing
+from curation import __version__, schema, tokenised, tokenizing, tombstones
 from curation import rules as ruling
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect, fingerprint, first_row
 from curation.errors import ReleaseError, StorageError
-from curation.releases import Release, latest, order, releases
+from curation.releases import Release, latest, order
+from curation.releases.claiming import claim, point
 from curation.report.card import card
 from curation.run import FORMAT, release_fingerprint, release_place, workspace_id
 from curation.signals import load_signals, with_stand_ins
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from curation.recipe import Recipe
     from curation.run import Run
-    from curation.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,11 @@ def publish(run: Run) -> dict[str, Any]:
     same = newest if wanted is None else Release(storage, run.recipe.name, wanted)
     if same is not None and _was_pointed_to(same, made_from, newest):
         return {"published": False, "release": same.path, "version": same.version}
-    release = _claim(run, storage, made_from, newest)
+    mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
+    release = claim(storage, run.recipe.name, wanted, mine, newest, run.confirm)
     storage.sweep(release.folder)
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
-        _point(release, data)
+        point(release, data)
         return _published(release, json.loads(data))
     shards = _shards(run, release, made_from)
     run.work.storage.remove("shuffle")
@@ -105,9 +106,14 @@ def publish(run: Run) -> dict[str, Any]:
     storage.write(f"{release.folder}/README.md", card(manifest, before).encode())
     data = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
     run.confirm()
+    if tombstones.read(storage, run.recipe.name).fingerprint != run.forgotten:
+        raise ReleaseError(
+            f"{release.path}: something was forgotten while this was being made, and it may hold that",
+            remedy="run again: what is not concerned is kept",
+        )
     if not storage.create(f"{release.folder}/manifest.json", data):
         raise ReleaseError(f"{release.path}: another run published it meanwhile", remedy="run again")
-    _point(release, data)
+    point(release, data)
     return _published(release, manifest)
 
 
@@ -130,56 +136,6 @@ def _was_pointed_to(release: Release, made_from: str, newest: Release | None) ->
     if manifest is None or newest is None or manifest["fingerprint"] != made_from:
         return False
     return order(release.version) <= order(newest.version)
-
-
-def _claim(run: Run, storage: Storage, made_from: str, newest: Release | None) -> Release:
-    """The version to publish: one that this workspace began and did not finish, else a new one, claimed.
-
-    What this workspace began from something else is taken over or emptied, but its claim is never removed: whoever
-    claimed the version then would lose files to a removal that comes late.
-    """
-    name, wanted = run.recipe.name, run.recipe.release.version
-    mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
-    data = json.dumps(mine, sort_keys=True).encode()
-    run.confirm()
-    begun: dict[str, bytes] = {}
-    for release in releases(storage, name):
-        there = storage.read(f"{release.folder}/claim.json") or b"{}"
-        claim = release.claim() or {}
-        resumable = claim == mine and wanted in (None, release.version)
-        if release.manifest() is not None:
-            if resumable and (newest is None or order(newest.version) < order(release.version)):
-                return release
-        elif resumable:
-            return release
-        elif claim.get("workspace") == mine["workspace"]:
-            begun[release.version] = there
-            _empty(release)
-    day = datetime.now(UTC).strftime("%Y.%m.%d")
-    versions = [wanted] if wanted else [day, *(f"{day}.{number}" for number in range(2, 1000))]
-    for version in versions:
-        release = Release(storage, name, version)
-        claimed = f"{release.folder}/claim.json"
-        if storage.swap(claimed, data, begun[version]) if version in begun else storage.create(claimed, data):
-            _empty(release)  # what a removal that was killed left: a reader would find it
-            return release
-    taken = Release(storage, name, versions[0])
-    if taken.manifest() is None:
-        raise ReleaseError(
-            f"{taken.path}: another workspace began this version and has not finished it",
-            remedy=f"wait for it; if that workspace is gone for good, remove what it left: rm -r {taken.path}",
-        )
-    day, number = order(taken.version)
-    raise ReleaseError(
-        f"{taken.path}: this version is taken, and a release is never changed",
-        remedy=f'ask for another: --set release.version="{day}.{number + 1}", or leave version out',
-    )
-
-
-def _empty(release: Release) -> None:
-    """Remove what was made for a claim; the claim stays."""
-    for name in ("data", tokenised.FOLDER, "tokenizer.json", "report.html", "README.md"):
-        release.storage.remove(f"{release.folder}/{name}")
 
 
 def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:
@@ -218,7 +174,7 @@ def shard_schema(work: Workspace, recipe: Recipe) -> pa.Schema:
 def slices_dataset(work: Workspace, recipe: Recipe) -> Dataset:
     """Each part's chosen rows, a row group for each shard; kept until the release is out."""
     fields = [*shard_schema(work, recipe), pa.field("key", pa.uint64(), nullable=False), pa.field("copy", pa.int32())]
-    return Dataset(work.storage, "shuffle", pa.schema(fields))
+    return Dataset(work.storage, "shuffle", pa.schema(fields), "lz4")  # read once, then removed: fast, not small
 
 
 def shuffle_key(seed: int, document: str, copy: int) -> int:
@@ -231,21 +187,45 @@ def shuffle_key(seed: int, document: str, copy: int) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
+def shuffle_keys(
+    seed: int, ids: list[str], rows: NDArray[np.int64], copies: NDArray[np.int64]
+) -> NDArray[np.uint64]:  # fmt: skip
+    """`shuffle_key` of copies of documents, each a place in `ids` and the number of the copy.
+
+    >>> bool(shuffle_keys(0, ["a", "b"], np.array([1]), np.array([3]))[0] == shuffle_key(0, "b", 3))
+    True
+    """
+    hashed = [
+        hashlib.blake2b(f"{seed}:{ids[row]}:{copy}".encode(), digest_size=8).digest()
+        for row, copy in zip(rows.tolist(), copies.tolist(), strict=True)
+    ]
+    return np.frombuffer(b"".join(hashed), ">u8").astype(np.uint64)
+
+
+def shard_of(keys: NDArray[np.uint64], shards: int) -> NDArray[np.int64]:
+    """Which of so many shards each key falls into: key x shards / 2^64, in whole numbers.
+
+    >>> shard_of(np.array([0, 2**62, 2**64 - 1], np.uint64), 5).tolist()
+    [0, 1, 4]
+    """
+    high, low, count = keys >> np.uint64(32), keys & np.uint64(2**32 - 1), np.uint64(shards)
+    return ((high * count + (low * count >> np.uint64(32))) >> np.uint64(32)).astype(np.int64)
+
+
 def _slice(task: Slice) -> None:
     target = slices_dataset(task.work, task.recipe)
     rows = _chosen_rows(task)
-    copies = np.repeat(np.arange(rows.num_rows), rows["copies"].to_numpy())
-    number = np.concatenate([np.arange(count) for count in rows["copies"].to_pylist()] or [np.array([], dtype=int)])
-    ids = rows["id"].to_pylist()
-    keys = [shuffle_key(task.recipe.seed, ids[row], int(copy)) for row, copy in zip(copies, number, strict=True)]
-    shards = np.array([key * task.shards >> 64 for key in keys], dtype=np.int64)
-    key_array = np.array(keys, dtype=np.uint64)
+    counts = rows["copies"].to_numpy()
+    copies = np.repeat(np.arange(rows.num_rows), counts)
+    number = np.arange(len(copies)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys = shuffle_keys(task.recipe.seed, rows["id"].to_pylist(), copies, number)
+    shards = shard_of(keys, task.shards)
     with target.writing(task.part, task.made_from) as writer:
         groups: dict[str, list[int]] = {}
         for shard in np.unique(shards):
             mine = np.flatnonzero(shards == shard)
             table = rows.take(pa.array(copies[mine]))
-            table = table.append_column("key", pa.array(key_array[mine])).append_column("copy", pa.array(number[mine]))
+            table = table.append_column("key", pa.array(keys[mine])).append_column("copy", pa.array(number[mine]))
             before = writer.groups
             writer.write(table)
             groups[str(shard)] = [before, writer.groups]
@@ -268,8 +248,9 @@ def _chosen_rows(task: Slice) -> pa.Table:
     for documents in work.documents.batches(task.part, columns):
         here = chosen.slice(start, documents.num_rows)
         if pc.any(here).as_py():
-            kept = documents.filter(here)
-            beside = side.slice(start, documents.num_rows).filter(here)
+            kept, beside = documents, side.slice(start, documents.num_rows)
+            if not pc.all(here).as_py():  # else all would be copied
+                kept, beside = kept.filter(here), beside.filter(here)
             rows = kept.select(["id", "text"])
             for name in spans:
                 rows = rows.append_column(name, beside[name])
@@ -281,7 +262,7 @@ def _chosen_rows(task: Slice) -> pa.Table:
                 kept = kept.append_column(name, blend[name].slice(start, documents.num_rows).filter(here))
             tables.append(kept)
         start += documents.num_rows
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def published_texts(
@@ -403,7 +384,8 @@ def _gather(task: Gather) -> dict[str, Any]:
             groups = footer.notes["groups"].get(str(task.index)) if footer else None
             if groups:
                 tables.append(source.read_groups(name, range(*groups)))
-        rows = pa.concat_tables(tables).sort_by([("key", "ascending"), ("id", "ascending"), ("copy", "ascending")])
+        rows = pa.concat_tables(tables).combine_chunks()  # taking from many chunks copies them all each time
+        del tables
         with target.writing(part, task.made_from) as writer, _tokens_beside(task) as beside:
             for table in _row_groups(rows):
                 writer.write(table)
@@ -445,12 +427,13 @@ def _tokens_beside(task: Gather) -> Iterator[Callable[[pa.Table], None]]:
 
 
 def _row_groups(rows: pa.Table) -> Iterator[pa.Table]:
-    """Runs of rows with about `ROW_GROUP_BYTES` of text: small enough to be read one at random."""
-    sizes = pc.binary_length(rows["text"]).to_numpy().astype(np.int64)
+    """The rows in their order, in runs with about `ROW_GROUP_BYTES` of text: small enough to be read one at random."""
+    order = pc.sort_indices(rows, [("key", "ascending"), ("id", "ascending"), ("copy", "ascending")])
+    sizes = pc.binary_length(rows["text"]).take(order).to_numpy().astype(np.int64)
     bounds = np.flatnonzero(np.diff(np.cumsum(sizes) // ROW_GROUP_BYTES)) + 1
     for start, end in zip([0, *bounds], [*bounds, len(sizes)], strict=True):
         if end > start:
-            yield rows.slice(start, end - start)
+            yield rows.take(order.slice(start, end - start))
 
 
 def _manifest(
@@ -501,7 +484,8 @@ def _manifest(
         ],
         "stable": run.basis.record() if run.basis else None,
         "previous": previous.version if previous and previous.version != release.version else None,
-        "forgotten": 0,
+        "forgotten": sum(counts["rules"].get(ruling.FORGOTTEN, 0) for counts in judged["sources"].values()),
+        "derived": None,
     }
 
 
@@ -515,17 +499,3 @@ def _tokenised(recipe: Recipe) -> dict[str, Any] | None:
     return {
         "dtype": tokenised.dtype_of(vocabulary), "vocabulary": vocabulary, "end_of_document": token, "end_id": number
     }  # fmt: skip
-
-
-def _point(release: Release, manifest: bytes) -> None:
-    """Move latest.json to this release, unless a newer one is there: the pointer never goes back."""
-    name = f"{release.name}/latest.json"
-    entry = {"version": release.version, "manifest_sha256": hashlib.sha256(manifest).hexdigest()}
-    data = json.dumps(entry, sort_keys=True).encode()
-    while True:
-        there = release.storage.read(name)
-        now = latest(release.storage, release.name)
-        if now is not None and order(now.version) > order(release.version):
-            return
-        if release.storage.swap(name, data, there):
-            return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from curation import documents, expressions, sources
+from curation import documents, expressions, sources, tombstones
 from curation.compiling import compile_kernels
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
 from curation.engine import chunks
@@ -26,6 +26,7 @@ from curation.run import release_place, work_place
 from curation.signals import SIGNALS, signal_name
 from curation.sources import archives, decoding, extract
 from curation.sources.record import MAX_TEXT_BYTES, Record, Records, Skipped, as_json
+from curation.tombstones import PULLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,7 +96,7 @@ class Pull:
         while True:
             part = self.part(len(parts))
             footer = self.documents.footer(part)
-            if footer is None or footer.fingerprint != self.fingerprint(len(parts)):
+            if footer is None or footer.notes.get(PULLED, footer.fingerprint) != self.fingerprint(len(parts)):
                 return parts, end
             parts[part] = footer
             if footer.notes["last"]:
@@ -126,9 +127,18 @@ def pull(run: Run) -> dict[str, Any]:
         for name, files in found.items()
         for file in files
     ]
+    _forget(run)
     _remove_orphans(run)
     read = sum(len(task.inputs) for task in undone)
     return {"inputs": len(run.inputs), "inputs_read": read, "rows": run.documents, **_counts(run)}
+
+
+def _forget(run: Run) -> None:
+    """Take what is forgotten out of the parts of `run.parts` in which it stands."""
+    stones = tombstones.read(release_place(run.recipe), run.recipe.name)
+    run.forgotten = stones.fingerprint
+    if stones:
+        run.parts = tombstones.apply(run.work, run.parts, stones, run.engine)
 
 
 def _counts(run: Run) -> dict[str, dict[str, Any]]:

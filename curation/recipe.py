@@ -88,6 +88,25 @@ _SHARE = "a number from 0 to 1"
 _TOKENS = "a whole number of tokens"
 
 
+#: What may be said of every object that is written to S3, by boto3's names for it.
+S3_OPTIONS = (
+    "ACL", "GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP", "SSEKMSEncryptionContext", "SSEKMSKeyId",
+    "ServerSideEncryption", "StorageClass",
+)  # fmt: skip
+
+
+def _s3(value: dict[str, str]) -> dict[str, str]:
+    for name in value:
+        if name not in S3_OPTIONS:
+            message = unknown(name, S3_OPTIONS, "option")
+            raise PydanticCustomError("place", "{message}", {"at": [name], "message": message})
+    return value
+
+
+S3Options = Annotated[dict[str, Text], AfterValidator(_s3)]
+_S3 = 'a table of boto3\'s options, like { ServerSideEncryption = "aws:kms" }'
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -365,6 +384,7 @@ class Release(_Table):
     columns: list[Text] = _field("a list of columns", default_factory=list)
     tokenised: Switch = _field("true or false", default=False)
     end_of_document: Annotated[Text, Field(min_length=1)] | None = _field("a token of the tokenizer", None)
+    s3: S3Options = _field(_S3, default_factory=dict)
 
 
 class Price(_Table):
@@ -470,6 +490,7 @@ class Recipe(_Table):
 
     name: Name = _field(_NAME)
     work: Text | None = _field("a path or s3://…", None)
+    s3: S3Options = _field(_S3, default_factory=dict)
     single_writer: Switch = _field("true or false", default=False)
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = _field("a whole number from 0 up", 0)
     source: Annotated[list[Source], Field(min_length=1)] = _field("at least one table [[source]]")
@@ -567,6 +588,9 @@ class Recipe(_Table):
         table = self.model_dump(mode="json")
         table["blend"]["tokenizer"] = self.tokenizer_identity
         del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"], table["endpoint"]
+        for key in ("work", "s3", "single_writer", "endpoint"):
+            del table[key]
+        del table["release"]["to"], table["release"]["s3"], table["dedup"]["against"]
         for source in table["source"]:
             del source["paths"], source["root"]
         return table

@@ -58,6 +58,8 @@ class Run:
     blend_from: dict[Part, str] = field(default_factory=dict)
     #: What of earlier releases the verdicts are made from, None where `dedup.stable` is false; judge sets it.
     basis: Basis | None = None
+    #: A hash of what is forgotten, as pull found it.
+    forgotten: str = ""
     #: What was read: source, name, bytes and sha256 of each input.
     inputs: list[dict[str, Any]] = field(default_factory=list)
     #: Figures that later stages and the report need, by stage.
@@ -98,12 +100,13 @@ class Run:
 def work_place(recipe: Recipe) -> Storage:
     """The recipe's WORK: its `work`, or `work/NAME` beside the recipe."""
     place = recipe.work or f"work/{recipe.name}"
-    return open_storage(place, recipe.base, single_writer=recipe.single_writer)
+    return open_storage(place, recipe.base, single_writer=recipe.single_writer, options=recipe.s3)
 
 
 def release_place(recipe: Recipe) -> Storage:
     """Where the recipe's releases go; `RecipeError` for a kind of storage that there is not."""
-    return open_storage(recipe.release.to, recipe.base, single_writer=recipe.single_writer)
+    to, options = recipe.release.to, recipe.release.s3
+    return open_storage(to, recipe.base, single_writer=recipe.single_writer, options=options)
 
 
 def release_fingerprint(run: Run) -> str:

@@ -113,6 +113,22 @@ GROUPS = pa.schema(
 #: The tokens of each document's text as published, by a tokenizer.json (sidecar); null = not counted.
 TOKENS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("token_count", pa.int64())])
 
+#: What is forgotten, in `TO/NAME/forgotten.parquet`: a row for each document, and for each address that was asked for.
+#: `uri_sha256` is set where all that comes from the address is forgotten, `text_sha256` with the text's `text_bytes`
+#: where it is known. `why`: asked, same text, near-duplicate or written from it; `request` is what asked for it.
+TOMBSTONES = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("uri_sha256", pa.string()),
+        pa.field("text_sha256", pa.string()),
+        pa.field("text_bytes", pa.int64()),
+        pa.field("why", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("at", _TIME, nullable=False),
+        pa.field("request", pa.string(), nullable=False),
+    ]
+)
+
 #: What was asked of an endpoint, and what came of it: `curation.endpoint.ledger`. `money` is in parts of 1e-12.
 LEDGER = pa.schema(
     [

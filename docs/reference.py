@@ -43,6 +43,8 @@ ABOUT = {
     "name": "the release is called NAME/VERSION",
     "work": "the folder, or place in S3, of everything that is measured on the way; left out, `work/NAME`. `--work` "
     "overrides it",
+    "s3": "what goes with every object that is written to WORK in S3, by boto3's names: "
+    "[s3.md](s3.md#encryption-and-access)",
     "single_writer": "that nothing else writes to WORK and the releases, for S3 servers whose conditional writes "
     "do not hold: [s3.md](s3.md). Decides no byte",
     "seed": "of the sample that the blend takes and of the shuffle",
@@ -125,6 +127,8 @@ ABOUT = {
     "release.to": "the folder for releases; NAME/VERSION is made in it",
     "release.version": "left out, today (UTC), with .2, .3 … behind it where that is taken",
     "release.shard_bytes": "of text in a shard, about; units KB, MB, GB, KiB, MiB, GiB",
+    "release.s3": "what goes with every object of the releases in S3: encryption, access, class of storage. Decides no "
+    "byte: [s3.md](s3.md#encryption-and-access)",
     "release.columns": "measured columns that stand in the shards beside the text, each named once",
     "release.tokenised": "whether token ids are written beside the Parquet, by the tokenizer.json that "
     "`blend.tokenizer` names: [releases.md](releases.md#tokenised)",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from test_reading import publish
 
 from curation import errors, pipeline, rules
 from curation.cli import cli
@@ -23,6 +26,7 @@ from curation.run import workspace
 from curation.sample import copy_to
 from curation.signals import SIGNALS, signal_name
 from curation.sources import KINDS
+from curation.storage import open_storage
 from docs import reference
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Pages whose commands are run on what first-run.md leaves, besides first-run.md itself.
-RUNNABLE = ["rules.md", "duplicates.md", "blend.md", "releases.md", "recipe.md", "explain-and-sql.md"]
+RUNNABLE = ["rules.md", "duplicates.md", "blend.md", "releases.md", "forget.md", "recipe.md", "explain-and-sql.md"]
 
 
 def _page(name: str) -> str:
@@ -310,6 +314,30 @@ def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = _printed([sys.executable, "-c", code]).split("\x1e\n")
     for (block, output), text in zip(blocks, printed, strict=True):
         _compare(block, output, text, tmp_path)
+
+
+SNIPPETS = [block for kind, block in _fences(_page("reading.md")) if kind == "python"]
+
+
+@pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_a_release_is_read_as_the_page_says(code: str, tmp_path: Path) -> None:
+    """Each Python block of reading.md runs, twice, beside a release; where its library is not there, it skips."""
+    for library in re.findall(r"^(?:from|import) (torchdata|datasets|duckdb)\b", code, re.MULTILINE):
+        if find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")
+    publish(open_storage(str(tmp_path / "releases")), (20, 15), "2026.11.23", "quickstart")
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True,
+                              text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_page_on_reading_has_its_snippets() -> None:
+    """One for each library, and for going on with as many readers and with more."""
+    assert len(SNIPPETS) >= 6
+    for word in ("datasets", "duckdb", "StatefulDataLoader", "load_state_dict(states)", "json.loads(checkpoint"):
+        assert any(word in code for code in SNIPPETS), word
 
 
 def test_an_index_tells_whether_a_document_is_new(sample: Path, tmp_path: Path, engine: LocalEngine) -> None:

@@ -27,7 +27,7 @@ LAYERS = (
     {"curation.dataset", "curation.endpoint", "curation.engine", "curation.expressions", "classifiers"},
     {  # recipe.py names the kinds of sources and of rules, and these ask it how faults are worded
         "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
-        "curation.recipe", "curation.releases", "curation.tokenizing", "curation.tokenised",
+        "curation.recipe", "curation.releases", "curation.tokenizing", "curation.tokenised", "curation.tombstones",
     },
     {  # what the stages share
         "curation.run", "curation.compiling", "curation.documents", "curation.groups", "curation.mixing",
@@ -37,12 +37,13 @@ LAYERS = (
         "curation.pull", "curation.measure", "curation.against", "curation.corpus", "curation.decontamination",
         "curation.compare", "curation.copies", "curation.stable",
         "curation.judge", "curation.blend", "curation.report",
-        "curation.publish", "curation.token_counts",
+        "curation.publish", "curation.token_counts", "curation.derived",
     },
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.hits", "curation.query", "curation.whatif",
         "curation.selection",
         "curation.doctor", "curation.tokenizer_training", "curation.plan", "curation.clusters", "curation.difference",
+        "curation.release_diff", "curation.forget",
     },
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
 )  # fmt: skip

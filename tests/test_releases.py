@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,6 +18,9 @@ from curation.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from s3_servers import S3Server
 
     from curation.storage import Storage
 
@@ -85,16 +87,16 @@ def test_a_whole_release_has_no_fault(release: Release) -> None:
 
 def flip(release: Release) -> str:
     """Change one byte in the middle of a shard."""
-    path = Path(release.path) / "data/train-00001.parquet"
-    data = bytearray(path.read_bytes())
+    name = f"{release.folder}/data/train-00001.parquet"
+    data = bytearray(release.storage.read(name) or b"")
     data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    release.storage.write(name, bytes(data))
     return "data/train-00001.parquet: its sha256 is not the manifest's"
 
 
 def lose(release: Release) -> str:
     """Remove a shard."""
-    (Path(release.path) / "data/train-00000.parquet").unlink()
+    release.storage.remove(f"{release.folder}/data/train-00000.parquet")
     return "data/train-00000.parquet: missing"
 
 
@@ -106,14 +108,30 @@ def add(release: Release) -> str:
 
 def cut_short(release: Release) -> str:
     """Cut a shard."""
-    path = Path(release.path) / "data/train-00000.parquet"
-    path.write_bytes(path.read_bytes()[:-10])
+    name = f"{release.folder}/data/train-00000.parquet"
+    release.storage.write(name, (release.storage.read(name) or b"")[:-10])
     return "data/train-00000.parquet: its sha256 is not the manifest's"
 
 
-@pytest.mark.parametrize("damage", [flip, lose, add, cut_short])
+DAMAGES = [flip, lose, add, cut_short]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_shard_is_found(release: Release, damage: Callable[[Release], str]) -> None:
     """By its name and what is wrong with it, and nothing else is."""
+    fault = damage(release)
+    assert verify(release) == [fault]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_in_s3_is_found(
+    moto: S3Server, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Release], str]
+) -> None:
+    """As in a folder."""
+    for name, value in moto.environment().items():
+        monkeypatch.setenv(name, value)
+    release = publish(open_storage(f"s3://{moto.bucket}/to"), "book", "2026.01.01")
+    assert verify(release) == []
     fault = damage(release)
     assert verify(release) == [fault]
 

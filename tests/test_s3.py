@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from curation.engine import LocalEngine
 from curation.errors import CurationError, InputError, RecipeError, ReleaseError, StorageError
 from curation.inputs import HashIndex, find_inputs, sha256
 from curation.recipe import load
+from curation.run import release_place
 from curation.signals import SIGNALS, signal_name
 from curation.storage import open_storage
 from curation.storage.bucket import Bucket
@@ -119,6 +121,17 @@ def test_a_file_of_any_size_comes_back(place: Storage, size: int) -> None:
             for start in (size - 3, size // 2, 0, size // 3, size):
                 stream.seek(max(0, start))
                 assert stream.read(70_000) == data[max(0, start) :][:70_000]
+
+
+def test_the_server_copies(place: Storage) -> None:
+    """Small objects and those that were sent in parts; what is not there is one message."""
+    for size in (0, 1000, 17 * 1024 * 1024):
+        with place.writing("a") as stream:
+            stream.write(b"ab" * (size // 2))
+        place.copy("a", "b/c")
+        assert place.read("b/c") == place.read("a")
+    with pytest.raises(StorageError, match="no such object"):
+        place.copy("nothing", "b/c")
 
 
 def test_nothing_appears_when_the_block_fails(place: Storage) -> None:
@@ -537,6 +550,128 @@ def test_a_publisher_that_is_killed_leaves_nothing_wrong(
             pipeline.run(load(tmp_path / "recipe.toml", options), engine)
             assert published(to, "tiny") == whole
             assert not {file.path for file in to.files()} - {*whole[0], *KNOWN}
+
+
+#: How often a publisher is killed at random: `CURATE_KILLS=20` is the long form.
+KILLS = int(os.environ.get("CURATE_KILLS", "3"))
+
+
+def test_a_publisher_that_is_killed_at_random_is_never_seen_half_done(
+    moto: S3Server, use: Callable[[S3Server], str], tiny: Callable[..., Run], tmp_path: Path
+) -> None:
+    """While requests fail in all ways and a reader looks on: what it sees verifies, and the rerun ends it."""
+    tiny({"web": ROWS}, '[release]\nshard_bytes = "1kB"\nversion = "2026.01.01"')
+    whole = published(open_storage(f"{tmp_path}/releases"), "tiny")
+    seed = random.SystemRandom().randrange(10**9)
+    draw = random.Random(seed)  # noqa: S311
+    with FaultyProxy(moto) as proxy, LocalEngine(2) as engine:
+        url = use(proxy.server)
+
+        def options(to: Storage) -> tuple[str, ...]:
+            return (f'release.to="{to}"', "single_writer=true")
+
+        first = open_storage(f"{url}/to", single_writer=True)
+        pipeline.run(load(tmp_path / "recipe.toml", options(first)), engine)
+        requests = len(proxy.log)
+        assert requests > 20
+        for number in range(KILLS):
+            to = open_storage(f"{url}/to{number}", single_writer=True)
+            arguments = [f"--set={option}" for option in options(to)]
+            moment = draw.randrange(1, requests)
+            faults, count = chance(1 / 10, seed + number), itertools.count(1)
+            with subprocess.Popen(
+                [sys.executable, "-m", "curation", "run", "recipe.toml", *arguments], cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+            ) as process:  # fmt: skip
+
+                def plan(method: str, target: str, n: int, *, at: int = moment, one: Any = process,
+                         faults: Any = faults, count: Any = count) -> Fault | None:  # fmt: skip
+                    if next(count) == at:
+                        one.kill()
+                    return faults(method, target, n)
+
+                proxy.plan = plan
+                ended = threading.Event()
+                wrong: list[str] = []
+                reader = threading.Thread(target=_look_on, args=(moto, f"{url}/to{number}", ended, wrong))
+                reader.start()
+                status = process.wait(120)
+                time.sleep(0.4)  # its workers end with it
+                ended.set()
+                reader.join()
+            assert status in (-signal.SIGKILL, 0), f"seed {seed}, kill {number}"
+            assert wrong == [], f"seed {seed}, kill {number}"
+            proxy.plan = chance(1 / 10, seed + number)
+            pipeline.run(load(tmp_path / "recipe.toml", options(to)), engine)
+            assert published(to, "tiny") == whole, f"seed {seed}, kill {number}"
+
+
+def _look_on(server: S3Server, place: str, ended: threading.Event, wrong: list[str]) -> None:
+    """Look at every release that can be seen, past the proxy, until it is said to stop; note what is wrong."""
+    client = server.client()
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+
+    def read(key: str) -> bytes | None:
+        try:
+            return bytes(client.get_object(Bucket=bucket, Key=f"{prefix}/{key}")["Body"].read())
+        except client.exceptions.NoSuchKey:
+            return None
+
+    while True:
+        is_last = ended.is_set()
+        pointer, manifest = read("tiny/latest.json"), read("tiny/2026.01.01/manifest.json")
+        if pointer is not None:
+            manifest = read("tiny/2026.01.01/manifest.json")
+            if hashlib.sha256(manifest or b"").hexdigest() != json.loads(pointer)["manifest_sha256"]:
+                wrong.append("the pointer is not to this manifest")
+        shards = json.loads(manifest)["shards"] if manifest else []
+        seen = {shard["path"]: hashlib.sha256(read(f"tiny/2026.01.01/{shard['path']}") or b"") for shard in shards}
+        wrong += [shard["path"] for shard in shards if seen[shard["path"]].hexdigest() != shard["sha256"]]
+        if is_last:
+            return
+
+
+def test_options_go_with_every_object(
+    moto: S3Server, use: Callable[[S3Server], str], tiny: Callable[..., Run], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Encryption, access and class of storage: of a release, and of WORK; also of what is sent in parts or copied."""
+    tiny({"web": ROWS}, until="pull")
+    url = use(moto)
+    with LocalEngine(2) as engine:
+
+        def run(to: str, *options: str) -> Run:
+            more = (f'release.to="{url}/{to}"', "release.version='2026.01.01'", *options)
+            return pipeline.run(load(tmp_path / "recipe.toml", more, work=f"{url}/{to}-work"), engine)
+
+        plain = run("to")
+        other = run(
+            "other", 'release.s3={ServerSideEncryption="AES256", StorageClass="STANDARD_IA", ACL="public-read"}',
+            's3={ServerSideEncryption="aws:kms", SSEKMSKeyId="key-1"}',
+        )  # fmt: skip
+    made = [open_storage(f"{url}/{place}") for place in ("to", "other")]
+    assert published(made[0], "tiny") == published(made[1], "tiny")  # no byte is another
+    assert plain.recipe.semantic() == other.recipe.semantic()
+    place = release_place(other.recipe)
+    place.copy("tiny/2026.01.01/data/train-00000.parquet", "tiny/copy")
+    monkeypatch.setattr("curation.storage.bucket.PART_BYTES", 5 * 1024 * 1024)
+    with place.writing("tiny/large") as stream:
+        stream.write(b"x" * (11 * 1024 * 1024))
+    client = moto.client()
+    names = [file.path for file in place.files()]
+    kinds = {"claim.json", "manifest.json", "latest.json", "README.md", "report.html", "train-00000.parquet", "copy"}
+    assert {name.rpartition("/")[2] for name in names} == {*kinds, "large"}
+    for name in names:
+        key = f"other/{name}"
+        head = client.head_object(Bucket=moto.bucket, Key=key)
+        assert (head["ServerSideEncryption"], head["StorageClass"]) == ("AES256", "STANDARD_IA"), name
+        grants = client.get_object_acl(Bucket=moto.bucket, Key=key)["Grants"]
+        assert any(grant["Permission"] == "READ" and grant["Grantee"].get("URI") for grant in grants), name
+    for file in open_storage(f"{url}/other-work").files():
+        head = client.head_object(Bucket=moto.bucket, Key=f"other-work/{file.path}")
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "key-1"), file.path
+    with pytest.raises(RecipeError, match=r"release\.s3\.Acl: .*ACL"):
+        load(tmp_path / "recipe.toml", ('release.s3={Acl="private"}',))
 
 
 #: What else lies in a place where one release was published.

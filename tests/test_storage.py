@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -165,6 +166,29 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
             action("a", b"")
     with pytest.raises(StorageError, match="cannot write"), storage.lock():
         pass
+
+
+def test_a_copy_is_another_name_of_the_same_file(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of what was there; where there are no such names, a file of its own; nothing half written is left."""
+    storage.write("a/x", b"x")
+    storage.write("b/z", b"z")
+    storage.copy("a/x", "b/y")
+    storage.copy("a/x", "b/y")
+    storage.copy("a/x", "b/z")
+    assert Path(storage.path("a/x")).samefile(storage.path("b/y"))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "no links here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refuse)
+        storage.copy("a/x", "c/y")
+    assert not Path(storage.path("a/x")).samefile(storage.path("c/y"))
+    storage.remove("a")
+    assert [storage.read(name) for name in ("b/y", "b/z", "c/y")] == [b"x"] * 3
+    assert [path.name for path in Path(str(storage)).rglob("*.tmp")] == []
+    with pytest.raises(StorageError, match="cannot copy"):
+        storage.copy("a/x", "b/y")
 
 
 def test_create_writes_once(storage: Storage) -> None:

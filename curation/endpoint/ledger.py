@@ -108,6 +108,29 @@ class Ledger:
         self._journal.append(line | _costs(cost))
         self.spent += cost - reserved
 
+    def forget(self, heads: list[str]) -> int:
+        """Remove what was asked and answered about texts that begin so; how many requests that were.
+
+        What they cost stays. Raises `StorageError` where the ledger is damaged.
+        """
+        marks = [json.dumps(head, ensure_ascii=False)[1:-1] for head in heads if head]
+        for number in self._journals():
+            if number != self._number:  # of a process that was killed
+                self._compact(number)
+        count = 0
+        for part in self._parts.parts():
+            rows = self._parts.read(part).to_pylist()
+            gone = [row for row in rows if any(mark in row["request"] for mark in marks)]
+            for row in gone:
+                row |= {"request": "{}", "answer": None, "finish_reason": None, "error": "forgotten"}
+                self._rows.pop(row["key"], None)
+            if gone:
+                made_from = fingerprint("ledger", int(part.name))
+                self._parts.write(part, pa.Table.from_pylist(rows, schema.LEDGER), made_from)
+            count += len(gone)
+        self._group = None
+        return count
+
     @property
     def _parts(self) -> Dataset:
         return Dataset(open_storage(str(self.folder.parent)), self.folder.name, schema.LEDGER)

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: What the reasons that are no rules look at.
-BUILT_IN = {ruling.EMPTY: "no text", ruling.EMPTY_AFTER_EDIT: "the edits leave no text"}
+BUILT_IN = {
+    ruling.EMPTY: "no text",
+    ruling.EMPTY_AFTER_EDIT: "the edits leave no text",
+    ruling.FORGOTTEN: "it is forgotten",
+}
 
 #: What would change how other text is shown, or is no text: controls, orders of direction, tags, and what is no
 #: character; tabs and line feeds stay.

@@ -17,6 +17,7 @@ from curation.errors import RecipeError
 from curation.recipe import faults_text, place_of, places_of, unknown
 from curation.schema import SPANS
 from curation.signals import absent_columns
+from curation.tombstones import FORGOTTEN as FORGOTTEN  # it stands beside the others
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from curation.dataset import Workspace
     from curation.recipe import Recipe
 
-#: Reasons that are no rules: a document that could not be read, one without text, one of which the edits leave nothing.
+#: Reasons that are no rules: a document that could not be read, one without text, one of which the edits leave nothing,
+#: and one that is forgotten, which `curation.tombstones` makes a row with this error.
 UNREADABLE = "unreadable"
 EMPTY = "empty"
 EMPTY_AFTER_EDIT = "empty_after_edit"
-BUILT_IN = (UNREADABLE, EMPTY, EMPTY_AFTER_EDIT)
+BUILT_IN = (UNREADABLE, EMPTY, EMPTY_AFTER_EDIT, FORGOTTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ def query(rules: tuple[Rule, ...], edits: Edits) -> str:
 SELECT
     id,
     CASE
+        WHEN error = '{FORGOTTEN}' THEN ['{FORGOTTEN}']
         WHEN error IS NOT NULL THEN ['{UNREADABLE}']
         WHEN byte_count = 0 THEN ['{EMPTY}']
         ELSE list_filter([{_empty_after(edits)},

@@ -15,7 +15,7 @@ from curation.errors import RecipeError, StorageError
 from curation.storage.folder import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
     from io import BufferedReader
 
@@ -69,6 +69,12 @@ class Storage(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Put the whole file, replacing one of the same name at once."""
 
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` hold what `source` holds, which never changes, without its bytes passing through this process.
+
+        Raises `StorageError` where `source` is not there.
+        """
+
     def create(self, name: str, data: bytes) -> bool:
         """Put the whole file if there is none of its name; False, and nothing written, if there is.
 
@@ -107,23 +113,26 @@ class Storage(Protocol):
         """Remove what killed processes left half written below `folder`; of a whole folder, its scratch too."""
 
 
-def open_storage(place: str, base: str | Path = ".", *, single_writer: bool = False) -> Storage:
+def open_storage(
+    place: str, base: str | Path = ".", *, single_writer: bool = False, options: Mapping[str, str] | None = None
+) -> Storage:
     """The storage at `place`: `s3://bucket/prefix`, or a path, taken from the folder `base` if it is relative.
 
-    `single_writer` says that nothing else writes there, so that a server without safe conditional writes will do.
+    `single_writer` says that nothing else writes there, so that a server without safe conditional writes will do;
+    `options`, by boto3's names, go with every object that is written: encryption, access, class of storage.
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", place)
     if scheme and scheme.group(1) == "s3":
-        return in_s3(place, single_writer=single_writer)
+        return in_s3(place, single_writer=single_writer, options=options)
     if scheme:
         raise RecipeError(f"{place}: a place is a local path or s3://…", remedy="give one of these")
     return Folder(os.path.normpath(Path(base).resolve() / Path(place).expanduser()))
 
 
-def in_s3(place: str, *, single_writer: bool = False) -> Bucket:
+def in_s3(place: str, *, single_writer: bool = False, options: Mapping[str, str] | None = None) -> Bucket:
     """The place in S3; `StorageError` where boto3 is not installed."""
     try:
         from curation.storage.bucket import Bucket  # noqa: PLC0415  # boto3 is an extra, and slow to import
     except ModuleNotFoundError as error:
         raise StorageError(f"{place}: boto3 is not installed", remedy="pip install 'curate[s3]'") from error
-    return Bucket.at(place, single_writer=single_writer)
+    return Bucket.at(place, single_writer=single_writer, options=tuple(sorted((options or {}).items())))

@@ -65,20 +65,24 @@ _ROUNDS, _RACERS = 6, 8
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """`s3://bucket/prefix`; the bucket must exist. `single_writer` is the word of the user that nobody else writes."""
+    """`s3://bucket/prefix`; the bucket must exist.
+
+    `single_writer` is the word of the user that nobody else writes; `options` go with every object that is written.
+    """
 
     bucket: str
     prefix: str
     single_writer: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def at(cls, place: str, *, single_writer: bool = False) -> Bucket:
+    def at(cls, place: str, *, single_writer: bool = False, options: tuple[tuple[str, str], ...] = ()) -> Bucket:
         """The place that a URL names; `RecipeError` if it is none."""
         found = re.fullmatch(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,254})(?:/(.*))?", place, re.DOTALL)
         steps = (found.group(2) or "").strip("/").split("/") if found else []
         if not found or any(step in (".", "..") for step in steps) or (len(steps) > 1 and "" in steps):
             raise RecipeError(f"{place}: not a place in S3", remedy="write it as s3://bucket or s3://bucket/prefix")
-        return cls(found.group(1), "/".join(steps), single_writer)
+        return cls(found.group(1), "/".join(steps), single_writer, options)
 
     def __str__(self) -> str:
         return self.root
@@ -150,7 +154,19 @@ class Bucket:
     def write(self, name: str, data: bytes) -> None:
         """Put the whole object, replacing one of the same name at once."""
         with failing("write", self.path(name)):
-            client().put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
+            client().put_object(Bucket=self.bucket, Key=self._key(name), Body=data, **dict(self.options))
+
+    def copy(self, source: str, target: str) -> None:
+        """Have the server copy an object, in parts where it is large."""
+        there = self.head(source)
+        if there is None:
+            raise StorageError(f"cannot copy {self.path(source)}: there is no such object", remedy="check the path")
+        of = {"Bucket": self.bucket, "Key": self._key(source)}
+        with failing("copy", self.path(source)):
+            client().copy(of, self.bucket, self._key(target), ExtraArgs=dict(self.options))
+        head = self.head(target)
+        if head is None or head["ContentLength"] != there["ContentLength"]:
+            raise StorageError(f"{self.path(target)}: is not there as it was copied", remedy="run again")
 
     def create(self, name: str, data: bytes) -> bool:
         """Put the object if there is none of its name, and read back whose it is.
@@ -182,7 +198,7 @@ class Bucket:
         """
         if not self.single_writer:
             with failing("write", self.root):
-                fault = None if is_amazon() else _race(client().meta.endpoint_url, self.bucket)
+                fault = None if is_amazon() else _race(client().meta.endpoint_url, self.bucket, self.options)
             if fault:
                 raise StorageError(
                     f"{self.root}: {fault}: two runs at once could publish the same version",
@@ -274,9 +290,8 @@ class Bucket:
         parts.max_in_memory_upload_chunks = _SENDING
         with failing("write", self.path(name)):
             try:
-                client().upload_fileobj(
-                    stream, self.bucket, self._key(name), ExtraArgs={"Metadata": mark}, Config=parts
-                )
+                more = {**dict(self.options), "Metadata": mark}
+                client().upload_fileobj(stream, self.bucket, self._key(name), ExtraArgs=more, Config=parts)
             except ClientError as error:
                 if code_of(error) != "NoSuchUpload":  # it was completed, and the answer was lost
                     raise
@@ -292,6 +307,7 @@ class Bucket:
         """
         writer = uuid.uuid4().hex
         body = {"Bucket": self.bucket, "Key": self._key(name), "Body": data, "Metadata": {_WRITER: writer}}
+        body |= dict(self.options)
         with failing("write", self.path(name)):
             try:
                 client().put_object(**body, **condition)
@@ -363,9 +379,9 @@ def _delete(bucket: str, keys: list[str]) -> None:
 
 
 @cache
-def _race(_endpoint: str, bucket: str) -> str | None:
+def _race(_endpoint: str, bucket: str, options: tuple[tuple[str, str], ...]) -> str | None:
     """How the server's conditional writes fail, None if they seem to hold; what is tried is removed again."""
-    place = Bucket(bucket, f"{TRIED}-{uuid.uuid4().hex}")
+    place = Bucket(bucket, f"{TRIED}-{uuid.uuid4().hex}", options=options)
     try:
         with ThreadPoolExecutor(_RACERS) as threads:
             created = [_winners(threads, place, f"new-{number}", IfNoneMatch="*") for number in range(_ROUNDS)]
@@ -396,7 +412,8 @@ def _winners(threads: ThreadPoolExecutor, place: Bucket, name: str, **condition:
 def _try(place: Bucket, name: str, **condition: str) -> bool:
     """Whether a conditional write is let through. One whose answer was lost is sent again, and then refused."""
     try:
-        client().put_object(Bucket=place.bucket, Key=f"{place.prefix}/{name}", Body=uuid.uuid4().bytes, **condition)
+        key, more = f"{place.prefix}/{name}", {**dict(place.options), **condition}
+        client().put_object(Bucket=place.bucket, Key=key, Body=uuid.uuid4().bytes, **more)
     except ClientError as error:
         if code_of(error) in (*REFUSED, *UNKNOWN, *ABSENT):
             return False

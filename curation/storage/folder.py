@@ -113,6 +113,27 @@ class Folder:
         with self.writing(name) as stream:
             stream.write(data)
 
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` another name of the same file; where the file system has no such names, a copy."""
+        path, temporary = self.path(target), _temporary(self.path(target))
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                os.link(self.path(source), temporary)
+            except FileNotFoundError:
+                raise
+            except OSError:  # no hard links here, or too many of this file
+                with open(self.path(source), "rb") as stream, open(temporary, "wb") as copy:
+                    shutil.copyfileobj(stream, copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise _failure("copy", self.path(source), error) from error
+        finally:
+            with suppress(OSError):  # two names of one file are not renamed to each other
+                os.unlink(temporary)
+
     def create(self, name: str, data: bytes) -> bool:
         """Put the whole file if there is none of its name; False, and nothing written, if there is.
 

@@ -1,11 +1,8 @@
-"""Releases: list, show, verify, open for reading. What makes them is publish."""
+"""Whether a release is what its manifest says, and which documents stand where in it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,102 +10,12 @@ import pyarrow.parquet as pq
 
 from curation import tokenised
 from curation.errors import ReleaseError
+from curation.releases.place import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from curation.storage import Storage
-
-VERSION_PATTERN = re.compile(r"(\d{4}\.\d{2}\.\d{2})(?:\.(\d+))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A release's folder: `name/version` in a storage."""
-
-    storage: Storage
-    name: str
-    version: str
-
-    @property
-    def folder(self) -> str:
-        """Relative to the storage."""
-        return f"{self.name}/{self.version}"
-
-    @property
-    def path(self) -> str:
-        """Absolute."""
-        return self.storage.path(self.folder)
-
-    def manifest(self) -> dict[str, Any] | None:
-        """What the release holds; None while it is not published."""
-        data = self.storage.read(f"{self.folder}/manifest.json")
-        return None if data is None else _json(data, f"{self.path}/manifest.json")
-
-    def claim(self) -> dict[str, Any] | None:
-        """Who began to publish it."""
-        data = self.storage.read(f"{self.folder}/claim.json")
-        return None if data is None else _json(data, f"{self.path}/claim.json")
-
-
-def _json(data: bytes, path: str) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(data)
-    except ValueError as error:
-        raise ReleaseError(f"{path}: not JSON: {error}", remedy="restore that file from a copy") from error
-    return value
-
-
-def order(version: str) -> tuple[str, int]:
-    """A key that sorts versions by age.
-
-    >>> sorted(["2026.11.23.10", "2026.11.23", "2026.11.23.2"], key=order)
-    ['2026.11.23', '2026.11.23.2', '2026.11.23.10']
-    """
-    found = VERSION_PATTERN.fullmatch(version)
-    return (found.group(1), int(found.group(2) or 1)) if found else (version, 0)
-
-
-def releases(storage: Storage, name: str) -> list[Release]:
-    """Every version of a release, oldest first, unfinished ones included."""
-    versions = [version for version in storage.folders(name) if VERSION_PATTERN.fullmatch(version)]
-    return [Release(storage, name, version) for version in sorted(versions, key=order)]
-
-
-def names(storage: Storage) -> list[str]:
-    """The names that have releases here."""
-    return [name for name in storage.folders() if releases(storage, name)]
-
-
-def latest(storage: Storage, name: str) -> Release | None:
-    """The release that `latest.json` points to."""
-    data = storage.read(f"{name}/latest.json")
-    if data is None:
-        return None
-    return Release(storage, name, _json(data, storage.path(f"{name}/latest.json"))["version"])
-
-
-def find(storage: Storage, wanted: str | None) -> Release:
-    """The release called `NAME`, `NAME/VERSION` or, where there is one name only, nothing.
-
-    Raises `ReleaseError` when there is none.
-    """
-    known = names(storage)
-    name, _, version = (wanted or "").partition("/")
-    if not name and len(known) == 1:
-        name = known[0]
-    if not name or name not in known:
-        there = f"there are {', '.join(known)}" if known else "there is no release"
-        raise ReleaseError(f"{storage}: {there}", remedy="name one of them, as NAME or NAME/VERSION")
-    versions = {one.version: one for one in releases(storage, name)}
-    release = versions.get(version) if version else latest(storage, name)
-    if release is None or release.manifest() is None:
-        finished = [one.version for one in versions.values() if one.manifest() is not None]
-        raise ReleaseError(
-            f"{storage.path(name)}: no finished release {version or 'yet'}",
-            remedy=f"there are {', '.join(finished)}" if finished else "publish one with `curate run`",
-        )
-    return release
+    from curation.releases.place import Release
 
 
 def verify(release: Release) -> list[str]:
@@ -145,7 +52,7 @@ def _sum_faults(manifest: dict[str, Any]) -> list[str]:
 
 def _pointer_faults(release: Release) -> list[str]:
     pointer = release.storage.read(f"{release.name}/latest.json")
-    entry = _json(pointer, "latest.json") if pointer else {}
+    entry = parsed(pointer, "latest.json") if pointer else {}
     data = release.storage.read(f"{release.folder}/manifest.json") or b""
     if entry.get("version") == release.version and entry["manifest_sha256"] != hashlib.sha256(data).hexdigest():
         return ["manifest.json: not the one that latest.json points to"]
