@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation import __version__
+from curation import __version__, tokenised
 from curation.dataset import Dataset, Part, fingerprint
 from curation.errors import ReleaseError
 from curation.releases.claiming import claim, point
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from curation.tombstones import Tombstones
 
 #: What a release may hold beside its shards; of anything else it is not known what of it would have to go.
-_KNOWN = ("manifest.json", "README.md", "report.html", "claim.json")
+_KNOWN = ("manifest.json", "README.md", "report.html", "claim.json", "tokenizer.json")
 _BLOCK = 1 << 20
 
 
@@ -129,6 +129,8 @@ def derive(base: Release, gone: Held, workspace: str, confirm: Callable[[], None
         shards = [_shard(base, release, shard, gone.places.get(shard["path"]), made_from)
                   for shard in manifest["shards"]]  # fmt: skip
         made = _manifest(base, manifest, release, gone, [shard for shard in shards if shard], made_from)
+        if base.storage.exists(f"{base.folder}/tokenizer.json"):
+            release.storage.copy(f"{base.folder}/tokenizer.json", f"{release.folder}/tokenizer.json")
         release.storage.write(f"{release.folder}/report.html", _report(base, made).encode())
         release.storage.write(f"{release.folder}/README.md", card(made, manifest).encode())
         data = json.dumps(made, indent=1, ensure_ascii=False).encode()
@@ -140,7 +142,8 @@ def derive(base: Release, gone: Held, workspace: str, confirm: Callable[[], None
 
 
 def _refuse_unknown(base: Release, manifest: Mapping[str, Any]) -> None:
-    known = {f"{base.folder}/{name}" for name in (*_KNOWN, *(shard["path"] for shard in manifest["shards"]))}
+    paths = [path for shard in manifest["shards"] for path, _ in _files(shard)]
+    known = {f"{base.folder}/{name}" for name in (*_KNOWN, *paths)}
     for file in base.storage.files(base.folder):
         if file.path not in known:
             raise ReleaseError(
@@ -149,15 +152,23 @@ def _refuse_unknown(base: Release, manifest: Mapping[str, Any]) -> None:
             )
 
 
+def _files(shard: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The path and sha256 of each file of a shard: its Parquet, then its tokens and their index if there are any."""
+    ids = shard.get("tokenised")
+    beside = [(ids[f"{key}path"], ids[f"{key}sha256"]) for key in ("", "index_")] if ids else []
+    return [(shard["path"], shard["sha256"]), *beside]
+
+
 def _shard(
     base: Release, release: Release, shard: dict[str, Any], rows: NDArray[np.int64] | None, made_from: str
 ) -> dict[str, Any] | None:
     """A shard as it stands in the derived release; None where nothing is left of it."""
     path = shard["path"]
-    source, target = f"{base.folder}/{path}", f"{release.folder}/{path}"
+    target = f"{release.folder}/{path}"
     if rows is None:
-        if not release.storage.exists(target):
-            release.storage.copy(source, target)
+        for name, _ in reversed(_files(shard)):
+            if not release.storage.exists(f"{release.folder}/{name}"):
+                release.storage.copy(f"{base.folder}/{name}", f"{release.folder}/{name}")
         return shard
     if len(rows) == shard["rows"]:
         return None
@@ -168,6 +179,7 @@ def _shard(
         if not dataset.is_made(part, mine):
             keep = np.ones(shard["rows"], np.bool_)
             keep[rows] = False
+            _cut_tokens(base, release, shard, rows)
             with dataset.writing(part, mine) as writer:
                 start = 0
                 for group in range(file.num_row_groups):
@@ -180,8 +192,22 @@ def _shard(
             sha256.update(block)
         size = written.tell()
     tokens = pc.sum(dataset.read(part, ["tokens"])["tokens"]).as_py() or 0
-    return {"path": path, "rows": shard["rows"] - len(rows), "tokens": tokens, "bytes": size,
-            "sha256": sha256.hexdigest()}  # fmt: skip
+    entry = {"path": path, "rows": shard["rows"] - len(rows), "tokens": tokens, "bytes": size,
+             "sha256": sha256.hexdigest()}  # fmt: skip
+    if shard.get("tokenised"):
+        entry["tokenised"] = tokenised.described(release.storage, release.folder, part.name)
+    return entry
+
+
+def _cut_tokens(base: Release, release: Release, shard: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
+    """Write the tokens of a shard, if it has any, without these rows."""
+    if not shard.get("tokenised"):
+        return
+    ids, index = ({"path": path, "sha256": sha256} for path, sha256 in _files(shard)[1:])
+    with checked(base, ids) as source, checked(base, index) as entries:
+        with release.storage.writing(f"{release.folder}/{ids['path']}") as target:
+            made = tokenised.without(source, entries.read(), rows, target)
+        release.storage.write(f"{release.folder}/{index['path']}", made)
 
 
 def _manifest(

@@ -587,7 +587,6 @@ class Recipe(_Table):
         """What decides the bytes, as plain values: without the places where files lie."""
         table = self.model_dump(mode="json")
         table["blend"]["tokenizer"] = self.tokenizer_identity
-        del table["work"], table["single_writer"], table["release"]["to"], table["dedup"]["against"], table["endpoint"]
         for key in ("work", "s3", "single_writer", "endpoint"):
             del table[key]
         del table["release"]["to"], table["release"]["s3"], table["dedup"]["against"]

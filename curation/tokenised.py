@@ -56,13 +56,29 @@ class TokenWriter:
         return counts
 
     def index(self) -> bytes:
-        """The `.idx` of what was written: each document is one sequence."""
-        sizes = np.array(self.sizes, dtype="<i4")
-        starts = np.zeros(len(sizes), dtype="<i8")
-        np.cumsum(sizes[:-1], out=starts[1:], dtype=np.int64)
-        head = _MAGIC + struct.pack("<QBQQ", _FORMAT, _CODES[self.dtype], len(sizes), len(sizes) + 1)
-        documents = np.arange(len(sizes) + 1, dtype="<i8")
-        return head + sizes.tobytes() + (starts * np.dtype(self.dtype).itemsize).tobytes() + documents.tobytes()
+        """The `.idx` of what was written."""
+        return index_of(self.sizes, self.dtype)
+
+
+def index_of(lengths: Sequence[int] | NDArray[np.int32], dtype: str) -> bytes:
+    """The `.idx` of documents of these lengths in tokens, each one sequence."""
+    sizes = np.array(lengths, dtype="<i4")
+    starts = np.zeros(len(sizes), dtype="<i8")
+    np.cumsum(sizes[:-1], out=starts[1:], dtype=np.int64)
+    head = _MAGIC + struct.pack("<QBQQ", _FORMAT, _CODES[dtype], len(sizes), len(sizes) + 1)
+    documents = np.arange(len(sizes) + 1, dtype="<i8")
+    return head + sizes.tobytes() + (starts * np.dtype(dtype).itemsize).tobytes() + documents.tobytes()
+
+
+def without(source: IO[bytes], index: bytes, rows: NDArray[np.int64], target: IO[bytes]) -> bytes:
+    """Copy a `.bin` without the documents of these numbers, which ascend; its new `.idx`."""
+    dtype, sizes, starts = read_index(index)
+    stays = np.ones(len(sizes), np.bool_)
+    stays[rows] = False
+    for number in np.flatnonzero(stays):
+        source.seek(int(starts[number]))
+        target.write(source.read(int(sizes[number]) * np.dtype(dtype).itemsize))
+    return index_of(sizes[stays], dtype)
 
 
 def read_index(data: bytes) -> tuple[str, NDArray[np.int32], NDArray[np.int64]]:

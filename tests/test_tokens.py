@@ -19,6 +19,7 @@ from curation import pipeline, tokenised, tokenizing
 from curation.cli import cli
 from curation.engine import LocalEngine
 from curation.errors import CurationError, RecipeError
+from curation.forget import Asked, forget
 from curation.recipe import load
 from curation.releases import Release, latest, verify
 from curation.run import release_place
@@ -255,6 +256,26 @@ def test_the_same_bytes_again(tiny: Callable[..., Run], tmp_path: Path) -> None:
     assert third["tokenised"] is None
     assert not (folder / "tokens").exists()
     assert verify(release) == []
+
+
+def test_what_is_forgotten_leaves_the_tokens_too(tiny: Callable[..., Run], tmp_path: Path, engine: LocalEngine) -> None:
+    """The derived release verifies, and its tokens are those of its Parquet."""
+    known = trained(tmp_path / "tok.json")
+    _, before, _ = released(tiny(SOURCES, TOKENISED, PII))
+    done = forget(load(tmp_path / "recipe.toml", (PII,)), Asked(("web03",), None, "asked"), engine)
+    release = latest(release_place(load(tmp_path / "recipe.toml")), "tiny")
+    assert release is not None
+    manifest, folder = release.manifest() or {}, Path(release.path)
+    assert (release.version, verify(release)) == (done["published"]["version"], [])
+    assert 0 < manifest["derived"]["rows"] == before["rows"] - manifest["rows"]
+    for shard in manifest["shards"]:
+        texts = pq.read_table(folder / shard["path"], columns=["text"])["text"].to_pylist()
+        want = [known.encode(text, add_special_tokens=False).ids for text in texts]
+        assert np.fromfile(folder / shard["tokenised"]["path"], "uint16").tolist() == [
+            token for ids in want for token in (*ids, 1)
+        ]
+        _, sizes, _ = tokenised.read_index((folder / shard["tokenised"]["index_path"]).read_bytes())
+        assert sizes.tolist() == [len(ids) + 1 for ids in want]
 
 
 def test_ids_of_more_than_two_bytes() -> None:
