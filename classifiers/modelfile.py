@@ -68,9 +68,7 @@ def parse(data: memoryview | bytes) -> ModelFile:
     if maxn > 0:
         raise ModelFileError("it knows parts of words; expected whole words, softmax and plain matrices")
     if loss != _SOFTMAX:
-        raise ModelFileError(
-            f"its loss is {_LOSSES.get(loss, loss)}; expected whole words, softmax and plain matrices"
-        )
+        raise ModelFileError(f"its loss is {_LOSSES.get(loss, loss)}; expected whole words, softmax and plain matrices")
     words, labels = reader.dictionary()
     rows = reader.matrix("words", dim)
     output = reader.matrix("labels", dim)
