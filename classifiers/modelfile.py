@@ -141,9 +141,9 @@ _QUANTISED = "its matrices are quantised; expected whole words, softmax and plai
 
 
 def _kind(start: bytes) -> str:
-    """What a file is that begins so.
+    r"""What a file is that begins so.
 
-    >>> _kind(b"PK\\x03\\x04")
+    >>> _kind(b"PK\x03\x04")
     'a zip archive, as PyTorch and Keras write'
     """
     if not start:

@@ -41,7 +41,8 @@ def rewrapped(text: str) -> str:
 
 def _filled(words: list[str]) -> str:
     lines: list[str] = []
-    line, length = [], -1
+    line: list[str] = []
+    length = -1
     for word in words:
         if line and length + 1 + len(word) > _WIDTH:
             lines.append(" ".join(line))

@@ -65,7 +65,7 @@ def place(model: Path) -> Path:
 
 def note(model: Path, digest: str, rows: list[Labelled]) -> None:
     """Write what a model, whose file has this SHA-256, was trained on."""
-    hashes = {
+    hashes: dict[str, Iterable[int]] = {
         "version": [VERSION],
         "model": [int(digest[:16], 16)],
         _TEXT: np.unique(np.fromiter((text_hash(words(row.text)) for row in rows), np.uint64, len(rows))),
@@ -73,7 +73,7 @@ def note(model: Path, digest: str, rows: list[Labelled]) -> None:
         _GROUP: np.unique(np.fromiter({_hash(row.group) for row in rows}, np.uint64)),
     }
     what = pa.array([name for name, found in hashes.items() for _ in found], pa.string())
-    values = np.concatenate([np.asarray(found, np.uint64) for found in hashes.values()])
+    values = np.concatenate([np.fromiter(found, np.uint64) for found in hashes.values()])
     save(pa.table({"what": what, "hash": values}), place(model))
 
 

@@ -473,7 +473,7 @@ def test_evaluation_of_one_kind(tmp_path):
     found = evaluate(tmp_path / "a.bin", [Labelled("theory explains energy", 5, "a")])
     assert (found.precision, found.recall, found.f1) == (1, 1, 1)
     assert (found.roc_auc, found.average_precision, found.spearman) == (None, None, None)
-    assert [(one.low, one.documents) for one in found.calibration] == [(4, 1)]
+    assert [(one.low, one.documents) for one in found.calibration] == [(4.5, 1)]
     with pytest.raises(UsageError, match="no labelled texts"):
         evaluate(tmp_path / "a.bin", [])
 

@@ -43,7 +43,7 @@ def page(found: Evaluation, judged: Judged) -> str:
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _interval(value: tuple[float, float] | None, sign: str = "") -> str:
@@ -81,7 +81,7 @@ def _distribution(scores: Floats, good: Bools, threshold: float) -> dict[str, An
         for kind, inside in (("kept", good), ("dropped", ~good))
     }
     most = max(float(share.max()) for share in shares.values()) or 1
-    paths = {kind: "" for kind in shares}
+    paths = dict.fromkeys(shares, "")
     for kind, share in shares.items():
         for place, value in enumerate(share.tolist()):
             height = (middle - top) * value / most * (1 if kind == "kept" else -1)
