@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from classifiers.figures import TOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
     from classifiers.evaluate import Evaluation
@@ -41,11 +41,12 @@ def card(
     made_at: date,
     data: str = "",
     limits: str = "",
+    more: Mapping[str, Evaluation] | None = None,
 ) -> str:
     """The card in Markdown.
 
     `unseen` are the figures on sources that are in the training data in no form; `data` says where the texts are from
-    and under which licences, `limits` what the model gets wrong; both are Markdown.
+    and under which licences, `limits` what the model gets wrong; both are Markdown. `more` are further figures, by heading.
     """
     settings = ", ".join(f"{key} {value}" for key, value in trained.settings.model_dump().items())
     grades = ", ".join(f"{count:,} of grade {grade}" for grade, count in trained.grades.items())
@@ -81,6 +82,7 @@ def card(
         figures(trained.held_out) if trained.held_out else _NO_FIGURES,
         "## On sources it was not trained on",
         figures(unseen) if unseen else _NO_FIGURES,
+        *(part for heading, found in (more or {}).items() for part in (f"## {heading}", figures(found))),
         "## Limits",
         limits or _NO_LIMITS,
     ]

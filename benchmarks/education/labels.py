@@ -2,15 +2,16 @@
 
     CURATE_DATA=… python benchmarks/education/labels.py FOLDER
 
-writes FOLDER/train.jsonl.gz and FOLDER/unseen.jsonl.gz. What is good and what is bad is said **by kind of source**:
-nobody read the passages. Lessons, worked answers and reference prose are good; news, forums, marketing, listings,
-reviews, mail, messages, headlines and boilerplate are bad. What is neither throughout (articles of the web, speeches,
-questions on Stack Exchange) is in neither file. No site, book or newsgroup stands in both files. Nothing is taken from
-the evaluation sets (`benchmarks/`).
+writes FOLDER/train.jsonl.gz, FOLDER/unseen.jsonl.gz and FOLDER/unseen-passages.jsonl.gz. What is good and what is bad is
+said **by kind of source**: nobody read the texts. Lessons, worked answers and reference prose are good; news, forums,
+marketing, listings, reviews, mail, messages, headlines, boilerplate and the web as it comes are bad. What is neither
+throughout (articles of the web, speeches, posts about beer) is in no file. No site, book or newsgroup stands in the first
+file and in one of the others. Nothing is taken from the evaluation sets (`benchmarks/`).
 
-Documents are cut into passages of 40 to 640 words, whatever they are, and short messages are joined into longer ones,
-so that length does not tell a textbook from a text message. Every second document of a book loses its headings and
-other layout, so that these say nothing; the layout of the others stays, so that it can be taken away in an evaluation.
+Documents to train on are cut into passages of 40 to 640 words, whatever they are, and short messages are joined into
+longer ones, so that length does not tell a textbook from a text message. The unseen ones are whole, as a corpus has
+them, and once more cut, which is harder. Every second document of a book loses its headings and other layout, so that
+these say nothing; the layout of the others stays, so that it can be taken away in an evaluation.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ WINDOW = 300
 #: Passages of one source at most, chosen by a hash of the seed: no source drowns the others.
 MOST = 2_000
 
+
+#: Words of a text at least.
+FEWEST = 12
 
 #: English throughout, and too short and careless for the identification of languages, which elsewhere keeps English.
 SHORT = ("messages", "headlines")
@@ -289,24 +293,27 @@ def office_mail(data: Path) -> Iterator[Text]:
             yield bad("mail of a company", "mail", NONE, "enron", body_of(row["text"]))
 
 
-def answers(data: Path) -> Iterator[Text]:
-    """Posts of Stack Exchange: answers about beer that others found good; talk about a site's own affairs."""
-    for site in ("beer.stackexchange.com", "bicycles.meta.stackexchange.com", "datascience.meta.stackexchange.com"):
-        is_meta = "meta" in site
+def talk(data: Path) -> Iterator[Text]:
+    """Posts of Stack Exchange about the affairs of a site."""
+    for site in ("bicycles.meta.stackexchange.com", "datascience.meta.stackexchange.com"):
         with gzip.open(data / f"internal/stackexchange/{site}/Posts.xml.gz") as file:
             for _, row in ET.iterparse(file):  # noqa: S314  # a dump of ours, not input of a run
                 body = html.unescape(re.sub(r"<[^>]+>", " ", row.get("Body", "")))
-                if is_meta and row.get("PostTypeId") in ("1", "2"):
+                if row.get("PostTypeId") in ("1", "2"):
                     yield bad(site, "forum", BY_SA, site, body, unseen=site.startswith("datascience"))
-                elif row.get("PostTypeId") == "2" and int(row.get("Score", "0")) >= 3:
-                    yield good(site, "worked answer", BY_SA, site, body, unseen=BEER_UNSEEN)
 
 
-BEER_UNSEEN = bool(os.environ.get("BEER"))
+def written(_data: Path) -> Iterator[Text]:
+    """What was written for this project: worked answers and explanations, and what talks about learning and sells it."""
+    for number, line in enumerate(Path(__file__).with_name("written.jsonl").read_text(encoding="utf-8").splitlines()):
+        row = json.loads(line)
+        make = good if row["label"] == "good" else bad
+        yield make("written for this project", row["kind"], "Apache-2.0", f"written-{number}", row["text"])
+
 
 SOURCES = (
     openstax, other_books, handbooks, specifications, newsgroups, mail, messages, headlines, chatter, boilerplate, web,
-    broadcasts, pages, office_mail, answers,
+    broadcasts, pages, office_mail, talk, written,
 )  # fmt: skip
 
 
@@ -370,26 +377,37 @@ def passages(text: str, lengths: Iterator[int]) -> Iterator[str]:
         at += size
 
 
-def assemble(data: Path, seed: int = 0) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """The rows for training and the unseen ones."""
-    rows: dict[tuple[str, bool], list[dict[str, object]]] = {}
+def assemble(data: Path, seed: int = 0) -> dict[str, list[dict[str, object]]]:
+    """The rows of each file by its name."""
+    files: dict[str, dict[str, list[dict[str, object]]]] = {}
     for source in SOURCES:
         lengths = cycle(LENGTHS)
         for number, text in enumerate(source(data)):
             body = prose(text.text) if text.is_good and number % 2 else text.text
-            for passage in passages(body, lengths):
-                if text.kind not in SHORT and identify(windows(passage), 4 * WINDOW)[0] != "en":
-                    continue
-                kind = "worked answer" if text.kind == "lesson" and _WORKED.search(passage) else text.kind
-                row = {
-                    "text": passage, "label": "good" if text.is_good else "bad", "group": text.group,
-                    "source": text.source, "kind": kind, "license": text.license,
-                }  # fmt: skip
-                rows.setdefault((text.source, text.is_unseen), []).append(row)
-    for key, found in rows.items():
-        rows[key] = random.Random(f"{seed}/{key[0]}").sample(found, min(len(found), MOST))  # noqa: S311
-    train = [row for (_, unseen), found in rows.items() if not unseen for row in found]
-    return train, [row for (_, unseen), found in rows.items() if unseen for row in found]
+            cut = list(passages(body, lengths))
+            if text.is_unseen:
+                _add(files.setdefault("unseen", {}), text, [body] if cut else [])
+            _add(files.setdefault("unseen-passages" if text.is_unseen else "train", {}), text, cut)
+    return {
+        name: [
+            row
+            for source_name, found in sources.items()
+            for row in random.Random(f"{seed}/{source_name}").sample(found, min(len(found), MOST))  # noqa: S311
+        ]
+        for name, sources in files.items()
+    }
+
+
+def _add(sources: dict[str, list[dict[str, object]]], text: Text, pieces: list[str]) -> None:
+    for piece in pieces:
+        if len(piece.split()) < FEWEST:
+            continue
+        if text.kind in SHORT or identify(windows(piece), 4 * WINDOW)[0] == "en":
+            is_short = len(piece.split()) <= max(LENGTHS)  # a whole chapter nearly always holds an example
+            kind = "worked answer" if text.kind == "lesson" and is_short and _WORKED.search(piece) else text.kind
+            row = {"text": piece, "label": "good" if text.is_good else "bad", "group": text.group,
+                   "source": text.source, "kind": kind, "license": text.license}  # fmt: skip
+            sources.setdefault(text.source, []).append(row)
 
 
 def write(path: Path, rows: Iterable[dict[str, object]]) -> None:
@@ -405,10 +423,9 @@ def main() -> None:
         sys.exit("usage: CURATE_DATA=… python benchmarks/education/labels.py FOLDER")
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    train, unseen = assemble(Path(os.environ["CURATE_DATA"]))
-    write(out / "train.jsonl.gz", train)
-    write(out / "unseen.jsonl.gz", unseen)
-    print(f"{len(train):,} passages to train on, {len(unseen):,} of unseen sources")
+    for name, rows in assemble(Path(os.environ["CURATE_DATA"])).items():
+        write(out / f"{name}.jsonl.gz", rows)
+        print(f"{name}: {len(rows):,} texts")
 
 
 if __name__ == "__main__":
