@@ -78,8 +78,7 @@ def card(
         ),
         notes and f"What was noticed:\n\n{notes}",
         _tried(trained),
-        "## On held-out groups of the same sources",
-        figures(trained.held_out) if trained.held_out else _NO_FIGURES,
+        *_held_out(trained, unseen),
         "## On sources it was not trained on",
         figures(unseen) if unseen else _NO_FIGURES,
         *(part for heading, found in (more or {}).items() for part in (f"## {heading}", figures(found))),
@@ -87,6 +86,14 @@ def card(
         limits or _NO_LIMITS,
     ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _held_out(trained: Trained, unseen: Evaluation | None) -> tuple[str, ...]:
+    """The figures on held-out groups; nothing where the others are there and nothing was held out."""
+    if trained.held_out is None and unseen is not None:
+        return ()
+    heading = "## On held-out groups of the same sources"
+    return (heading, figures(trained.held_out) if trained.held_out else _NO_FIGURES)
 
 
 def _tried(trained: Trained) -> str:

@@ -50,8 +50,10 @@ LENGTHS = (40, 320, 80, 160, 640)
 #: Characters of the windows by which English is told: what the signal read when the shipped model was made.
 WINDOW = 300
 
-#: Passages of one source at most, chosen by a hash of the seed: no source drowns the others.
+#: Texts of one source at most, chosen by a hash of the seed: no source drowns the others.
 MOST = 2_000
+#: The same for bad ones to train on, of which there are more sources: good and bad are then about as many.
+MOST_BAD = 800
 
 
 #: Words of a text at least.
@@ -392,10 +394,14 @@ def assemble(data: Path, seed: int = 0) -> dict[str, list[dict[str, object]]]:
         name: [
             row
             for source_name, found in sources.items()
-            for row in random.Random(f"{seed}/{source_name}").sample(found, min(len(found), MOST))  # noqa: S311
+            for row in random.Random(f"{seed}/{source_name}").sample(found, min(len(found), _most(name, found)))  # noqa: S311
         ]
         for name, sources in files.items()
     }
+
+
+def _most(name: str, rows: list[dict[str, object]]) -> int:
+    return MOST_BAD if name == "train" and rows[0]["label"] == "bad" else MOST
 
 
 def _add(sources: dict[str, list[dict[str, object]]], text: Text, pieces: list[str]) -> None:
