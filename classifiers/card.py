@@ -122,6 +122,10 @@ def figures(found: Evaluation) -> str:
         ("Spearman's correlation with the grade", share(found.spearman)),
         ("mean distance of score and grade", f"{found.calibration_gap:.2f}{scale}"),
     ]  # fmt: skip
+    if found.known.documents:
+        summary.append(
+            ("trained on, and left out here", f"{found.known.left_out:,} texts")
+        )
     if found.worst:
         worst = f"{found.worst.good_kind} / {found.worst.bad_kind}"
         summary.append(("worst pair of kinds", f"{share(found.worst.figures.roc_auc)}: {worst}"))

@@ -276,6 +276,7 @@ _TEACHES = re.compile(
 def pages(data: Path) -> Iterator[Text]:
     """Whole pages of the web as it comes, menus and all, but those of sites that teach by their name. For training."""
     held_out = {host(row["url"]) for row in jsonl(data / "web/gold.jsonl.gz")}
+    held_out |= {page.group for page in boilerplate(data)}
     table = pq.read_table(data / "bench/text-mixed.parquet", columns=["id", "text", "source"])
     seen: Counter[str] = Counter()
     for row in table.to_pylist():
