@@ -4,8 +4,8 @@
 
 writes FOLDER/train.jsonl.gz, FOLDER/unseen.jsonl.gz and FOLDER/unseen-passages.jsonl.gz. What is good and what is bad is
 said **by kind of source**: nobody read the texts. Lessons, worked answers and reference prose are good; news, forums,
-marketing, listings, reviews, mail, messages, headlines, boilerplate and the web as it comes are bad. What is neither
-throughout (articles of the web, speeches, posts about beer) is in no file. No site, book or newsgroup stands in the first
+marketing, listings, reviews, mail, messages, headlines and boilerplate are bad. What is neither
+throughout (articles of the web, the web as it comes, a broadcaster's science news, speeches, posts about beer) is in no file. No site, book or newsgroup stands in the first
 file and in one of the others. Nothing is taken from the evaluation sets (`benchmarks/`).
 
 Documents to train on are cut into passages of 40 to 640 words, whatever they are, and short messages are joined into
@@ -24,7 +24,6 @@ import random
 import re
 import sys
 import tarfile
-from collections import Counter
 from dataclasses import dataclass
 from email import message_from_string
 from email.policy import compat32
@@ -259,35 +258,6 @@ def web(data: Path) -> Iterator[Text]:
             yield bad("web news", "news", THEIRS, site, row["text"], unseen=half(site))
 
 
-def broadcasts(data: Path) -> Iterator[Text]:
-    """News of a broadcaster, on its science and its rural programme: for training."""
-    table = pq.read_table(data / "bench/text-mixed.parquet", columns=["id", "text", "source"])
-    for row in table.to_pylist():
-        if row["source"] == "nltk abc":
-            yield bad("broadcaster's news", "news", NONE, "abc", row["text"])
-
-
-_TEACHES = re.compile(
-    r"(?i)^(docs?|developers?|wiki|help|support|learn|man|manual)\.|docs?\.|readthedocs|wikipedia|wikibooks|github|"
-    r"gitbook|\.edu(\.|$)|\.ac\.|python|kernel|postgresql|stackexchange|stackoverflow|tutorial|geeks|howto|school"
-)
-
-
-def pages(data: Path) -> Iterator[Text]:
-    """Whole pages of the web as it comes, menus and all, but those of sites that teach by their name. For training."""
-    held_out = {host(row["url"]) for row in jsonl(data / "web/gold.jsonl.gz")}
-    held_out |= {page.group for page in boilerplate(data)}
-    table = pq.read_table(data / "bench/text-mixed.parquet", columns=["id", "text", "source"])
-    seen: Counter[str] = Counter()
-    for row in table.to_pylist():
-        site = host(row["id"])
-        if not row["source"].startswith("html") or site in held_out or _TEACHES.search(site) or "github" in site:
-            continue
-        seen[site] += 1
-        if seen[site] <= 3:
-            yield bad("web at large", "web page", THEIRS, site, row["text"])
-
-
 def office_mail(data: Path) -> Iterator[Text]:
     """Mail of a company, without its headers. For training."""
     table = pq.read_table(data / "bench/text-mixed.parquet", columns=["id", "text", "source"])
@@ -316,7 +286,7 @@ def written(_data: Path) -> Iterator[Text]:
 
 SOURCES = (
     openstax, other_books, handbooks, specifications, newsgroups, mail, messages, headlines, chatter, boilerplate, web,
-    broadcasts, pages, office_mail, talk, written,
+    office_mail, talk, written,
 )  # fmt: skip
 
 
