@@ -46,7 +46,7 @@ def card(
     """The card in Markdown.
 
     `unseen` are the figures on sources that are in the training data in no form; `data` says where the texts are from
-    and under which licences, `limits` what the model gets wrong; both are Markdown. `more` are further figures, by heading.
+    and under which licences, `limits` what the model gets wrong; both are Markdown. `more` are other figures, by heading.
     """
     settings = ", ".join(f"{key} {value}" for key, value in trained.settings.model_dump().items())
     grades = ", ".join(f"{count:,} of grade {grade}" for grade, count in trained.grades.items())
@@ -104,8 +104,8 @@ def _tried(trained: Trained) -> str:
         for one in trained.tried
     )
     return (
-        "Settings that were tried, with the area under the ROC curve on a further part of the training texts; the best, "
-        "of equal ones the first, were taken.\n\n" + _table(("changed", "area"), rows)
+        "Settings that were tried, with the area under the ROC curve on a further part of the training texts; of the"
+        " best ones the first were taken.\n\n" + _table(("changed", "area"), rows)
     )
 
 
@@ -113,8 +113,8 @@ def figures(found: Evaluation) -> str:
     """An evaluation in Markdown: its figures, then tables by score, source, kinds, length and form."""
     scale = "" if found.is_graded else " (the score is a rescaled probability, the gap is not one of grades)"
     summary = [
-        ("texts", f"{found.documents:,}, of them {found.good:,} good (grade {found.threshold:g} or more), "
-                  f"in {found.groups:,} groups"),
+        ("texts", f"{found.documents:,} in {found.groups:,} groups, {found.good:,} of them good "
+        f"(grade {found.threshold:g} or more)"),
         ("area under the ROC curve", between(found.roc_auc, found.interval)),
         ("average precision", share(found.average_precision)),
         ("good among the top 5, 10, 20 %", tops(found.top)),
@@ -123,9 +123,7 @@ def figures(found: Evaluation) -> str:
         ("mean distance of score and grade", f"{found.calibration_gap:.2f}{scale}"),
     ]  # fmt: skip
     if found.known.documents:
-        summary.append(
-            ("trained on, and left out here", f"{found.known.left_out:,} texts")
-        )
+        summary.append(("trained on, and left out here", f"{found.known.left_out:,} texts"))
     if found.worst:
         worst = f"{found.worst.good_kind} / {found.worst.bad_kind}"
         summary.append(("worst pair of kinds", f"{share(found.worst.figures.roc_auc)}: {worst}"))
@@ -192,7 +190,7 @@ def _kinds(found: Evaluation) -> str:
 def _rivals(found: Evaluation) -> str:
     rivals = [*([found.versus.rival] if found.versus else []), *found.baselines]
     table = _table(
-        ("other score", "area under the ROC curve", "average precision", "top 5, 10, 20 %", "the model's area is more by"),
+        ("other score", "area under the ROC curve", "average precision", "top 5, 10, 20 %", "the model has more by"),
         (
             (one.name, between(one.roc_auc, one.interval), share(one.average_precision), tops(one.top),
              "-" if one.difference is None else f"{one.difference[0]:.3f} to {one.difference[1]:.3f}")

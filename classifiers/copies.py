@@ -1,4 +1,4 @@
-"""Which labelled texts are near-copies of each other, by the project's own MinHash: they must not stand on both sides."""
+"""Which labelled texts are near-copies of each other, by the project's own MinHash: they stay on one side."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Labelled:
 def read(
     paths: Iterable[str | Path], positives: Iterable[str | Path] = (), negatives: Iterable[str | Path] = ()
 ) -> list[Labelled]:
-    """The labelled texts of files and folders, in their order; then texts that are all good, then such that are all bad.
+    """The labelled texts of files and folders, in their order; then texts that are all good, then those all bad.
 
     Raises `UsageError` where a path is none of the forms, and `InputError` at the first row that cannot be read, with
     its place.

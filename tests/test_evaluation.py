@@ -194,7 +194,7 @@ def test_rivals_are_scored_on_the_same_texts(model, tmp_path):
     assert all(pair.against is not None for pair in found.pairs)
     sizes = np.array([len(row.text.split()) for row in rows], float)
     good = np.array([row.grade == 5 for row in rows])
-    assert [one.roc_auc for one in found.baselines][0] == figures.roc_auc(good, sizes)
+    assert next(one.roc_auc for one in found.baselines) == figures.roc_auc(good, sizes)
 
 
 # What was trained on

@@ -131,5 +131,5 @@ def test_damage_is_an_error_or_a_model(small, data):
 def test_a_folder_or_nothing_is_said_so(tmp_path):
     """What is no file has its own message."""
     for path in (tmp_path, tmp_path / "none.bin"):
-        with pytest.raises(CurationError, match="is a folder|no such model"):
+        with pytest.raises(CurationError, match=r"is a folder|no such model"):
             models.scores(path, ["text"])

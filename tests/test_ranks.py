@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from curation.signals import load_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from curation.run import Run
 
@@ -81,7 +81,7 @@ def test_a_new_document_changes_the_ranks_of_all(tiny: Callable[..., Run]) -> No
 
 
 def test_classifiers_have_names(tiny: Callable[..., Run], tmp_path: Path) -> None:
-    """Several models at once, each with its score and rank; rules use them together; a file is named from the recipe."""
+    """Several models at once, each with its score and rank; rules use them together; paths start at the recipe."""
     shutil.copy(models.DEFAULT, tmp_path / "own.bin")
     more = (
         f'{ON}[signals.finance]\nmodel = "own.bin"\n[signals.plant-care]\nmodel = "default"\n'
@@ -89,7 +89,8 @@ def test_classifiers_have_names(tiny: Callable[..., Run], tmp_path: Path) -> Non
     )
     run = tiny({"web": rows(TEXTS)}, more, bare=False, until="judge")
     found = open_views(run.recipe).execute(
-        "select education_score, finance_score, plant_care_score, education_rank, finance_rank, plant_care_rank from corpus"
+        "select education_score, finance_score, plant_care_score, education_rank, finance_rank, plant_care_rank "
+        "from corpus"
     ).fetchall()  # fmt: skip
     assert len(found) == len(TEXTS)
     assert all(row[0] == row[1] == row[2] and row[3] == row[4] == row[5] for row in found)

@@ -62,12 +62,12 @@ LIMITS = """
   pages are not. The settings were compared on the same unseen sources (words in 3, 5 and 10 groups, pairs of words, 32
   dimensions, 3 and 10 rounds: areas from 0.936 to 0.939 on the passages of an earlier set of labels; how many bad texts
   of a source are taken: 0.956 to 0.959).
-- **Left out because they are neither**: articles of the web, which explain and sell in turns; speeches; posts about beer,
-  which as good texts made everything else worse (0.942 instead of 0.955 on passages); whole pages of the web and a
+- **Left out because they are neither**: articles of the web, which explain and sell in turns; speeches; posts about
+  beer, which as good texts made everything else worse (0.942 instead of 0.955 on passages); whole pages of the web and a
   broadcaster's science news, which as bad texts changed these figures by less than 0.001 and made a third of the 27
   explanations among the sample's web pages (`curate init`) fall below 2.5. So the sample has been looked at too.
-- **The model before this one**, which was trained on grades by rule of thumb, has 0.978 on the whole documents and 0.945
-  on the passages, and 0.80 and 0.74 on its worst pair of kinds, though it had been trained on some of these sources.
+- **The model before this one**, which was trained on grades by rule of thumb, has 0.978 on whole documents and 0.945
+  on passages, and 0.80 and 0.74 on its worst pair of kinds, though it had been trained on some of these sources.
 - **Words of business are words of advertisements**: a book about business is the unseen book it likes least.
 - **English only.** Text in other languages, and source code, gets a number without meaning: ask for the language too.
 """

@@ -4,9 +4,9 @@
 
 writes FOLDER/train.jsonl.gz, FOLDER/unseen.jsonl.gz and FOLDER/unseen-passages.jsonl.gz. What is good and what is bad is
 said **by kind of source**: nobody read the texts. Lessons, worked answers and reference prose are good; news, forums,
-marketing, listings, reviews, mail, messages, headlines and boilerplate are bad. What is neither
-throughout (articles of the web, the web as it comes, a broadcaster's science news, speeches, posts about beer) is in no file. No site, book or newsgroup stands in the first
-file and in one of the others. Nothing is taken from the evaluation sets (`benchmarks/`).
+marketing, listings, reviews, mail, messages, headlines and boilerplate are bad. What is neither throughout (articles of the
+web, the web as it comes, a broadcaster's science news, speeches, posts about beer) is in no file. No site, book or
+newsgroup stands in the first file and in one of the others. Nothing is taken from the evaluation sets (`benchmarks/`).
 
 Documents to train on are cut into passages of 40 to 640 words, whatever they are, and short messages are joined into
 longer ones, so that length does not tell a textbook from a text message. The unseen ones are whole, as a corpus has
@@ -116,7 +116,8 @@ _BOOK_LAYOUT = re.compile(
 _WORKED = re.compile(r"(?m)^(solution|strategy|worked example|discussion)\b", re.IGNORECASE)
 #: Books that share modules with another one, which counts for both.
 _SAME = {
-    "principles-microeconomics-3e": "principles-economics-3e", "principles-macroeconomics-3e": "principles-economics-3e",
+    "principles-microeconomics-3e": "principles-economics-3e",
+    "principles-macroeconomics-3e": "principles-economics-3e",
     "principles-macroeconomics-ap-courses-2e": "principles-economics-3e",
     "principles-microeconomics-ap-courses-2e": "principles-economics-3e",
 }  # fmt: skip
@@ -277,8 +278,9 @@ def talk(data: Path) -> Iterator[Text]:
 
 
 def written(_data: Path) -> Iterator[Text]:
-    """What was written for this project: worked answers and explanations, and what talks about learning and sells it."""
-    for number, line in enumerate(Path(__file__).with_name("written.jsonl").read_text(encoding="utf-8").splitlines()):
+    """What was written for this project: worked answers, explanations, and what talks about learning and sells it."""
+    lines = Path(__file__).with_name("written.jsonl").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
         row = json.loads(line)
         make = good if row["label"] == "good" else bad
         yield make("written for this project", row["kind"], "Apache-2.0", f"written-{number}", row["text"])
