@@ -46,7 +46,7 @@ def card(
     """The card in Markdown.
 
     `unseen` are the figures on sources that are in the training data in no form; `data` says where the texts are from
-    and under which licences, `limits` what the model gets wrong; both are Markdown. `more` are other figures, by heading.
+    and under which licences, `limits` what the model gets wrong; both are Markdown. `more`: other figures, by heading.
     """
     settings = ", ".join(f"{key} {value}" for key, value in trained.settings.model_dump().items())
     grades = ", ".join(f"{count:,} of grade {grade}" for grade, count in trained.grades.items())
@@ -112,9 +112,9 @@ def _tried(trained: Trained) -> str:
 def figures(found: Evaluation) -> str:
     """An evaluation in Markdown: its figures, then tables by score, source, kinds, length and form."""
     scale = "" if found.is_graded else " (the score is a rescaled probability, the gap is not one of grades)"
+    grade = f" (grade {found.threshold:g} or more)"
     summary = [
-        ("texts", f"{found.documents:,} in {found.groups:,} groups, {found.good:,} of them good "
-        f"(grade {found.threshold:g} or more)"),
+        ("texts", f"{found.documents:,} in {found.groups:,} groups, {found.good:,} of them good{grade}"),
         ("area under the ROC curve", between(found.roc_auc, found.interval)),
         ("average precision", share(found.average_precision)),
         ("good among the top 5, 10, 20 %", tops(found.top)),

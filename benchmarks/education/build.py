@@ -49,12 +49,13 @@ no address, no handle and no rare name is.
 LIMITS = """
 - **Good and bad are those of sources, not of texts.** A dull page of a good book counts as good above, and a fine
   explanation in a newsgroup as bad; part of what counts as an error is none, and part of what counts as right is luck.
-  The figures say how well the model tells such sources apart. Nobody has graded documents by the rubric yet, so they say
-  nothing about grades, and are not comparable with those of models that were tested on graded documents.
+  The figures say how well the model tells such sources apart. Nobody has graded documents by the rubric yet, so they
+  say nothing about grades, and are not comparable with those of models that were tested on graded documents.
 - **Whole documents are told apart better than passages, and long passages better than short ones.** Below 50 words the
   score says little; a text without a word it knows gets 0.
-- **The length of a whole document says almost as much as its words**, as chapters are long and posts short: longer texts
-  first has 0.957 there. The model does not see length; the passages, on which length says little, are what to judge it by.
+- **The length of a whole document says almost as much as its words**, as chapters are long and posts short: longer
+  texts first has 0.957 there. The model does not see length; the passages, on which length says little, are what to
+  judge it by.
 - **It knows words, not truth or order.** Shuffled sentences of a textbook score like the textbook; a false explanation
   scores like a true one; a text stuffed with a textbook's words passes. Other rules must find those.
 - **Eleven of the thirteen good unseen sources are books of the publisher it learned from**, on other subjects: history,
@@ -63,11 +64,11 @@ LIMITS = """
   dimensions, 3 and 10 rounds: areas from 0.936 to 0.939 on the passages of an earlier set of labels; how many bad texts
   of a source are taken: 0.956 to 0.959).
 - **Left out because they are neither**: articles of the web, which explain and sell in turns; speeches; posts about
-  beer, which as good texts made everything else worse (0.942 instead of 0.955 on passages); whole pages of the web and a
-  broadcaster's science news, which as bad texts changed these figures by less than 0.001 and made a third of the 27
+  beer, which as good texts made everything else worse (0.942 instead of 0.955 on passages); whole pages of the web and
+  a broadcaster's science news, which as bad texts changed these figures by less than 0.001 and made a third of the 27
   explanations among the sample's web pages (`curate init`) fall below 2.5. So the sample has been looked at too.
-- **The model before this one**, which was trained on grades by rule of thumb, has 0.978 on whole documents and 0.945
-  on passages, and 0.80 and 0.74 on its worst pair of kinds, though it had been trained on some of these sources.
+- **The model before this one**, which was trained on grades by rule of thumb, has 0.978 on whole documents and 0.945 on
+  passages, and 0.80 and 0.74 on its worst pair of kinds, though it had been trained on some of these sources.
 - **Words of business are words of advertisements**: a book about business is the unseen book it likes least.
 - **English only.** Text in other languages, and source code, gets a number without meaning: ask for the language too.
 """

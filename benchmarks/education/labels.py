@@ -2,11 +2,12 @@
 
     CURATE_DATA=… python benchmarks/education/labels.py FOLDER
 
-writes FOLDER/train.jsonl.gz, FOLDER/unseen.jsonl.gz and FOLDER/unseen-passages.jsonl.gz. What is good and what is bad is
-said **by kind of source**: nobody read the texts. Lessons, worked answers and reference prose are good; news, forums,
-marketing, listings, reviews, mail, messages, headlines and boilerplate are bad. What is neither throughout (articles of the
-web, the web as it comes, a broadcaster's science news, speeches, posts about beer) is in no file. No site, book or
-newsgroup stands in the first file and in one of the others. Nothing is taken from the evaluation sets (`benchmarks/`).
+writes FOLDER/train.jsonl.gz, FOLDER/unseen.jsonl.gz and FOLDER/unseen-passages.jsonl.gz. What is good and what is bad
+is said **by kind of source**: nobody read the texts. Lessons, worked answers and reference prose are good; news,
+forums, marketing, listings, reviews, mail, messages, headlines and boilerplate are bad. What is neither throughout
+(articles of the web, the web as it comes, a broadcaster's science news, speeches, posts about beer) is in no file. No
+site, book or newsgroup stands in the first file and in one of the others. Nothing is taken from the evaluation sets
+(`benchmarks/`).
 
 Documents to train on are cut into passages of 40 to 640 words, whatever they are, and short messages are joined into
 longer ones, so that length does not tell a textbook from a text message. The unseen ones are whole, as a corpus has
