@@ -1,7 +1,7 @@
 """The signal `education`: how much a reader learns from a document, as a fastText model judges it.
 
 The shipped model is for English; its card is classifiers/models/education.md, and docs/classifier.md tells how to
-train another.
+train another. A recipe may have more of its kind, each with a model and a name of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from classifiers import model as models
 from classifiers import text
+from curation.schema import score_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,18 +44,40 @@ class Education:
 
     path: Path
     VERSION: str
+    name: str = "education"
 
-    COLUMNS: ClassVar[Mapping[str, pa.DataType]] = {"education_score": pa.float32()}
+    @property
+    def COLUMNS(self) -> Mapping[str, pa.DataType]:  # noqa: N802
+        """The score, after the name."""
+        return {score_column(self.name): pa.float32()}
 
     def measure(self, batch: Batch) -> dict[str, Any]:
         """For each text its score from 0 to 5, rounded to 1e-4; 0 without a word that the model knows."""
-        return {"education_score": models.score(self.path, batch.data, batch.bounds)}
+        return {score_column(self.name): models.score(self.path, batch.data, batch.bounds)}
 
 
-def load(settings: Settings) -> Education:
+@dataclass(frozen=True)
+class Named:
+    """What stands for a signal's module where `[signals.NAME]` names a model: a classifier `NAME_score`."""
+
+    name: str
+
+    Settings: ClassVar[type[Settings]] = Settings
+
+    @property
+    def __name__(self) -> str:
+        """As a module has it."""
+        return f"{__name__}.{self.name}"
+
+    def load(self, settings: Any) -> Education:
+        """The signal for these settings."""
+        return load(settings, self.name)
+
+
+def load(settings: Settings, name: str = "education") -> Education:
     """The signal for these settings; `UsageError` if the model file is not there.
 
     Its version holds the first 16 digits of the file's SHA-256: another model is another signal.
     """
     path = models.DEFAULT if settings.model == "default" else Path(settings.model).expanduser().absolute()
-    return Education(path, f"2.{text.VERSION}+{models.digest(path)[:16]}")
+    return Education(path, f"2.{text.VERSION}+{models.digest(path)[:16]}", name)

@@ -2,14 +2,14 @@
 
 Three forms are read, and may be mixed:
 
-- JSONL (also .gz, .zst): an object a line, with `text`, `label`, and optionally `group` and `source`;
+- JSONL (also .gz, .zst): an object a line, with `text`, `label`, and optionally `group`, `source`, `kind`, `license`;
 - Parquet with the same columns; a row with an `error` in place of its label is passed over, so that what
   `curate classifier label` writes can be read;
 - a folder with the folders `good` and `bad` (or `0` to `5`) of text files in UTF-8; a folder inside them is a group.
 
 A label is a grade from 0 to 5, or good (5) or bad (0), or true (5) or false (0). A group (a site, a book) is what must
-not stand on both sides of a split; texts without one are in a group with their exact copies alone. The source is only
-reported on.
+not stand on both sides of a split; texts without one are in a group with their exact copies alone. Source, kind (what
+the text is: a lesson, a review) and licence are only reported on; without a kind a text is of the kind of its source.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ HIGHEST = 5
 
 _NAMED: dict[object, float] = {"good": HIGHEST, "bad": 0, "true": HIGHEST, "false": 0}
 _EXPECTED = "expected a number from 0 to 5, good or bad"
+_UNLABELLED = 'give a text file, a folder of them, or JSONL or Parquet with "text"'
+_OPTIONAL = ("group", "source", "kind", "license")
 _FORMS = 'give JSONL or Parquet with "text" and "label", or a folder with the folders "good" and "bad"'
 
 
@@ -48,23 +50,28 @@ class Labelled:
     grade: float
     group: str
     source: str = ""
+    kind: str = ""
+    license: str = ""
 
 
-def read(paths: Iterable[str | Path]) -> list[Labelled]:
-    """The labelled texts of files and folders, in their order.
+def read(
+    paths: Iterable[str | Path], positives: Iterable[str | Path] = (), negatives: Iterable[str | Path] = ()
+) -> list[Labelled]:
+    """The labelled texts of files and folders, in their order; then texts that are all good, then those all bad.
 
     Raises `UsageError` where a path is none of the forms, and `InputError` at the first row that cannot be read, with
     its place.
     """
     rows: list[Labelled] = []
-    for path in map(Path, paths):
-        found = list(_rows(path))
-        if not found:
-            raise InputError(f"{path}: no labelled texts in it", remedy=_FORMS)
-        rows += found
+    for given, grade in ((paths, None), (positives, HIGHEST), (negatives, 0)):
+        for path in map(Path, given):
+            found = list(_rows(path, grade))
+            if not found:
+                raise InputError(f"{path}: no labelled texts in it", remedy=_FORMS if grade is None else _UNLABELLED)
+            rows += found
     if not rows:
         raise UsageError("no labelled files were named", remedy=_FORMS)
-    if {row.grade for row in rows} <= {0, 1}:
+    if {row.grade for row in rows} <= {0, 1} and not negatives:
         raise UsageError(
             "every label is 0 or 1, and a number is a grade from 0 to 5",
             remedy="write good and bad, or true and false, or grades up to 5",
@@ -72,14 +79,18 @@ def read(paths: Iterable[str | Path]) -> list[Labelled]:
     return rows
 
 
-def split(rows: list[Labelled], share: float, seed: int, threshold: float) -> tuple[list[Labelled], list[Labelled]]:
+def split(
+    rows: list[Labelled], share: float, seed: int, threshold: float, joined: list[str] | None = None
+) -> tuple[list[Labelled], list[Labelled]]:
     """Training and held-out texts: about `share` of the good and of the bad, in whole groups chosen by a hash.
 
-    A group is good if the mean of its grades reaches the threshold. One of a kind stays in training.
+    A group is good if the mean of its grades reaches the threshold. One of a kind stays in training. `joined` names a
+    larger group of each text, where some groups must stay together.
     """
+    names = [row.group for row in rows] if joined is None else joined
     groups: dict[str, list[Labelled]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
+    for row, name in zip(rows, names, strict=True):
+        groups.setdefault(name, []).append(row)
     held: set[str] = set()
     for good in (True, False):
         kind = [name for name, members in groups.items() if (_mean_grade(members) >= threshold) == good]
@@ -88,7 +99,10 @@ def split(rows: list[Labelled], share: float, seed: int, threshold: float) -> tu
             if len(groups[name]) <= room:
                 held.add(name)
                 room -= len(groups[name])
-    return [row for row in rows if row.group not in held], [row for row in rows if row.group in held]
+    return (
+        [row for row, name in zip(rows, names, strict=True) if name not in held],
+        [row for row, name in zip(rows, names, strict=True) if name in held],
+    )
 
 
 def counts(rows: Iterable[Labelled]) -> dict[str, int]:
@@ -101,26 +115,31 @@ def _mean_grade(rows: list[Labelled]) -> float:
     return math.fsum(row.grade for row in rows) / len(rows)
 
 
-def _rows(path: Path) -> Iterator[Labelled]:
+def _rows(path: Path, grade: float | None) -> Iterator[Labelled]:
+    """The texts of a file or folder, labelled by themselves, or all with one grade."""
     name = path.name.removesuffix(".gz").removesuffix(".zst")
+    forms = _FORMS if grade is None else _UNLABELLED
     try:
         if path.is_dir():
-            yield from _folder(path)
+            yield from _folder(path) if grade is None else _texts(path, path, grade)
         elif not path.exists():
-            raise UsageError(f"{path}: there is no such file or folder", remedy=_FORMS)
+            raise UsageError(f"{path}: there is no such file or folder", remedy=forms)
         elif name.endswith((".jsonl", ".ndjson")):
-            yield from _jsonl(path)
+            yield from _jsonl(path, grade)
         elif name.endswith(".parquet"):
-            yield from _parquet(path)
+            yield from _parquet(path, grade)
+        elif name.endswith((".txt", ".md")) and grade is not None:
+            text = path.read_text(encoding="utf-8")
+            yield Labelled(text, grade, _own_group(text), path.stem, path.stem)
         else:
-            raise UsageError(f"{path}: not a form of labelled texts", remedy=_FORMS)
+            raise UsageError(f"{path}: not a form of labelled texts", remedy=forms)
     except (OSError, EOFError, zstandard.ZstdError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: cannot be read: {error}", remedy=_FORMS) from error
+        raise InputError(f"{path}: cannot be read: {error}", remedy=forms) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text: {error.reason}", remedy="save it as UTF-8") from error
 
 
-def _jsonl(path: Path) -> Iterator[Labelled]:
+def _jsonl(path: Path, grade: float | None) -> Iterator[Labelled]:
     with _open_text(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -132,7 +151,7 @@ def _jsonl(path: Path) -> Iterator[Labelled]:
                 raise InputError(f"{place}: not JSON: {error}", remedy="correct or remove that line") from error
             if not isinstance(row, dict):
                 raise InputError(f"{place}: expected an object, got {_shown(row)}", remedy=_FORMS)
-            yield _labelled(row, place)
+            yield _labelled(row, place, grade, path)
 
 
 def _open_text(path: Path) -> TextIO:
@@ -143,39 +162,47 @@ def _open_text(path: Path) -> TextIO:
     return path.open(encoding="utf-8")
 
 
-def _parquet(path: Path) -> Iterator[Labelled]:
+def _parquet(path: Path, grade: float | None) -> Iterator[Labelled]:
     with pq.ParquetFile(path) as file:
-        columns = [name for name in ("text", "label", "group", "source", "error") if name in file.schema_arrow.names]
+        columns = [name for name in ("text", "label", *_OPTIONAL, "error") if name in file.schema_arrow.names]
         number = 0
         for batch in file.iter_batches(1_024, columns=columns):
             for row in batch.to_pylist():
                 number += 1
                 if row.get("label") is None and row.get("error") is not None:  # a model was asked, and gave none
                     continue
-                yield _labelled(row, f"{path} row {number}")
+                yield _labelled(row, f"{path} row {number}", grade, path)
 
 
 def _folder(path: Path) -> Iterator[Labelled]:
     for kind in sorted(entry for entry in path.iterdir() if entry.is_dir()):
         grade = _grade(int(kind.name) if kind.name.isdecimal() else kind.name, str(kind))
-        for file in sorted(entry for entry in kind.rglob("*") if entry.is_file()):
-            inside = file.relative_to(kind).parts
-            text = file.read_text(encoding="utf-8")
-            yield Labelled(text, grade, inside[0] if len(inside) > 1 else _own_group(text), path.name)
+        yield from _texts(kind, path, grade)
 
 
-def _labelled(row: dict[str, Any], place: str) -> Labelled:
-    for key in ("text", "label"):
+def _texts(folder: Path, of: Path, grade: float) -> Iterator[Labelled]:
+    """The files of a folder; a folder inside it is a group."""
+    for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+        inside = file.relative_to(folder).parts
+        text = file.read_text(encoding="utf-8")
+        yield Labelled(text, grade, inside[0] if len(inside) > 1 else _own_group(text), of.name, of.name)
+
+
+def _labelled(row: dict[str, Any], place: str, grade: float | None, path: Path) -> Labelled:
+    for key in ("text", "label") if grade is None else ("text",):
         if row.get(key) is None:
             raise InputError(f'{place}: no "{key}" in it, only {", ".join(map(str, row)) or "nothing"}', remedy=_FORMS)
     if not isinstance(row["text"], str):
         raise InputError(f"{place}: text: expected a string, got {_shown(row['text'])}", remedy=_FORMS)
     group = row.get("group")
+    source = str(row.get("source") or ("" if grade is None else path.name.split(".")[0]))
     return Labelled(
         row["text"],
-        _grade(row["label"], place),
+        _grade(row["label"], place) if grade is None else grade,
         _own_group(row["text"]) if group is None else str(group),
-        str(row.get("source") or ""),
+        source,
+        str(row.get("kind") or source),
+        str(row.get("license") or ""),
     )
 
 

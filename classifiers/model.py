@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from classifiers.modelfile import ModelFileError, parse
 from classifiers.text import WINDOW, folded
 from curation import kernels
 from curation.errors import UsageError
@@ -155,36 +156,26 @@ def vocabulary(
 
 @cache
 def load(path: str) -> Model:
-    """A model from its file, read at the first text of a process; the library's copy of it does not stay.
+    """A model from its file, read at the first text of a process.
 
-    Raises `UsageError` for a file that is no such model, or one that scoring would need more of: parts of words,
-    another loss than softmax, or quantised matrices. `curate classifier train` makes none of those.
+    The file is read by `classifiers.modelfile`, so the fastText library is not needed to score. Raises `UsageError` for
+    a file that is no such model, or one that scoring would need more of: parts of words, another loss than softmax, or
+    quantised matrices. `curate classifier train` makes none of those.
     """
-    import fasttext  # noqa: PLC0415  # where a model is loaded, not where its name is asked for
-
-    digest(Path(path))  # fastText itself cannot say what is wrong with a file
+    digest(Path(path))  # says what is wrong where there is no such file
     try:
-        model = fasttext.load_model(path)
-        labels, words = model.get_labels(), model.get_words()
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise UsageError(f"{path}: not a fastText model for labels: {error}", remedy=_TRAIN) from error
-    if strange := sorted(set(labels) - set(GRADES)):
+        found = parse(np.memmap(path, np.uint8, mode="r").data if Path(path).stat().st_size else b"")
+    except ModelFileError as error:
+        raise UsageError(f"{path}: {error}", remedy=_TRAIN) from error
+    if strange := sorted(set(found.labels) - set(GRADES)):
         raise UsageError(
             f"{path}: its labels are {', '.join(strange[:5])}; expected {PREFIX}0 to {PREFIX}5", remedy=_TRAIN
         )
-    asked = model.f.getArgs()
-    for wrong, what in (
-        (model.is_quantized(), "its matrices are quantised"),
-        (asked.maxn > 0, "it knows parts of words"),
-        (asked.loss.name != "softmax", f"its loss is {asked.loss.name}"),
-    ):
-        if wrong:
-            raise UsageError(f"{path}: {what}; expected whole words, softmax and plain matrices", remedy=_TRAIN)
     return Model(
-        *vocabulary(words),
-        rows=model.get_input_matrix(),
-        output=model.get_output_matrix(),
-        worth=np.array([GRADES[label] for label in labels], np.float64),
-        last=words.index(_END) if _END in words else -1,
-        ngrams=asked.wordNgrams,
+        *vocabulary(found.words),
+        rows=found.rows,
+        output=found.output,
+        worth=np.array([GRADES[label] for label in found.labels], np.float64),
+        last=found.words.index(_END) if _END in found.words else -1,
+        ngrams=found.ngrams,
     )

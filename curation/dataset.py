@@ -391,8 +391,7 @@ class Workspace:
         """The sidecars of columns that only the whole corpus can tell, by the signal that they are made of."""
         return {
             name: Dataset(self.storage, f"corpus/{name}", schema.sidecar(columns))
-            for name, columns in schema.CORPUS.items()
-            if schema.CORPUS_FROM[name] in self.signals.get(name, {})
+            for name, columns in schema.corpus_columns(self.signals).items()
         }
 
     @cached_property
@@ -411,8 +410,8 @@ class Workspace:
         found = dict.fromkeys(schema.DOCUMENT_COLUMNS, self.documents)
         for name, columns in self.signals.items():
             found |= dict.fromkeys(columns, self.signal(name))
-        for name, dataset in self.corpus.items():
-            found |= dict.fromkeys(schema.CORPUS[name], dataset)
+        for dataset in self.corpus.values():
+            found |= dict.fromkeys(dataset.schema.names[1:], dataset)
         return found
 
     @cached_property

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -197,6 +202,30 @@ CORPUS: dict[str, dict[str, pa.DataType]] = {
     "lines": {"shared_line_ratio": pa.float32(), "shared_lines": SPANS},
 }
 CORPUS_FROM = {"contamination": "contamination_items", "lines": "line_hashes"}
+
+
+def score_column(name: str) -> str:
+    """The column of a classifier: `education_score`; the name of a signal may hold a hyphen, a column does not."""
+    return f"{name.replace('-', '_')}_score"
+
+
+def rank_column(name: str) -> str:
+    """The corpus column that is made of it: `education_rank`."""
+    return f"{name.replace('-', '_')}_rank"
+
+
+def corpus_columns(signals: Mapping[str, Mapping[str, pa.DataType]]) -> dict[str, dict[str, pa.DataType]]:
+    """The corpus columns of a workspace by signal: those of `CORPUS`, and a rank for each that is a score and no more.
+
+    >>> corpus_columns({"education": {"education_score": pa.float32()}, "length": {"byte_count": pa.int64()}})
+    {'education': {'education_rank': DataType(float)}}
+    """
+    found = {name: columns for name, columns in CORPUS.items() if CORPUS_FROM[name] in signals.get(name, {})}
+    for name, columns in signals.items():
+        if dict(columns) == {score_column(name): pa.float32()}:
+            found[name] = {rank_column(name): pa.float32()}
+    return found
+
 
 #: How many documents of a host have a line, and sets of numbers that go with it, kept until the columns are written:
 #: `curation.corpus.lines`.

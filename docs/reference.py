@@ -72,7 +72,8 @@ ABOUT = {
     "signals.lines.documents": "a line is shared that stands in more documents than this: "
     "[shared-lines.md](shared-lines.md)",
     "signals.lines.hosts": "and on at least so many hosts; documents without one count as their source's",
-    "signals.education.model": "the model behind `education_score`; your own: [classifier.md](classifier.md)",
+    "signals.education.model": "the model behind `education_score`; your own: "
+    "[classifier.md](classifier.md). A table of another name with a `model` is one more classifier",
     "dedup.enabled": "false: no signatures are measured and no copies looked for",
     "dedup.similarity": "from this verified similarity on, one of two documents goes",
     "dedup.verify": "what candidates are compared by: their signatures, or exactly, by their text",

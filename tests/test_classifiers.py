@@ -25,7 +25,8 @@ from pydantic import ValidationError
 from classifiers import education, language
 from classifiers import model as models
 from classifiers.card import card
-from classifiers.evaluate import average_precision, evaluate, ranks, roc_auc, spearman
+from classifiers.evaluate import evaluate
+from classifiers.figures import average_precision, ranks, roc_auc, spearman
 from classifiers.labels import Labelled, read, split
 from classifiers.text import WINDOW, excerpt, words
 from classifiers.train import Settings, train
@@ -370,7 +371,9 @@ def test_training_twice_gives_the_same_file(tmp_path):
     other = train(labelled(), tmp_path / "c.bin", SMALL.model_copy(update={"seed": 1}))
     assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
     assert first.sha256 == second.sha256 != other.sha256
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b.bin", "c.bin"]
+    names = [f"{name}.{kind}" for name in "abc" for kind in ("bin", "seen.parquet")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "a.seen.parquet").read_bytes() == (tmp_path / "b.seen.parquet").read_bytes()
 
 
 def test_training_is_the_same_in_another_process(tmp_path):
@@ -395,7 +398,9 @@ def test_training_learns_and_is_tested_on_other_groups(tmp_path):
     assert made.documents + made.held_out.documents == 120
     assert made.held_out.documents >= 20
     assert made.held_out.roc_auc == made.held_out.f1 == 1
-    assert made.sources == {"books": made.grades[5], "shops": made.grades[0]}
+    assert {(one.name, one.documents, one.good) for one in made.sources} == {
+        ("books", made.grades[5], made.grades[5]), ("shops", made.grades[0], 0)
+    }  # fmt: skip
     low, high = models.scores(tmp_path / "a.bin", ["buy cheap offer now", "the theory explains energy"])
     assert low < 1
     assert high > 4
@@ -468,7 +473,7 @@ def test_evaluation_of_one_kind(tmp_path):
     found = evaluate(tmp_path / "a.bin", [Labelled("theory explains energy", 5, "a")])
     assert (found.precision, found.recall, found.f1) == (1, 1, 1)
     assert (found.roc_auc, found.average_precision, found.spearman) == (None, None, None)
-    assert [(one.low, one.documents) for one in found.calibration] == [(4, 1)]
+    assert [(one.low, one.documents) for one in found.calibration] == [(4.5, 1)]
     with pytest.raises(UsageError, match="no labelled texts"):
         evaluate(tmp_path / "a.bin", [])
 

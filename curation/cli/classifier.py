@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from curation.cli.options import JSON, RECIPE, SET, WORK
 from curation.cli.printing import aligned, plain
 from curation.cli.run import progress_for
-from curation.errors import UsageError
+from curation.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from curation.errors import CurationError
@@ -146,7 +147,10 @@ def _labelled_lines(told: dict[str, Any], threshold: float, compare: Path | None
 
 
 @classifier.command("train")
-@_LABELS
+@click.argument("labels", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--positives", multiple=True, type=click.Path(path_type=Path),
+              help="Texts that are all good: a text file, a folder, JSONL or Parquet with `text`.")  # fmt: skip
+@click.option("--negatives", multiple=True, type=click.Path(path_type=Path), help="Texts that are all bad.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The model file to write.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of the split and the training."
@@ -161,48 +165,119 @@ def _labelled_lines(told: dict[str, Any], threshold: float, compare: Path | None
     "--min-documents", default=10, show_default=True, type=click.IntRange(1), help="Texts a word must stand in."
 )
 @click.option("--min-groups", default=3, show_default=True, type=click.IntRange(1), help="Groups a word must stand in.")
+@click.option("--balance", is_flag=True, help="Repeat the rarer of good and bad until both weigh the same.")
 @click.option("--held-out", default=0.1, show_default=True, type=click.FloatRange(0, 1, max_open=True),
               help="Share of the texts kept for the figures, in whole groups.")  # fmt: skip
+@click.option("--tune", default=0.0, metavar="SECONDS", type=click.FloatRange(0),
+              help="Try settings for so long, and keep the best.")  # fmt: skip
 @_THRESHOLD
-def classifier_train(labels: tuple[Path, ...], out: Path, **settings: Any) -> None:
+@JSON
+def classifier_train(
+    labels: tuple[Path, ...], positives: tuple[Path, ...], negatives: tuple[Path, ...], out: Path, tune: float,
+    as_json: bool, **settings: Any,
+) -> None:  # fmt: skip
     """Train a model from LABELS: JSONL or Parquet with `text` and `label`, or folders of good and bad texts.
 
-    Writes the model and, beside it, its card. The same texts, settings and seed give the same file.
+    Writes the model and, beside it, its card and hashes of what it was trained on. The same texts, settings and seed
+    give the same file.
 
     Example: curate classifier train labels.jsonl.gz --out pumps.bin
     """
     from datetime import UTC, datetime
 
+    from classifiers import seen
     from classifiers.card import card, figures
     from classifiers.labels import read
     from classifiers.train import Settings, train
 
-    trained = train(read(labels), out, Settings(**settings))
-    told = " ".join(["curate classifier train", *map(str, labels), f"--out {out}"])
-    told += "".join(f" --{name.replace('_', '-')} {value}" for name, value in settings.items()
-                    if value != Settings.model_fields[name].default)  # fmt: skip
+    if out.suffix in (".md", ".parquet"):
+        raise UsageError(f"--out {out}: the card and the hashes go there", remedy=f"--out {out.with_suffix('.bin')}")
+    rows = read(labels, positives, negatives)
+    trained = train(rows, out, Settings(**settings), tune=tune)
+    told = shlex.join([
+        "curate", "classifier", "train", *map(str, labels),
+        *(part for path in positives for part in ("--positives", str(path))),
+        *(part for path in negatives for part in ("--negatives", str(path))), "--out", str(out),
+        *_options(trained.settings.model_dump(), Settings().model_dump()),
+    ])  # fmt: skip
     page = out.with_suffix(".md")
-    page.write_text(card(trained, name=out.stem, command=told, made_at=datetime.now(UTC).date()), encoding="utf-8")
+    _write(page, card(trained, name=out.stem, command=told, made_at=datetime.now(UTC).date()))
+    if as_json:
+        click.echo(json.dumps({**asdict(trained), "settings": trained.settings.model_dump()}, indent=1, default=str))
+        return
+    for warning in trained.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
     click.echo(f"{trained.documents:,} texts, {trained.words:,} words -> {out} ({trained.bytes:,} bytes)\n")
+    if trained.tried:
+        best = max(one.roc_auc for one in trained.tried)
+        for one in trained.tried:
+            changed = ", ".join(f"{key} {value}" for key, value in one.changes.items()) or "as given"
+            click.echo(f"tried {changed}: area {one.roc_auc:.4f}{' (best)' if one.roc_auc == best else ''}")
+        click.echo()
     if trained.held_out:
         click.echo("On held-out groups of the same sources:\n\n" + figures(trained.held_out))
-    click.echo(f'\ncard   {page}\nuse it with [signals.education] model = "{out}"')
+    click.echo(f'\ncard   {page}\nseen   {seen.place(out)}\nuse it with [signals.education] model = "{out}"')
+
+
+def _options(settings: dict[str, Any], usual: dict[str, Any]) -> list[str]:
+    """The options that give these settings, where they are not the usual ones."""
+    found: list[str] = []
+    for name, value in settings.items():
+        if value != usual[name]:
+            option = f"--{name.replace('_', '-')}"
+            found += [option] if value is True else [option, str(value)]
+    return found
 
 
 @classifier.command("evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
 @_LABELS
 @_THRESHOLD
+@click.option("--against", metavar="MODEL", type=click.Path(path_type=Path),
+              help="Another model on the same texts, or `default`, the shipped one.")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False),
+              help="A page of HTML to write: all figures, with plots and the most wrong texts.")  # fmt: skip
+@click.option("--keep-seen", is_flag=True, help="Also count the texts that a model was trained on.")
 @JSON
-def classifier_evaluate(model: Path, labels: tuple[Path, ...], threshold: float, as_json: bool) -> None:
+def classifier_evaluate(
+    model: Path, labels: tuple[Path, ...], threshold: float, against: Path | None, report: Path | None,
+    keep_seen: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Score LABELS, which it should not have been trained on, with MODEL (or `default`, the shipped one).
 
-    Example: curate classifier evaluate pumps.bin another-plant.jsonl
+    Example: curate classifier evaluate pumps.bin another-plant.jsonl --against default --report pumps.html
     """
     from classifiers.card import figures
-    from classifiers.evaluate import evaluate
+    from classifiers.evaluate import judge
     from classifiers.labels import read
+
+    found, judged = judge(
+        _model(model), read(labels), threshold=threshold, against=against and _model(against), keep_seen=keep_seen
+    )
+    if report:
+        from curation.report.evaluation import page
+
+        _write(report, page(found, judged))
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    for warning in found.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
+    click.echo(figures(found))
+    if report:
+        click.echo(f"\nreport {report}")
+
+
+def _model(path: Path) -> Path:
+    """The file of a model that a person named."""
     from classifiers.model import DEFAULT
 
-    found = evaluate(DEFAULT if str(model) == "default" else model, read(labels), threshold=threshold)
-    click.echo(json.dumps(asdict(found), indent=1) if as_json else figures(found))
+    return DEFAULT if str(path) == "default" else path
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}", remedy="name another file") from error

@@ -11,6 +11,8 @@ A signal is a module, or an object where a model or settings must be held, with
 
 - `NEEDS = "key"`, if it is off until the recipe sets this key of it.
 
+A table `[signals.NAME]` with a `model` and no `module` is one more classifier, `NAME_score`: `education.Named`.
+
 A module whose signal has settings defines `Settings` (a frozen pydantic model: the keys of `[signals.NAME]`) and
 `load(settings)`, which returns the object and must be cheap: models are loaded at the first `measure`.
 """
@@ -27,7 +29,7 @@ from pydantic import ValidationError
 
 from classifiers import education, language
 from curation.errors import RecipeError
-from curation.schema import BLEND, CORPUS, DOCUMENTS, SHARD, SPANS, VERDICTS
+from curation.schema import BLEND, CORPUS, DOCUMENTS, SHARD, SPANS, VERDICTS, corpus_columns
 from curation.signals import (
     c4,
     contamination,
@@ -131,8 +133,13 @@ def _shared_columns(signals: Mapping[str, Signal]) -> list[str]:
     owners |= dict.fromkeys((column for columns in CORPUS.values() for column in columns), "the corpus columns")
     owners |= dict.fromkeys(DOCUMENTS.names, "documents")
     faults = []
+    ranks = {
+        name: columns
+        for name, columns in corpus_columns({name: signal.COLUMNS for name, signal in signals.items()}).items()
+        if name not in CORPUS
+    }
     for name, signal in signals.items():
-        for column in signal.COLUMNS:
+        for column in (*signal.COLUMNS, *ranks.get(name, ())):
             if column.lower() in owners:  # SQL knows no case
                 faults.append(f"signals.{name}: its column {column!r} is also one of {owners[column.lower()]}")
             owners[column.lower()] = f"signals.{name}"
@@ -152,6 +159,8 @@ def _modules(recipe: Recipe, faults: list[str]) -> dict[str, ModuleType]:
                 modules[name] = importlib.import_module(table["module"])
             except ImportError as error:
                 faults.append(f"signals.{name}.module: cannot import {table['module']!r}: {error}")
+        elif name not in modules and "model" in table:  # a classifier of the recipe's own
+            modules[name] = cast("ModuleType", education.Named(name))
         elif name not in modules:
             faults.append(f"signals: {unknown(name, modules, 'signal')}")
     return modules
@@ -166,7 +175,10 @@ def absent_columns(on: frozenset[str]) -> dict[str, str]:
         if name not in on:
             needs = getattr(module, "NEEDS", "enabled")
             why = f"the signal {name} is off, see signals.{name}.{needs}"
-            found |= dict.fromkeys((*bare(module).COLUMNS, *CORPUS.get(name, ())), why)
+            columns = bare(module).COLUMNS
+            found |= dict.fromkeys(
+                (*columns, *CORPUS.get(name, ()), *corpus_columns({name: columns}).get(name, ())), why
+            )
     return found
 
 
