@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from curation.cli.by_hand import Screen, person, refuse_no_terminal
 from curation.cli.options import JSON, RECIPE, SET, WORK
@@ -306,8 +307,14 @@ def classifier_evaluate(
 ) -> None:  # fmt: skip
     """Score LABELS, which it should not have been trained on, with MODEL (or `default`, the shipped one).
 
+    MODEL `language` is what tells the languages: its labels are their codes, and it takes --report and --json alone.
+
     Example: curate classifier evaluate pumps.bin another-plant.jsonl --against default --report pumps.html
     """
+    if str(model) == "language":
+        _refuse_options_of_grades()
+        _evaluate_language(labels, report, as_json)
+        return
     from classifiers.card import figures
     from classifiers.evaluate import judge
     from classifiers.labels import read
@@ -327,6 +334,37 @@ def classifier_evaluate(
     click.echo(figures(found))
     if report:
         click.echo(f"\nreport {report}")
+
+
+def _evaluate_language(labels: tuple[Path, ...], report: Path | None, as_json: bool) -> None:
+    """Tell how often the languages of texts are told."""
+    from classifiers.evaluate_language import judge, read
+    from classifiers.language_figures import figures
+
+    found, judged = judge(read(labels))
+    if report:
+        from curation.report.language import page
+
+        _write(report, page(found, judged))
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    for warning in found.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
+    click.echo(figures(found))
+    if report:
+        click.echo(f"\nreport {report}")
+
+
+def _refuse_options_of_grades() -> None:
+    """Raise `UsageError` where an option was given that means nothing for languages."""
+    context = click.get_current_context()
+    for name in ("threshold", "against", "keep_seen"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--{name.replace('_', '-')}: means nothing for `language`, whose labels are no grades",
+                remedy="leave it out",
+            )
 
 
 def _model(path: Path) -> Path:
