@@ -1,0 +1,137 @@
+"""Documents graded by the rubric, blind to the score, and how the shipped model's order agrees with the grades.
+
+    CURATE_DATA=… PYTHONPATH=. python benchmarks/education/graded.py sample FOLDER    # what a grader is given
+    CURATE_DATA=… PYTHONPATH=. python benchmarks/education/graded.py evaluate         # against graded.jsonl
+
+The sample is 500 English documents of bench/text-mixed.parquet that the model was not trained on, as many of each
+source, length and band of scores as there are, chosen and shuffled by a hash of their ids. A grader sees a number and
+the text, up to 2,400 characters of it (of a longer one the first, middle and last 800), and neither source nor score.
+`graded.jsonl` has the points given for each of the rubric's axes, and no text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import defaultdict
+from hashlib import blake2b
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from classifiers import model as models
+from classifiers import seen
+from classifiers.evaluate import LENGTHS, evaluate
+from classifiers.figures import spearman
+from classifiers.labels import Labelled
+from classifiers.language import identify
+from classifiers.model import DEFAULT
+
+GRADES = Path(__file__).parent / "graded.jsonl"
+#: Documents, those given to a grader at a time, and the characters of a text that are shown.
+DOCUMENTS, TOGETHER, SHOWN = 500, 100, 2_400
+
+
+def main() -> None:
+    """Do what is asked."""
+    asked = sys.argv[1:]
+    if asked[:1] == ["sample"] and len(asked) == 2:
+        _write(Path(asked[1]))
+    elif asked == ["evaluate"]:
+        _evaluate()
+    else:
+        sys.exit(__doc__)
+
+
+def sample() -> list[dict[str, Any]]:
+    """The documents, in the order in which they are graded: `id`, `text`, `source` and `score` of each."""
+    rows = [row for row in _documents() if row["text"].strip() and identify(row["text"])[0] == "en"]
+    known = seen.of(DEFAULT, models.digest(DEFAULT))
+    if known is None:
+        raise SystemExit(f"{seen.place(DEFAULT)} is missing")
+    was_seen = known.has([Labelled(row["text"], 0, row["id"]) for row in rows])
+    rows = [row for row, is_seen in zip(rows, was_seen.tolist(), strict=True) if not is_seen]
+    strata = defaultdict(list)
+    for row, score in zip(rows, models.scores(DEFAULT, (row["text"] for row in rows)).tolist(), strict=True):
+        length = int(np.searchsorted(LENGTHS, len(row["text"].split()), side="right"))
+        strata[row["source"], length, min(int(score), 4)].append({**row, "score": score})
+    for stratum in strata.values():
+        stratum.sort(key=lambda row: _hash(row["id"]))
+    in_turns = [row for turn in zip_longest(*(strata[key] for key in sorted(strata))) for row in turn if row]
+    return sorted(in_turns[:DOCUMENTS], key=lambda row: _hash(row["id"] + " shuffled"))
+
+
+def _documents() -> list[dict[str, Any]]:
+    """An eighth of the file, by a hash of the ids."""
+    place = Path(os.environ["CURATE_DATA"]).expanduser() / "bench" / "text-mixed.parquet"
+    table = pq.read_table(place, columns=["id", "text", "source"])
+    few: list[dict[str, Any]] = table.filter(
+        np.array([_hash(name) % 8 == 0 for name in table["id"].to_pylist()])
+    ).to_pylist()
+    return few
+
+
+def _write(folder: Path) -> None:
+    """Files for graders: a number, and what is shown of the text; and `ids.json`, which document each number is."""
+    folder.mkdir(parents=True)
+    rows = sample()
+    (folder / "ids.json").write_text(json.dumps([row["id"] for row in rows]), encoding="utf-8")
+    for first in range(0, len(rows), TOGETHER):
+        with (folder / f"{first // TOGETHER}.jsonl").open("w", encoding="utf-8") as file:
+            for number, row in enumerate(rows[first : first + TOGETHER], first):
+                shown = {"number": number, "text": _shown(row["text"])}
+                file.write(json.dumps(shown, ensure_ascii=False) + "\n")
+
+
+def _shown(text: str) -> str:
+    part = SHOWN // 3
+    if len(text) <= SHOWN:
+        return text
+    middle = (len(text) - part) // 2
+    return "\n[…]\n".join((text[:part], text[middle : middle + part], text[-part:]))
+
+
+def _evaluate() -> None:
+    """Print the agreement of score and grade over all, by source and by length."""
+    given = {row["id"]: row["points"] for row in map(json.loads, GRADES.read_text(encoding="utf-8").splitlines())}
+    rows = [row for row in _documents() if row["id"] in given]
+    for row, score in zip(rows, models.scores(DEFAULT, (row["text"] for row in rows)).tolist(), strict=True):
+        row["score"] = score
+    grades = np.array([sum(given[row["id"]].values()) for row in rows], np.float64)
+    scores = np.array([row["score"] for row in rows], np.float64)
+    labelled = [Labelled(row["text"], grade, row["id"], row["source"]) for row, grade in zip(rows, grades, strict=True)]
+    found = evaluate(DEFAULT, labelled)
+    print(f"{len(rows)} documents, {DEFAULT.name} {models.digest(DEFAULT)[:12]}")
+    print("grades: " + ", ".join(f"{grade} {(grades == grade).sum()}" for grade in range(6)))
+    print(f"Spearman's correlation of score and grade: {spearman(grades, scores):.3f}")
+    print(f"area under the ROC curve, grades of 3 and more against the others: {found.roc_auc:.3f} {found.interval}")
+    print("mean score by grade: " + ", ".join(f"{grade} {scores[grades == grade].mean():.2f}" for grade in range(6)
+                                               if (grades == grade).any()))  # fmt: skip
+    top = np.argsort(-scores, kind="stable")
+    for share in (5, 10, 20):
+        most = top[: max(1, len(top) * share // 100)]
+        print(f"top {share} %: mean grade {grades[most].mean():.2f}, of all {grades.mean():.2f}")
+    for kind, of in (("source", [row["source"] for row in rows]), ("words", _bands(rows))):
+        print(f"by {kind}:")
+        for name in sorted(set(of)):
+            mine = np.array([one == name for one in of])
+            if mine.sum() >= 20:  # fewer say nothing
+                print(f"  {name:42} {mine.sum():4}  grade {grades[mine].mean():.2f}  score {scores[mine].mean():.2f}  "
+                      f"correlation {spearman(grades[mine], scores[mine]):.2f}")  # fmt: skip
+
+
+def _bands(rows: list[dict[str, Any]]) -> list[str]:
+    counts = [len(row["text"].split()) for row in rows]
+    return [f"from {max(least for least in LENGTHS if least <= count):5,}" for count in counts]
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
+
+
+if __name__ == "__main__":
+    main()
