@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
@@ -42,27 +42,38 @@ def main() -> None:
     if asked[:1] == ["sample"] and len(asked) == 2:
         _write(Path(asked[1]))
     elif asked == ["evaluate"]:
-        _evaluate()
+        print(agreement()[1])
     else:
         sys.exit(__doc__)
 
 
 def sample() -> list[dict[str, Any]]:
     """The documents, in the order in which they are graded: `id`, `text`, `source` and `score` of each."""
+    rows = _population()
+    strata = defaultdict(list)
+    for row in rows:
+        strata[_stratum(row)].append(row)
+    for stratum in strata.values():
+        stratum.sort(key=lambda row: _hash(row["id"]))
+    in_turns = [row for turn in zip_longest(*(strata[key] for key in sorted(strata))) for row in turn if row]
+    return sorted(in_turns[:DOCUMENTS], key=lambda row: _hash(row["id"] + " shuffled"))
+
+
+def _population() -> list[dict[str, Any]]:
+    """The English documents that the model was not trained on, with what each scores."""
     rows = [row for row in _documents() if row["text"].strip() and identify(row["text"])[0] == "en"]
     known = seen.of(DEFAULT, models.digest(DEFAULT))
     if known is None:
         raise SystemExit(f"{seen.place(DEFAULT)} is missing")
     was_seen = known.has([Labelled(row["text"], 0, row["id"]) for row in rows])
     rows = [row for row, is_seen in zip(rows, was_seen.tolist(), strict=True) if not is_seen]
-    strata = defaultdict(list)
-    for row, score in zip(rows, models.scores(DEFAULT, (row["text"] for row in rows)).tolist(), strict=True):
-        length = int(np.searchsorted(LENGTHS, len(row["text"].split()), side="right"))
-        strata[row["source"], length, min(int(score), 4)].append({**row, "score": score})
-    for stratum in strata.values():
-        stratum.sort(key=lambda row: _hash(row["id"]))
-    in_turns = [row for turn in zip_longest(*(strata[key] for key in sorted(strata))) for row in turn if row]
-    return sorted(in_turns[:DOCUMENTS], key=lambda row: _hash(row["id"] + " shuffled"))
+    scores = models.scores(DEFAULT, (row["text"] for row in rows)).tolist()
+    return [{**row, "score": score} for row, score in zip(rows, scores, strict=True)]
+
+
+def _stratum(row: dict[str, Any]) -> tuple[str, int, int]:
+    length = int(np.searchsorted(LENGTHS, len(row["text"].split()), side="right"))
+    return row["source"], length, min(int(row["score"]), 4)
 
 
 def _documents() -> list[dict[str, Any]]:
@@ -95,33 +106,60 @@ def _shown(text: str) -> str:
     return "\n[…]\n".join((text[:part], text[middle : middle + part], text[-part:]))
 
 
-def _evaluate() -> None:
-    """Print the agreement of score and grade over all, by source and by length."""
+def agreement() -> tuple[str, str]:
+    """How far score and grade agree: two sentences for the card, and all figures."""
     given = {row["id"]: row["points"] for row in map(json.loads, GRADES.read_text(encoding="utf-8").splitlines())}
-    rows = [row for row in _documents() if row["id"] in given]
-    for row, score in zip(rows, models.scores(DEFAULT, (row["text"] for row in rows)).tolist(), strict=True):
-        row["score"] = score
+    everything = _population()
+    rows = [row for row in everything if row["id"] in given]
+    of_all, of_graded = Counter(map(_stratum, everything)), Counter(map(_stratum, rows))
+    weights = np.array([of_all[_stratum(row)] / of_graded[_stratum(row)] for row in rows])
     grades = np.array([sum(given[row["id"]].values()) for row in rows], np.float64)
     scores = np.array([row["score"] for row in rows], np.float64)
     labelled = [Labelled(row["text"], grade, row["id"], row["source"]) for row, grade in zip(rows, grades, strict=True)]
     found = evaluate(DEFAULT, labelled)
-    print(f"{len(rows)} documents, {DEFAULT.name} {models.digest(DEFAULT)[:12]}")
-    print("grades: " + ", ".join(f"{grade} {(grades == grade).sum()}" for grade in range(6)))
-    print(f"Spearman's correlation of score and grade: {spearman(grades, scores):.3f}")
-    print(f"area under the ROC curve, grades of 3 and more against the others: {found.roc_auc:.3f} {found.interval}")
-    print("mean score by grade: " + ", ".join(f"{grade} {scores[grades == grade].mean():.2f}" for grade in range(6)
-                                               if (grades == grade).any()))  # fmt: skip
+    correlation, like_all = spearman(grades, scores), _weighted(grades, scores, weights)
+    if correlation is None or found.roc_auc is None:
+        raise SystemExit(f"{GRADES}: too few grades")
     top = np.argsort(-scores, kind="stable")
+    lines = [
+        f"{len(rows)} documents, {DEFAULT.name} {models.digest(DEFAULT)[:12]}",
+        "grades: " + ", ".join(f"{grade} {(grades == grade).sum()}" for grade in range(6)),
+        f"Spearman's correlation of score and grade: {correlation:.3f}",
+        f"the same, each stratum weighed as it stands among {len(everything):,} documents: {like_all:.3f}",
+        f"area under the ROC curve, grades of 3 and more against the others: {found.roc_auc:.3f}",
+        "mean score by grade: " + ", ".join(f"{grade} {scores[grades == grade].mean():.2f}" for grade in range(6)
+                                            if (grades == grade).any()),
+    ]  # fmt: skip
     for share in (5, 10, 20):
         most = top[: max(1, len(top) * share // 100)]
-        print(f"top {share} %: mean grade {grades[most].mean():.2f}, of all {grades.mean():.2f}")
+        lines.append(f"top {share} %: mean grade {grades[most].mean():.2f}, of all {grades.mean():.2f}")
     for kind, of in (("source", [row["source"] for row in rows]), ("words", _bands(rows))):
-        print(f"by {kind}:")
+        lines.append(f"by {kind}:")
         for name in sorted(set(of)):
             mine = np.array([one == name for one in of])
             if mine.sum() >= 20:  # fewer say nothing
-                print(f"  {name:42} {mine.sum():4}  grade {grades[mine].mean():.2f}  score {scores[mine].mean():.2f}  "
-                      f"correlation {spearman(grades[mine], scores[mine]):.2f}")  # fmt: skip
+                lines.append(f"  {name:42} {mine.sum():4}  grade {grades[mine].mean():.2f}  "
+                             f"score {scores[mine].mean():.2f}  "
+                             f"correlation {spearman(grades[mine], scores[mine]) or 0:.2f}")  # fmt: skip
+    said = (
+        f"{len(rows)} documents, stratified by source, length and score, were graded by a language model that saw "
+        f"neither\n  score nor source: Spearman's correlation of score and grade is {correlation:.2f} ({like_all:.2f} "
+        f"with each stratum weighed as it\n  stands in the corpus); the best-scored tenth has a mean grade of "
+        f"{grades[top[: len(top) // 10]].mean():.2f}, all of them {grades.mean():.2f}."
+    )
+    return said, "\n".join(lines)
+
+
+def _weighted(grades: Any, scores: Any, weights: Any) -> float:
+    """Spearman's correlation where each document stands for as many as its weight says: that of their mean ranks."""
+    ranks = []
+    for values in (grades, scores):
+        each, place = np.unique(values, return_inverse=True)
+        mass = np.bincount(place, weights, len(each))
+        ranks.append((np.cumsum(mass) - mass / 2)[place])
+    one, other = (rank - np.average(rank, weights=weights) for rank in ranks)
+    shared, own, its = (np.average(product, weights=weights) for product in (one * other, one * one, other * other))
+    return float(shared / np.sqrt(own * its))
 
 
 def _bands(rows: list[dict[str, Any]]) -> list[str]:
