@@ -6,7 +6,8 @@
 The sample is 500 English documents of bench/text-mixed.parquet that the model was not trained on, as many of each
 source, length and band of scores as there are, chosen and shuffled by a hash of their ids. A grader sees a number and
 the text, up to 2,400 characters of it (of a longer one the first, middle and last 800), and neither source nor score.
-`graded.jsonl` has the points given for each of the rubric's axes, and no text.
+`graded.jsonl` has the points given for each of the rubric's axes, how many documents of its stratum each one stood for
+when it was drawn, and no text.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
@@ -31,6 +32,8 @@ from classifiers.labels import Labelled
 from classifiers.language import identify
 from classifiers.model import DEFAULT
 
+#: Mail with its headers, in the mixed file.
+MAIL = "Enron-spam train (raw mail)"
 GRADES = Path(__file__).parent / "graded.jsonl"
 #: Documents, those given to a grader at a time, and the characters of a text that are shown.
 DOCUMENTS, TOGETHER, SHOWN = 500, 100, 2_400
@@ -108,24 +111,24 @@ def _shown(text: str) -> str:
 
 def agreement() -> tuple[str, str]:
     """How far score and grade agree: two sentences for the card, and all figures."""
-    given = {row["id"]: row["points"] for row in map(json.loads, GRADES.read_text(encoding="utf-8").splitlines())}
-    everything = _population()
-    rows = [row for row in everything if row["id"] in given]
-    of_all, of_graded = Counter(map(_stratum, everything)), Counter(map(_stratum, rows))
-    weights = np.array([of_all[_stratum(row)] / of_graded[_stratum(row)] for row in rows])
-    grades = np.array([sum(given[row["id"]].values()) for row in rows], np.float64)
+    given = {row["id"]: row for row in map(json.loads, GRADES.read_text(encoding="utf-8").splitlines())}
+    rows = [row for row in _population() if row["id"] in given]
+    weights = np.array([given[row["id"]]["stands_for"] for row in rows])
+    grades = np.array([sum(given[row["id"]]["points"].values()) for row in rows], np.float64)
     scores = np.array([row["score"] for row in rows], np.float64)
     labelled = [Labelled(row["text"], grade, row["id"], row["source"]) for row, grade in zip(rows, grades, strict=True)]
     found = evaluate(DEFAULT, labelled)
     correlation, like_all = spearman(grades, scores), _weighted(grades, scores, weights)
     if correlation is None or found.roc_auc is None:
         raise SystemExit(f"{GRADES}: too few grades")
-    top = np.argsort(-scores, kind="stable")
+    top, others = np.argsort(-scores, kind="stable"), np.array([row["source"] != MAIL for row in rows])
+    elsewhere = spearman(grades[others], scores[others]), _weighted(grades[others], scores[others], weights[others])
     lines = [
         f"{len(rows)} documents, {DEFAULT.name} {models.digest(DEFAULT)[:12]}",
         "grades: " + ", ".join(f"{grade} {(grades == grade).sum()}" for grade in range(6)),
         f"Spearman's correlation of score and grade: {correlation:.3f}",
-        f"the same, each stratum weighed as it stands among {len(everything):,} documents: {like_all:.3f}",
+        f"the same, each stratum weighed as it stands among all of {weights.sum():,.0f} documents: {like_all:.3f}",
+        f"without raw mail: {elsewhere[0]:.3f}, weighed {elsewhere[1]:.3f}",
         f"area under the ROC curve, grades of 3 and more against the others: {found.roc_auc:.3f}",
         "mean score by grade: " + ", ".join(f"{grade} {scores[grades == grade].mean():.2f}" for grade in range(6)
                                             if (grades == grade).any()),
@@ -142,10 +145,11 @@ def agreement() -> tuple[str, str]:
                              f"score {scores[mine].mean():.2f}  "
                              f"correlation {spearman(grades[mine], scores[mine]) or 0:.2f}")  # fmt: skip
     said = (
-        f"{len(rows)} documents, stratified by source, length and score, were graded by a language model that saw "
-        f"neither\n  score nor source: Spearman's correlation of score and grade is {correlation:.2f} ({like_all:.2f} "
-        f"with each stratum weighed as it\n  stands in the corpus); the best-scored tenth has a mean grade of "
-        f"{grades[top[: len(top) // 10]].mean():.2f}, all of them {grades.mean():.2f}."
+        f"{len(rows)} documents, stratified by source, length and score, were graded by a language model that saw neither\n"
+        f"  score nor source: Spearman's correlation of score and grade is {correlation:.2f} ({like_all:.2f} with each "
+        f"stratum weighed as it\n  stands in the corpus), without raw mail {elsewhere[0]:.2f} ({elsewhere[1]:.2f}); the "
+        f"best-scored tenth has a mean grade of\n  {grades[top[: len(top) // 10]].mean():.2f}, all of them "
+        f"{grades.mean():.2f}."
     )
     return said, "\n".join(lines)
 
