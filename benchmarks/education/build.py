@@ -53,8 +53,8 @@ LIMITS = """
   The figures say how well the model tells such sources apart. They say nothing about grades, and are not comparable
   with those of models that were tested on graded documents.
 - **By grades it is much weaker.** GRADED
-  The model before this one, which knew more mail, has 0.51 (0.58) on them, without mail 0.36 (0.57). Newsgroups and news
-  teach more by the rubric than their kind says. To find what teaches, in your corpus, label some of it (`curate
+  The model before this one, which knew more mail, has 0.51 (0.58) on them, without mail 0.36 (0.57). Newsgroups and
+  news teach more by the rubric than their kind says. To find what teaches, in your corpus, label some of it (`curate
   classifier label`) and train on that.
 - **Whole documents are told apart better than passages, and long passages better than short ones.** Below 50 words the
   score says little; a text without a word it knows gets 0.
