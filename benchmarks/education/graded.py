@@ -146,10 +146,10 @@ def agreement() -> tuple[str, str]:
                              f"correlation {spearman(grades[mine], scores[mine]) or 0:.2f}")  # fmt: skip
     said = (
         f"{len(rows)} documents, stratified by source, length and score, were graded by a language model that saw "
-        f"neither\n  score nor source: Spearman's correlation of score and grade is {correlation:.2f} ({like_all:.2f} with "
-        f"each stratum weighed as it\n  stands in the corpus), without raw mail {elsewhere[0]:.2f} ({elsewhere[1]:.2f}); "
-        f"the best-scored tenth has a mean grade of\n  {grades[top[: len(top) // 10]].mean():.2f}, all of them "
-        f"{grades.mean():.2f}."
+        f"neither\n  score nor source: Spearman's correlation of score and grade is {correlation:.2f} "
+        f"({like_all:.2f} with each stratum weighed as it\n  stands in the corpus), without raw mail "
+        f"{elsewhere[0]:.2f} ({elsewhere[1]:.2f}); the best-scored tenth has a mean grade of\n  "
+        f"{grades[top[: len(top) // 10]].mean():.2f}, all of them {grades.mean():.2f}."
     )
     return said, "\n".join(lines)
 
