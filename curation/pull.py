@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, P
 from curation.engine import chunks
 from curation.errors import StorageError
 from curation.inputs import HashIndex, Input, find_inputs, sha256
+from curation.progress import Progress, Silent
 from curation.run import release_place, work_place
 from curation.signals import SIGNALS, signal_name
 from curation.sources import archives, decoding, extract
@@ -64,6 +65,8 @@ class Pull:
     whole_files: bool
     #: Whether an endpoint may be asked; else only what its ledger has is read.
     asks: bool = True
+    #: Where is told how many documents were written.
+    progress: Progress = field(default_factory=Silent, compare=False)
 
     def __str__(self) -> str:
         return self.inputs[0][0].path if len(self.inputs) == 1 else f"{len(self.inputs)} files of {self.source.name}"
@@ -123,10 +126,10 @@ def pull(run: Run) -> dict[str, Any]:
     if run.recipe.extract.engine == "blocks" and any(_extracts(task.source) for task in undone):
         compile_kernels(run.engine, "pages")
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
+    if asking:
+        compile_kernels(run.engine, "texts")
     for task in asking:  # in this process: one at a time, since each holds a ledger, and for as long as it takes
-        run.progress.start("write", 0, "documents")
-        _pull_one(task)
-        run.progress.stop()
+        _pull_one(replace(task, progress=run.progress))
     run.parts = {}
     for task, (made, end) in zip(pulls, run.work.storage.each(Pull.finished, pulls), strict=True):
         if end >= 0:
@@ -320,7 +323,7 @@ def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Recor
         return archives.read(stream, name, start, task.source, task.recipe.extraction, cast("archives.Files", module))
     if (endpoint := task.source.endpoint) is not None:
         service, folder = task.recipe.service(endpoint), task.recipe.ledger(endpoint)
-        asking = Asking(service, folder, task.recipe.endpoint[endpoint].key, asks=task.asks)
+        asking = Asking(service, folder, task.recipe.endpoint[endpoint].key, task.asks, task.progress)
         asked = cast("sources.Asks", module)
         return asked.read(stream, name, start, task.source, task.recipe.extraction, asking)
     return module.read(stream, name, start, task.source, task.recipe.extraction)

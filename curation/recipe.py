@@ -101,8 +101,11 @@ class Source(_Table):
     def _asks_where_it_must(self) -> Self:
         asks = self.kind == "textbooks"
         if asks != (self.endpoint is not None):
-            message = "missing: expected the name of a table [endpoint.NAME]" if asks else (
-                f"only textbooks are asked of an endpoint, not {self.kind}")
+            message = (
+                "missing: expected the name of a table [endpoint.NAME]"
+                if asks
+                else (f"only textbooks are asked of an endpoint, not {self.kind}")
+            )
             raise PydanticCustomError("place", "{message}", {"at": ["endpoint"], "message": message})
         return self
 

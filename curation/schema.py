@@ -140,7 +140,9 @@ LABELS = pa.schema(
     ]
 )
 
-#: What is to be written, a request a row, in the order in which it is asked and accepted: `curation.textbooks.planning`.
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+#: What is to be written, a request a row, in the order in which it is asked: `curation.textbooks.planning`.
 #: A slot is a document that is wanted; its first request has `is_spare` false, those that follow it stand in for it.
 PLAN = pa.schema(
     [
@@ -165,7 +167,7 @@ PLAN = pa.schema(
         pa.field("seed_source", pa.string()),
         pa.field("seed_uri", pa.string()),
         pa.field("seed_text", pa.string()),
-        pa.field("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])), nullable=False),
+        pa.field("messages", _MESSAGES, nullable=False),
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("max_tokens", pa.int32(), nullable=False),
         pa.field("checks", pa.string(), nullable=False),

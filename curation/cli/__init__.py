@@ -12,7 +12,19 @@ import sys
 import click
 
 from curation import __version__
-from curation.cli import classifier, dedup, deploy, doctor, extractor, inspecting, plan, releases, report, run
+from curation.cli import (
+    classifier,
+    dedup,
+    deploy,
+    doctor,
+    extractor,
+    inspecting,
+    plan,
+    releases,
+    report,
+    run,
+    textbooks,
+)
 from curation.cli.printing import plain
 from curation.errors import CurationError
 
@@ -112,5 +124,6 @@ for _command in (
     deploy.deploy,
     classifier.classifier,
     extractor.extractor,
+    textbooks.textbooks,
 ):
     cli.add_command(_command)

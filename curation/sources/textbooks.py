@@ -52,11 +52,14 @@ def read(
         return
     state = writing.Writing(plan)
     number = 0
+    asking.progress.start("write", len(plan.slots), "documents")
     with asking:
         for judged in writing.walk(state, asking.answers):
+            asking.progress.advance(judged.reason is None)
             if number >= start:
                 yield _record(number, judged, asking)
             number += 1
+    asking.progress.stop()
     if state.missing and asking.asks and number >= start:
         yield Record(offset=number, end=number + 1, error=_missing(state, asking), type="missing")
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from curation.endpoint.ledger import Ledger
 from curation.endpoint.service import Answer, Cost, key_of
 from curation.errors import BudgetError, CurationError, EndpointError
+from curation.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Asking:
     folder: Path
     variable: str | None = None
     asks: bool = True
+    progress: Progress = field(default_factory=Silent)
     out_of_budget: BudgetError | None = None
 
     def __enter__(self) -> Self:
@@ -95,26 +97,36 @@ async def _fill(endpoint: Endpoint, asked: list[Asked], found: list[Answer | Non
     unanswered: dict[int, UnansweredError] = {}
     failed: list[CurationError] = []
 
+    async def ask(number: int) -> None:
+        try:
+            found[number] = await endpoint.ask(asked[number].sent)
+        except UnansweredError as error:
+            unanswered[number] = error
+            if error.kind == "no connection":
+                failed.append(error)
+        except BudgetError as error:
+            # The others are tried as well, so that the same ledger gives the same documents when it is read again.
+            asking.out_of_budget = error
+        except CurationError as error:
+            failed.append(error)
+
     async def work() -> None:
         for number in waiting:
             if failed:
                 return
-            try:
-                found[number] = await endpoint.ask(asked[number].sent)
-            except UnansweredError as error:
-                unanswered[number] = error
-                if error.kind == "no connection":
-                    failed.append(error)
-            except BudgetError as error:
-                # The others are tried as well, so that the same ledger gives the same documents when it is read again.
-                asking.out_of_budget = error
-            except CurationError as error:
-                failed.append(error)
+            await ask(number)
 
     await asyncio.gather(*(work() for _ in range(min(endpoint.service.concurrency, len(missing)))))
     if failed:
         raise failed[0]
-    has_answers = any(found[number] is not None for number in missing)
+    _settle(endpoint, asked, found, unanswered, has_answers=any(found[number] is not None for number in missing))
+
+
+def _settle(
+    endpoint: Endpoint, asked: list[Asked], found: list[Answer | None], unanswered: dict[int, UnansweredError], *,
+    has_answers: bool,
+) -> None:  # fmt: skip
+    """Give those up that had no answer, unless it seems to be the server that has none for anybody."""
     for number, error in sorted(unanswered.items()):
         if error.kind.startswith(_OF_THE_SERVER) and not has_answers:
             raise EndpointError(

@@ -35,10 +35,10 @@ class Topic(Table):
 
     name: _LINE
     about: str = ""
-    needs: list[str] = []
-    terms: list[_LINE] = []
-    kinds: list[str] = []
-    audiences: list[str] = []
+    needs: list[str] = Field(default_factory=list)
+    terms: list[_LINE] = Field(default_factory=list)
+    kinds: list[str] = Field(default_factory=list)
+    audiences: list[str] = Field(default_factory=list)
     weight: _WEIGHT = 1.0
 
 
@@ -57,7 +57,7 @@ class Subject(Table):
     """Units of one subject; `kinds` are those of its topics where not all of the curriculum's are."""
 
     name: _LINE
-    kinds: list[str] = []
+    kinds: list[str] = Field(default_factory=list)
     unit: Annotated[list[Unit], Field(min_length=1)]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,8 @@ REQUESTS = 3
 ROUND = 200
 #: How often words, style and features are drawn again where they made a request that is in the plan already.
 _DRAWS = 50
-#: What a document of a cell counts for where it only mentions the topic, and was not written for the cell.
+#: The columns that hold what was drawn of each part of speech.
 COLUMNS = {"noun": "nouns", "verb": "verbs", "adjective": "adjectives"}
-_SMALL = [name for name in schema.PLAN.names if name not in ("messages", "seed_text")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,9 @@ def _cells(curriculum: Curriculum, order: Order) -> Iterator[tuple[Cell, int]]:
     Next is always the cell that has least of what is wanted of it. What the corpus has of a topic counts for its cells
     by their shares. Of equal ones a lot decides.
     """
-    of_topic: Counter[str] = Counter()
+    of_topic: defaultdict[str, float] = defaultdict(float)
     for cell in curriculum.cells:
-        of_topic[cell.topic.name] += cell.share  # type: ignore[assignment]  # a Counter of floats
+        of_topic[cell.topic.name] += cell.share
     queue = []
     for number, cell in enumerate(curriculum.cells):
         there = order.there.get(cell.topic.name, 0) * cell.share / of_topic[cell.topic.name]
@@ -125,7 +124,7 @@ def _drawn(curriculum: Curriculum, cell: Cell, order: Order, turn: int, draw: in
     lots = random.Random(f"{order.seed}/{curriculum.name}/{cell.name}/{turn}/{draw}")  # noqa: S311  # no secret
     kind = curriculum.kinds[cell.kind]
     style = _some(lots, list(curriculum.styles), 1)[0]
-    chosen = {part: _some(lots, list(words(part)), count) for part, count in kind.words.items()}
+    chosen: dict[str, list[str]] = {part: _some(lots, list(words(part)), count) for part, count in kind.words.items()}
     features = _some(lots, list(kind.feature), kind.pick)
     seed = _seed(cell, order, turn + draw) if kind.grounded else None
     text = quoted(seed) if seed else None
@@ -223,7 +222,7 @@ class Plan:
 
     def __len__(self) -> int:
         """How many requests there are."""
-        return self._table.num_rows
+        return len(self.columns["slot"])
 
     @property
     def table(self) -> pa.Table:

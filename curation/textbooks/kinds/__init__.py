@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -19,6 +20,9 @@ from pydantic import Field, model_validator
 from curation.errors import UsageError
 from curation.textbooks import tables
 from curation.textbooks.tables import Table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 KINDS = (
     "section",
@@ -66,7 +70,7 @@ class Checks(Table):
     language: str | None = "en"
     language_score: _SHARE = 0.6
     words: bool = False
-    sections: list[str] = []
+    sections: list[str] = Field(default_factory=list)
     code: Literal["python"] | None = None
     code_blocks: _COUNT = 0
     repeated: _SHARE = 0.3
@@ -74,7 +78,7 @@ class Checks(Table):
     opening_words: Annotated[int, Field(ge=1, le=20)] = 4
     opening_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.5
-    rewrite: list[Literal[REASONS]] = []  # type: ignore[valid-type]
+    rewrite: list[Literal[REASONS]] = Field(default_factory=list)  # type: ignore[valid-type]
 
 
 class Kind(Table):
@@ -87,9 +91,9 @@ class Kind(Table):
     tokens: Annotated[int, Field(ge=1, le=32_768)]
     max_tokens: Annotated[int, Field(ge=16, le=32_768)]
     grounded: bool = False
-    words: dict[Literal["noun", "verb", "adjective"], Annotated[int, Field(ge=1, le=10)]] = {}
+    words: dict[Literal["noun", "verb", "adjective"], Annotated[int, Field(ge=1, le=10)]] = Field(default_factory=dict)
     pick: _COUNT = 0
-    feature: dict[_NAME, Feature] = {}
+    feature: dict[_NAME, Feature] = Field(default_factory=dict)
     check: Checks
 
     @model_validator(mode="after")
@@ -109,7 +113,7 @@ class Kind(Table):
                 raise ValueError(f"feature.{name}.pattern: {error}") from error
         return self
 
-    @property
+    @cached_property
     def label(self) -> str:
         """Its name and version, and the hash of all that decides what is asked and taken.
 
@@ -129,7 +133,7 @@ class Kind(Table):
     def _filled(self, key: str, given: dict[str, Any]) -> str:
         template = getattr(self, key)
         try:
-            text = _SANDBOX.from_string(template).render(given)
+            text = _compiled(template).render(given)
         except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
             message = f"kind {self.name}: {key}: {type(error).__name__}: {error}"
             raise UsageError(message, remedy="correct the template") from error
@@ -140,6 +144,11 @@ _SANDBOX = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False, autoescape=False
 )
 _SANDBOX.globals.clear()  # range, lipsum, cycler: nothing a prompt needs, and range fills memory
+
+
+@cache
+def _compiled(template: str) -> Template:
+    return _SANDBOX.from_string(template)
 
 
 def load(name: str, base: Path | None = None) -> Kind:
