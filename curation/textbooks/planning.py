@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 #: Raised when the same curriculum and seed give another plan.
 VERSION = 1
-#: Requests for each document that is wanted: the first, and those that stand in for it where it is refused.
+#: Requests for each document that is wanted: the first, and those that stand in for it where it is refused, fewer
+#: where no other can be drawn.
 REQUESTS = 3
 #: Documents of a round: what is asked at once. Openings and near-duplicates are looked at between rounds.
 ROUND = 200
@@ -75,6 +76,13 @@ def plan(curriculum: Curriculum, order: Order) -> pa.Table:
         tokens += kind.tokens
         for attempt in range(REQUESTS):
             drawn = _request(curriculum, cell, order, turn * REQUESTS + attempt, asked)
+            if drawn is None and not attempt:
+                raise UsageError(
+                    f"{cell.name}: after {turn:,} documents there is nothing new to ask",
+                    remedy="ask for less, or give the curriculum more topics, audiences or styles",
+                )
+            if drawn is None:
+                break
             place = {"number": len(rows), "slot": slot, "is_spare": attempt > 0, "round": slot // order.round_size}
             rows.append(place | drawn)
     if not rows:
@@ -86,7 +94,8 @@ def _cells(curriculum: Curriculum, order: Order) -> Iterator[tuple[Cell, int]]:
     """Cells in the order in which they are written for, each with how often it was before: without end.
 
     Next is always the cell that has least of what is wanted of it. What the corpus has of a topic counts for its cells
-    by their shares. Of equal ones a lot decides.
+    by their shares. Each begins with a part of a document that a lot draws, so that any number of documents is shared
+    out as the curriculum wants it, not to the cells of the largest shares first.
     """
     of_topic: defaultdict[str, float] = defaultdict(float)
     for cell in curriculum.cells:
@@ -94,29 +103,25 @@ def _cells(curriculum: Curriculum, order: Order) -> Iterator[tuple[Cell, int]]:
     queue = []
     for number, cell in enumerate(curriculum.cells):
         there = order.there.get(cell.topic.name, 0) * cell.share / of_topic[cell.topic.name]
-        draw = lot(order.seed, "cell", curriculum.name, cell.name)
-        # One is counted as half there already, or cells of small shares would all come first.
-        queue.append(((there + 0.5) / cell.share, draw, number, 0))
+        drawn = lot(order.seed, "cell", curriculum.name, cell.name) / 2**64
+        queue.append(((there + drawn) / cell.share, number, 0))
     heapq.heapify(queue)
     while queue:
-        have, draw, number, turn = queue[0]
+        have, number, turn = queue[0]
         cell = curriculum.cells[number]
         yield cell, turn
-        heapq.heapreplace(queue, (have + 1 / cell.share, draw, number, turn + 1))
+        heapq.heapreplace(queue, (have + 1 / cell.share, number, turn + 1))
 
 
-def _request(curriculum: Curriculum, cell: Cell, order: Order, turn: int, asked: set[str]) -> dict[str, Any]:
-    """The request of a cell's turn, another one than those `asked`, which it joins."""
+def _request(curriculum: Curriculum, cell: Cell, order: Order, turn: int, asked: set[str]) -> dict[str, Any] | None:
+    """The request of a cell's turn, another one than those `asked`, which it joins; None where there is no other."""
     for draw in range(_DRAWS):
         drawn = _drawn(curriculum, cell, order, turn, draw)
         digest = hashlib.sha256(repr(drawn["messages"]).encode()).hexdigest()
         if digest not in asked:
             asked.add(digest)
             return drawn
-    raise UsageError(
-        f"{cell.name}: after {turn:,} requests there is nothing new to ask",
-        remedy="ask for less, or give the curriculum more topics, audiences or styles, or its kinds more features",
-    )
+    return None
 
 
 def _drawn(curriculum: Curriculum, cell: Cell, order: Order, turn: int, draw: int) -> dict[str, Any]:
@@ -153,13 +158,15 @@ def _some(lots: random.Random, of: list[str], count: int) -> list[str]:
 
 
 def _seed(cell: Cell, order: Order, turn: int) -> Document:
-    found = order.seeds.get(cell.topic.name) or order.seeds.get(None)
-    if not found:
+    own, others = order.seeds.get(cell.topic.name, []), order.seeds.get(None, [])
+    if not own and not others:
         raise UsageError(
             f"{cell.name}: the kind {cell.kind} rewrites a document, and there is none",
             remedy="run the recipe first, so that it has documents, or take the kind out of the curriculum",
         )
-    return found[turn % len(found)]
+    if turn < len(own) or not others:
+        return own[turn % len(own)]
+    return others[(lot(order.seed, "seed", cell.name) + turn) % len(others)]
 
 
 def _neighbours(curriculum: Curriculum, cell: Cell) -> tuple[list[str], list[str]]:
