@@ -38,7 +38,7 @@ LAYERS = (
     },
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.hits", "curation.query", "curation.whatif",
-        "curation.selection",
+        "curation.selection", "curation.coverage",
         "curation.doctor", "curation.plan", "curation.clusters", "curation.difference",
     },
     {"curation.cli", "curation.__main__", "flows"},  # the cli imports flows where it is asked to
