@@ -34,7 +34,8 @@ CODE = "```python\ndef {noun}(values):\n    return [value for value in values if
 
 def lots(body, *more):
     """The random numbers that belong to a request."""
-    return random.Random(hashlib.sha256(json.dumps([body, *more], sort_keys=True).encode()).digest())
+    digest = hashlib.sha256(json.dumps([body, *more], sort_keys=True).encode()).digest()
+    return random.Random(digest)  # noqa: S311  # no secret
 
 
 def sentences(lot, count):
@@ -60,7 +61,8 @@ def written(body):
     parts = re.findall(r"^## (\w+)$", asked, re.MULTILINE)
     if "## Tests" in asked:
         code = [CODE.replace("{noun}", lot.choice(NOUNS)).replace("{number}", str(lot.randrange(99))) for _ in parts]
-        extra = "\n\n```python\ndef f(x: int) -> int:\n    '''Double.\n\n    >>> f(1)\n    2\n    '''\n    raise ValueError(x)\n```"
+        extra = "\n\n```python\ndef f(x: int) -> int:\n    '''Double.\n\n    >>> f(1)\n    2\n    '''\n"
+        extra += "    raise ValueError(x)\n```"
         blocks = [f"## {name}\n\n{sentences(lot, 6)}\n\n{block}" for name, block in zip(parts, code, strict=True)]
         return "\n\n".join(blocks) + extra
     extra = ' "What now?" they said, "and why?" (a) 1 (b) 2 (c) 3?'

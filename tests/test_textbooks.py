@@ -267,8 +267,8 @@ def good(one):
 STORY, CODE = request(), request("code_exercise")
 GERMAN = """
 Der Hund lief über die Wiese und bellte, weil ihn niemand hörte. Am Abend kam er müde nach Hause und legte sich vor den
-Ofen. Das Kind fragte, wo er denn gewesen sei, und der Vater lachte leise. Draußen fing es an zu regnen, erst wenig, dann
-so stark, dass man den Zaun nicht mehr sah. Die Großmutter stellte einen Topf mit Suppe auf den Tisch und schnitt Brot.
+Ofen. Das Kind fragte, wo er denn gewesen sei, und der Vater lachte leise. Draußen fing es an zu regnen, erst wenig,
+dann so stark, dass man den Zaun nicht mehr sah. Die Großmutter stellte einen Topf mit Suppe auf den Tisch und schnitt Brot.
 Später erzählte sie von einem Fuchs, der jede Nacht durch das Dorf schlich und nie gefangen wurde. Keiner glaubte ihr
 ganz, aber alle hörten zu, bis die Kerze heruntergebrannt war und das Feuer nur noch glimmte.
 """
@@ -351,7 +351,14 @@ def test_code_is_never_run(tmp_path):
     code = f"open({str(place)!r}, 'w').write('x')\nimport os\nos.fork()\nwhile True:\n    pass\n"
     assert checking.parses(code)
     assert not place.exists()
-    for bomb in ("(" * 50_000, "a" + ".b" * 50_000, "lambda:" * 20_000 + "1", "x\0", "1" + "+1" * 40_000, "9" * 200_000):
+    for bomb in (  # each of which brings some parser to its knees
+        "(" * 50_000,
+        "a" + ".b" * 50_000,
+        "lambda:" * 20_000 + "1",
+        "x\0",
+        "1" + "+1" * 40_000,
+        "9" * 200_000,
+    ):
         assert not checking.parses(bomb)
 
 
