@@ -268,9 +268,9 @@ STORY, CODE = request(), request("code_exercise")
 GERMAN = """
 Der Hund lief über die Wiese und bellte, weil ihn niemand hörte. Am Abend kam er müde nach Hause und legte sich vor den
 Ofen. Das Kind fragte, wo er denn gewesen sei, und der Vater lachte leise. Draußen fing es an zu regnen, erst wenig,
-dann so stark, dass man den Zaun nicht mehr sah. Die Großmutter stellte einen Topf mit Suppe auf den Tisch und schnitt Brot.
-Später erzählte sie von einem Fuchs, der jede Nacht durch das Dorf schlich und nie gefangen wurde. Keiner glaubte ihr
-ganz, aber alle hörten zu, bis die Kerze heruntergebrannt war und das Feuer nur noch glimmte.
+dann so stark, dass man den Zaun nicht mehr sah. Die Großmutter stellte einen Topf mit Suppe auf den Tisch und schnitt
+Brot. Später erzählte sie von einem Fuchs, der jede Nacht durch das Dorf schlich und nie gefangen wurde. Keiner glaubte
+ihr ganz, aber alle hörten zu, bis die Kerze heruntergebrannt war und das Feuer nur noch glimmte.
 """
 REFUSALS = {
     "unanswered": (STORY, "", "unanswered"),

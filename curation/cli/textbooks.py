@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -276,7 +276,7 @@ def textbooks_export(recipe: Path, to: Path, overrides: tuple[str, ...]) -> None
 
 @textbooks.command("import")
 @RECIPE
-@click.argument("answers", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("answers", nargs=-1, required=True, type=click.Path(path_type=Path))
 @SET
 def textbooks_import(recipe: Path, answers: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Take the answers of a batch into the ledger: in any order, some of them, or twice.
@@ -289,7 +289,7 @@ def textbooks_import(recipe: Path, answers: tuple[Path, ...], overrides: tuple[s
     totals = batches.Taken()
     for _, plan, asking in _plans(load(recipe, overrides)):
         with asking, ExitStack() as stack:
-            files = [(path, stack.enter_context(path.open(encoding="utf-8", errors="replace"))) for path in answers]
+            files = [(path, stack.enter_context(_opened(path))) for path in answers]
             lines = ((f"{path}:{number}", line) for path, file in files for number, line in enumerate(file, start=1))
             found = batches.take(lines, batches.due(plan, asking), asking)
         totals.taken += found.taken
@@ -299,3 +299,12 @@ def textbooks_import(recipe: Path, answers: tuple[Path, ...], overrides: tuple[s
     failed = "".join(f"; {count:,} failed: {plain(why)}" for why, count in sorted(totals.failed.items()))
     click.echo(f"{totals.taken:,} answers taken, {totals.known:,} were there, {totals.unasked:,} not asked for{failed}")
     click.echo(f"go on: curate textbooks export {recipe} --to batch.jsonl, or curate run {recipe} when nothing is due")
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read: {error.strerror}", remedy="name the file that the provider gave"
+        ) from error
