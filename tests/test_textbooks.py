@@ -10,12 +10,13 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from story_writer import NOUNS, sentences, written
 from story_writer import lots as lots_of
+from story_writer import sentences, written
 
 from classifiers.rubric import Document
 from curation import schema
@@ -497,4 +498,11 @@ def test_a_file_that_is_no_plan_is_told(tmp_path):
     save(plan(curriculum.load("stories"), Order(documents=1)), tmp_path / "c.parquet")
     assert len(planning.read(tmp_path / "c.parquet")) == 3
     assert pq.read_schema(tmp_path / "c.parquet").names == schema.PLAN.names
-    assert NOUNS
+    good_ = pq.read_table(tmp_path / "c.parquet")
+    for value in ("{}", "[]", "no", good_["checks"][0].as_py().replace('"least": 80', '"least": "x"'),
+                  good_["checks"][0].as_py().replace('"patterns": {}', '"patterns": {"a": "("}'), None):  # fmt: skip
+        wrong = pa.array([value] * 3, pa.string())
+        place = good_.schema.get_field_index("checks")
+        pq.write_table(good_.set_column(place, "checks", wrong), tmp_path / "d.parquet")
+        with pytest.raises(UsageError, match="no plan of `curate textbooks plan`"):
+            planning.read(tmp_path / "d.parquet")

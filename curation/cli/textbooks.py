@@ -119,7 +119,8 @@ def _planned(table: pa.Table, curriculum: Curriculum, seen: Coverage, service: S
     return {
         "curriculum": curriculum.name, "documents": first.num_rows, "requests": table.num_rows,
         "input_tokens": characters // 4, "output_tokens": output, "cost": cost.money / UNIT if cost else None,
-        "most_cost": most.money / UNIT if service else None, "topics": topics, "cells": cells,
+        "most_cost": most.money / UNIT if service else None,
+        "temperature": service.parameters.get("temperature") if service else None, "topics": topics, "cells": cells,
     }  # fmt: skip
 
 
@@ -142,6 +143,10 @@ def _plan_lines(told: dict[str, Any], out: Path) -> list[str]:
         lines.append(
             f"cost about {told['cost']:,.4f}, at most {told['most_cost']:,.4f} if no answer is refused; "
             "the endpoint's budget holds in any case"
+        )
+    if told["temperature"] == 0:
+        lines.append(
+            "warning: the endpoint's temperature is 0, and a model repeats itself: parameters = { temperature = 1.0 }"
         )
     return [*lines, "", f"plan   {out}", 'use it with [[source]] kind = "textbooks"']
 

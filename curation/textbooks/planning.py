@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
 import random
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from classifiers.rubric import quoted
 from curation import schema
 from curation.errors import UsageError
 from curation.textbooks.curriculum import lot
+from curation.textbooks.kinds import Checks
 from curation.textbooks.vocabulary import words
 
 if TYPE_CHECKING:
@@ -251,7 +255,20 @@ def read(file: Path | BinaryIO, name: str = "") -> Plan:
         with pq.ParquetFile(file) as parquet:
             table = parquet.read()
             table = table.select(schema.PLAN.names).cast(schema.PLAN)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        _refuse_damage(table)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, AttributeError, re.error) as error:
         message = f"{name or file}: no plan of `curate textbooks plan`: {' '.join(str(error).split())[:200]}"
         raise UsageError(message, remedy="make one: curate textbooks plan RECIPE --curriculum …") from error
     return Plan(table)
+
+
+def _refuse_damage(table: pa.Table) -> None:
+    """Raise `ValueError`, or what the value raises, for a table that nobody planned."""
+    for field_ in schema.PLAN:
+        if not field_.nullable and table[field_.name].null_count:
+            raise ValueError(f"{field_.name} is null")
+    for value in pc.unique(table["checks"]).to_pylist():
+        checks = json.loads(value)
+        for pattern in checks.pop("patterns").values():
+            re.compile(pattern)
+        Checks.model_validate(checks)
