@@ -238,6 +238,44 @@ def test_a_server_that_is_away_stops_the_run_and_it_goes_on_later(tmp_path, engi
         assert Counter(json.dumps(body) for body in server.bodies)[asked[0]] == 1
 
 
+def test_a_server_that_answers_nonsense_to_all_stops_the_run(tmp_path, engine):
+    """A page of a proxy, or a parameter that is refused, is no fault of the requests: none is given up for it."""
+    for nonsense in (Reply(body=b"<html>Sign in"), refused(400, "temperature is not supported")):
+        with serving(lambda body, count, nonsense=nonsense: nonsense) as server:
+            recipe = ready(tmp_path / "a", server.url)
+            with pytest.raises(EndpointError, match="6 requests and no answer; the last"):
+                pulled(recipe, engine)
+            server.answer = plainly
+            if nonsense.status == 400:
+                rows, figures = pulled(recipe, engine)
+                assert len(rows) == 20
+                assert "story: unanswered" not in figures["records"]["books"]
+
+
+def test_figures_of_a_plan_are_those_of_its_prompts(tmp_path):
+    """`stats` of a plan asks nothing and needs no recipe; a temperature of 0 is warned of when it is made."""
+    recipe = ready(tmp_path / "a", "http://127.0.0.1:9/v1", documents=12)
+    told = json.loads(said("textbooks", "stats", tmp_path / "a" / "plan.parquet", "--json"))
+    assert told["prompts"]["texts"] == 12 * planning.REQUESTS
+    assert "new runs of five words" in said("textbooks", "stats", tmp_path / "a" / "plan.parquet")
+    words = (
+        "textbooks",
+        "plan",
+        recipe,
+        "--curriculum",
+        "stories",
+        "--out",
+        tmp_path / "b.parquet",
+        "--tokens",
+        "3500",
+    )
+    assert "10 documents of about 3,500 tokens" in said(*words)
+    assert "temperature is 0" not in said(*words)
+    assert "temperature is 0" in said(*words, "--set", "endpoint.writer.parameters.temperature=0")
+    found = CliRunner().invoke(cli, [str(word) for word in (*words, "--documents", "5")])
+    assert isinstance(found.exception, UsageError)
+
+
 def test_a_kill_repeats_what_was_under_way_and_nothing_else(tmp_path, engine):
     """Killed at random moments and started again, the parts are those of a run in peace, byte for byte."""
     with serving(lambda body, count: Reply(faulty(body, 3).text or "x", usage=(50, 100), wait=0.03)) as server:

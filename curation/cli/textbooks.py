@@ -244,7 +244,7 @@ def _stats_lines(name: str, told: dict[str, Any]) -> list[str]:
         refused = [(f"{kind} {reason}", count) for kind, one in told["kinds"].items()
                    for reason, count in one["refused"].items()]  # fmt: skip
         lines += ["refused:", *(f"  {line}" for line in aligned(refused)), ""] if refused else []
-    figures = told.get("diversity") or told["prompts"]
+    figures = told.get("diversity", told)
     shares = {name: value for name, value in figures.items() if not isinstance(value, list)}
     lines += aligned([(name.replace("_", " "), shown(value)) for name, value in shares.items()])
     lines.append("new runs of five words, by tenths: " + " ".join(f"{share:.2f}" for share in figures["novelty"]))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: How a request ends that never had an answer, though others had one: it is noted so, and never asked again.
 UNANSWERED = "unanswered"
+#: So many requests of a round without an answer, and none with one, say that it is the server, whatever the failure.
+ENOUGH = 5
 #: Failures that say more of the server than of the request: they are the request's only where others were answered.
 _OF_THE_SERVER = ("no connection", "timeout", "HTTP 408", "HTTP 409", "HTTP 429", "HTTP 5")
 
@@ -127,8 +129,9 @@ def _settle(
     has_answers: bool,
 ) -> None:  # fmt: skip
     """Give those up that had no answer, unless it seems to be the server that has none for anybody."""
+    is_many = len(unanswered) >= ENOUGH
     for number, error in sorted(unanswered.items()):
-        if error.kind.startswith(_OF_THE_SERVER) and not has_answers:
+        if not has_answers and (is_many or error.kind.startswith(_OF_THE_SERVER)):
             raise EndpointError(
                 f"{len(unanswered):,} requests and no answer; the last: {error.message}",
                 remedy="see that the server is well, and run the same command again: nothing is asked twice",
