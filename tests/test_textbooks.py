@@ -92,6 +92,15 @@ def test_all_kinds_are_used_and_hold_together():
     assert {name for name in kinds.KINDS if not kinds.load(name).grounded} == used
 
 
+def test_the_page_names_every_kind_and_reason():
+    """And says how many words there are, which curricula, and every column of figures."""
+    page = (Path(__file__).parent.parent / "docs" / "textbooks.md").read_text(encoding="utf-8")
+    for name in (*kinds.KINDS, *kinds.REASONS, *curriculum.CURRICULA):
+        assert f"`{name}`" in page, name
+    sizes = [len(vocabulary.words(part)) for part in ("noun", "verb", "adjective")]
+    assert f"of {sum(sizes)} that a small child knows" in page
+
+
 FAULTS = {
     "a topic twice": (TINY.replace('"ants"', '"bees"'),
                       'subject[0].unit[0].topics[2]: "bees" is at subject[0].unit[0].topics[0] already'),

@@ -205,6 +205,18 @@ def test_the_budget_holds_and_what_it_buys_is_kept(tmp_path, engine):
         assert Counter(map(json.dumps, server.bodies)).most_common(1)[0][1] == 1
 
 
+def test_more_is_added_to_what_is_there(tmp_path, engine):
+    """A plan for more asks for what is new alone, and keeps every document of the smaller one."""
+    with serving(plainly) as server:
+        recipe = ready(tmp_path / "a", server.url, documents=12)
+        few, _ = pulled(recipe, engine)
+        (tmp_path / "a" / "plan.parquet").unlink()
+        many, _ = pulled(ready(tmp_path / "a", server.url, documents=30), engine)
+        assert len(many) == 30
+        assert {row["id"] for row in few} < {row["id"] for row in many}
+        assert Counter(map(json.dumps, server.bodies)).most_common(1)[0][1] == 1
+
+
 def test_a_limit_of_requests_is_exact(tmp_path, engine):
     """So many and no more, by the server's own count."""
     with serving(plainly) as server:
