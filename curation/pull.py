@@ -140,9 +140,20 @@ def pull(run: Run) -> dict[str, Any]:
         for name, files in found.items()
         for file in files
     ]
+    _warn_of_missing(run)
     _remove_orphans(run)
     read = sum(len(task.inputs) for task in missing)
     return {"inputs": len(run.inputs), "inputs_read": read, "rows": run.documents, **_counts(run)}
+
+
+def _warn_of_missing(run: Run) -> None:
+    asking = {source.name for source in run.recipe.source if source.endpoint is not None}
+    for part, footer in run.parts.items():
+        if part.source in asking and footer.notes["records"].get("missing"):
+            why = f"select error from documents where source = '{part.source}' and error is not null"
+            run.warn(
+                f'{part.source}: documents that its plan wants are missing; why: curate sql {run.recipe.shown} "{why}"'
+            )
 
 
 def _counts(run: Run) -> dict[str, dict[str, Any]]:

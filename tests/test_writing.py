@@ -223,6 +223,9 @@ def test_a_limit_of_requests_is_exact(tmp_path, engine):
         recipe = ready(tmp_path / "a", server.url)
         rows, _ = pulled(recipe, engine, "endpoint.writer.budget_requests=9")
         assert len(server.bodies) == 9
+        warned = json.loads((tmp_path / "a" / "work" / "books" / "run.json").read_text())["warnings"]
+        assert len(warned) == 1
+        assert warned[0].startswith("books: documents that its plan wants are missing; why: curate sql ")
     assert len(rows) == 10
     assert rows[-1]["error"].startswith("11 of 20 documents are missing")
 
