@@ -1,6 +1,9 @@
 """How large a sample of a document `language` must read: accuracy on labelled text, and cost.
 
     CURATE_DATA=… PYTHONPATH=. python benchmarks/language.py
+    CURATE_DATA=… PYTHONPATH=. python benchmarks/language.py --labels labels.jsonl
+
+The second writes the labelled text for `curate classifier evaluate language`.
 
 Labelled are the Universal Declaration of Human Rights in some hundred languages, the messages of Django in each of its
 translations (downloaded from PyPI into a temporary folder), and web pages whose language a list of stop words tells.
@@ -113,17 +116,39 @@ def right(labelled: list[tuple[str, str]], window: int, least: float = 0.0) -> f
     return float((found & (scores >= least)).mean())
 
 
-def main() -> None:
-    """Print the table."""
+def labelled() -> dict[str, list[tuple[str, str]]]:
+    """Each set of texts with their languages."""
     with tempfile.TemporaryDirectory() as folder:
         sets = [list(declarations()), list(messages(Path(folder))), list(pages()), list(english())]
     known = set(DECLARATIONS.replace("=", " ").split()) | {code for code, _ in sets[2]}
     sets[1] = [(code, text) for code, text in sets[1] if code in known]
+    return dict(zip(("declarations", "messages", "pages", "English texts"), sets, strict=True))
+
+
+def write(path: Path) -> None:
+    """Write the texts as labels, each set as a source, and each line of the declarations as a short text.
+
+    Left out are pages whose language nobody knows, and lines that repeat or hold a number: "Article 1", "Article 2".
+    """
+    sets = labelled()
+    lines = [(code, line.strip()) for code, text in sets["declarations"] for line in text.splitlines()]
+    sets["lines"] = list(dict.fromkeys(one for one in lines if one[1] and not any(map(str.isdigit, one[1]))))
+    with path.open("w", encoding="utf-8") as file:
+        for source, texts in sets.items():
+            for code, text in texts:
+                if re.fullmatch("[a-z]{2,3}", code):
+                    row = {"text": text, "label": code, "source": source}
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    """Print the table."""
+    sets = list((named := labelled()).values())
     text = pq.read_table(DATA / "bench/text-mixed.parquet", columns=["text"])["text"]
     batches = [Batch(chunk) for chunk in text.chunks]
     total = sum(int(batch.bounds[-1] - batch.bounds[0]) for batch in batches)
     print(f"{datetime.now(UTC).date()}, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
-    for name, one in zip(("declarations", "messages", "pages", "English texts"), sets, strict=True):
+    for name, one in named.items():
         print(f"{name}: {len(one):,} in {len({code for code, _ in one})} languages")
     print("| window | declarations | messages | pages | English at 0.65 | microseconds a document | MB/s |")
     for window in WINDOWS:
@@ -143,4 +168,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--labels"]:
+        write(Path(sys.argv[2]))
+    else:
+        main()

@@ -56,7 +56,7 @@ def card(
         f"# {name}",
         _WHAT,
         GRADED if len(trained.grades) > 2 else RESCALED,
-        _table(
+        table(
             ("", ""),
             (
                 ("file", f"`{trained.path.name}`, {trained.bytes:,} bytes"),
@@ -69,7 +69,7 @@ def card(
         "## What it was trained on",
         data,
         size,
-        _table(
+        table(
             ("source", "licence", "texts", "of them good"),
             (
                 (one.name or "(not said)", one.license or "(not said)", f"{one.documents:,}", f"{one.good:,}")
@@ -105,7 +105,7 @@ def _tried(trained: Trained) -> str:
     )
     return (
         "Settings that were tried, with the area under the ROC curve on a further part of the training texts; of the"
-        " best ones the first were taken.\n\n" + _table(("changed", "area"), rows)
+        " best ones the first were taken.\n\n" + table(("changed", "area"), rows)
     )
 
 
@@ -132,8 +132,8 @@ def figures(found: Evaluation) -> str:
         rate = flipped.flipped / flipped.documents
         summary.append(("verdicts flipped by reformatting", f"{rate:.1%} at most: {flipped.way}"))
     parts = [
-        _table(("figure", "value"), summary),
-        _table(
+        table(("figure", "value"), summary),
+        table(
             ("score", "texts", "mean score", "mean grade", "good"),
             (
                 (f"{one.low:g} to {one.high:g}", f"{one.documents:,}", f"{one.mean_score:.2f}",
@@ -141,7 +141,7 @@ def figures(found: Evaluation) -> str:
                 for one in found.calibration
             ),
         ),
-        _table(
+        table(
             ("source", "texts", "mean grade", "mean score", "called good"),
             (
                 (one.name or "(not said)", f"{one.documents:,}", f"{one.mean_grade:.2f}", f"{one.mean_score:.2f}",
@@ -150,7 +150,7 @@ def figures(found: Evaluation) -> str:
             ),
         ),
         _kinds(found),
-        _table(
+        table(
             ("words", *_RANKING),
             (
                 (f"{one.words:,} or more" if one.below is None else f"{one.words:,} to {one.below - 1:,}",
@@ -158,7 +158,7 @@ def figures(found: Evaluation) -> str:
                 for one in found.lengths
             ),
         ),
-        _table(
+        table(
             ("reformatted", "texts", "changed", "flipped", "to good", "mean change", "largest"),
             (
                 (one.way, f"{one.documents:,}", f"{one.changed:,}",
@@ -184,12 +184,12 @@ def _kinds(found: Evaluation) -> str:
         for pair in shown
     )  # fmt: skip
     tail = f"\n\n{more:,} more pairs are told apart better; the page of `--report` has all." if more else ""
-    return _table(head, rows) + tail
+    return table(head, rows) + tail
 
 
 def _rivals(found: Evaluation) -> str:
     rivals = [*([found.versus.rival] if found.versus else []), *found.baselines]
-    table = _table(
+    compared = table(
         ("other score", "area under the ROC curve", "average precision", "top 5, 10, 20 %", "the model has more by"),
         (
             (one.name, between(one.roc_auc, one.interval), share(one.average_precision), tops(one.top),
@@ -198,8 +198,8 @@ def _rivals(found: Evaluation) -> str:
         ),
     )  # fmt: skip
     if not found.versus:
-        return table
-    return f"{table}\n\n{versus(found)}"
+        return compared
+    return f"{compared}\n\n{versus(found)}"
 
 
 def versus(found: Evaluation) -> str:
@@ -246,7 +246,8 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown, whose cells stay cells whatever is in them."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

@@ -32,6 +32,8 @@ Ask: TypeAlias = "Callable[[Request], Awaitable[Answer]]"
 ENOUGH = 20
 
 REFUSED, UNUSABLE, UNANSWERED = "refused", "unusable", "unanswered"
+#: A person passed the document over.
+SKIPPED = "skipped"
 
 
 async def label(
@@ -156,7 +158,8 @@ def counts(labels: pa.Table, threshold: float) -> dict[str, Any]:
     without = dict.fromkeys((REFUSED, UNUSABLE, UNANSWERED), 0)
     for row in _rows(labels, "error"):
         if row["error"] is not None:
-            without[row["error"].partition(":")[0]] += 1
+            why = row["error"].partition(":")[0]
+            without[why] = without.get(why, 0) + 1
     good = sum(grade >= threshold for grade in found)
     by_grade = Counter(found)
     return {
@@ -170,19 +173,24 @@ def refuse_loss(path: Path, ids: Iterable[str], made: dict[str, str]) -> None:
     if not path.exists():
         return
     there = read(path)
-    for row in _rows(there, *made):
-        for name, value in made.items():
-            if row[name] != value:
-                raise UsageError(
-                    f"{path}: holds labels by another {name.removesuffix('_sha256')}, {row[name]}",
-                    remedy="name another file with --to; --compare tells how far the two agree",
-                )
+    refuse_other(there, path, made)
     lost = grades(there).keys() - set(ids)
     if lost:
         raise UsageError(
             f"{path}: holds labels of {len(lost):,} documents that would be lost, since this run has none for them",
             remedy="name another file with --to; training takes several",
         )
+
+
+def refuse_other(labels: pa.Table, path: Path, made: dict[str, str]) -> None:
+    """Raise `UsageError` where labels of a file were made by something or somebody else."""
+    for row in _rows(labels, *made):
+        for name, value in made.items():
+            if row[name] != value:
+                raise UsageError(
+                    f"{path}: holds labels by another {name.removesuffix('_sha256')}, {row[name]}",
+                    remedy="name another file with --to; --compare tells how far the two agree",
+                )
 
 
 def _rows(labels: pa.Table, *names: str) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ import gzip
 import json
 import math
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -79,6 +80,23 @@ def read(
     return rows
 
 
+def objects(path: Path, columns: Iterable[str], forms: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of JSONL (also .gz, .zst) or Parquet with its place, for messages; of Parquet these columns alone.
+
+    Raises `UsageError` with the forms that are read where the file is neither, and `InputError` where it is broken.
+    """
+    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    with _faults(path, forms):
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file or folder", remedy=forms)
+        if name.endswith((".jsonl", ".ndjson")):
+            yield from _lines(path, forms)
+        elif name.endswith(".parquet"):
+            yield from _table_rows(path, columns)
+        else:
+            raise UsageError(f"{path}: not a form of labelled texts", remedy=forms)
+
+
 def split(
     rows: list[Labelled], share: float, seed: int, threshold: float, joined: list[str] | None = None
 ) -> tuple[list[Labelled], list[Labelled]]:
@@ -117,29 +135,32 @@ def _mean_grade(rows: list[Labelled]) -> float:
 
 def _rows(path: Path, grade: float | None) -> Iterator[Labelled]:
     """The texts of a file or folder, labelled by themselves, or all with one grade."""
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
     forms = _FORMS if grade is None else _UNLABELLED
-    try:
+    with _faults(path, forms):
         if path.is_dir():
             yield from _folder(path) if grade is None else _texts(path, path, grade)
-        elif not path.exists():
-            raise UsageError(f"{path}: there is no such file or folder", remedy=forms)
-        elif name.endswith((".jsonl", ".ndjson")):
-            yield from _jsonl(path, grade)
-        elif name.endswith(".parquet"):
-            yield from _parquet(path, grade)
-        elif name.endswith((".txt", ".md")) and grade is not None:
+        elif path.suffix in (".txt", ".md") and path.exists() and grade is not None:
             text = path.read_text(encoding="utf-8")
             yield Labelled(text, grade, _own_group(text), path.stem, path.stem)
         else:
-            raise UsageError(f"{path}: not a form of labelled texts", remedy=forms)
+            for place, row in objects(path, ("text", "label", *_OPTIONAL, "error"), forms):
+                if row.get("label") is None and row.get("error") is not None:  # a model was asked, and gave none
+                    continue
+                yield _labelled(row, place, grade, path)
+
+
+@contextmanager
+def _faults(path: Path, forms: str) -> Iterator[None]:
+    """What reading a file raises, as the project's errors."""
+    try:
+        yield
     except (OSError, EOFError, zstandard.ZstdError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: cannot be read: {error}", remedy=forms) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text: {error.reason}", remedy="save it as UTF-8") from error
 
 
-def _jsonl(path: Path, grade: float | None) -> Iterator[Labelled]:
+def _lines(path: Path, forms: str) -> Iterator[tuple[str, dict[str, Any]]]:
     with _open_text(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -150,8 +171,18 @@ def _jsonl(path: Path, grade: float | None) -> Iterator[Labelled]:
             except ValueError as error:
                 raise InputError(f"{place}: not JSON: {error}", remedy="correct or remove that line") from error
             if not isinstance(row, dict):
-                raise InputError(f"{place}: expected an object, got {_shown(row)}", remedy=_FORMS)
-            yield _labelled(row, place, grade, path)
+                raise InputError(f"{place}: expected an object, got {shown(row)}", remedy=forms)
+            yield place, row
+
+
+def _table_rows(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    with pq.ParquetFile(path) as file:
+        there = [name for name in columns if name in file.schema_arrow.names]
+        number = 0
+        for batch in file.iter_batches(1_024, columns=there):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path} row {number}", row
 
 
 def _open_text(path: Path) -> TextIO:
@@ -160,18 +191,6 @@ def _open_text(path: Path) -> TextIO:
     if path.suffix == ".zst":
         return cast("TextIO", zstandard.open(path, "rt", encoding="utf-8"))
     return path.open(encoding="utf-8")
-
-
-def _parquet(path: Path, grade: float | None) -> Iterator[Labelled]:
-    with pq.ParquetFile(path) as file:
-        columns = [name for name in ("text", "label", *_OPTIONAL, "error") if name in file.schema_arrow.names]
-        number = 0
-        for batch in file.iter_batches(1_024, columns=columns):
-            for row in batch.to_pylist():
-                number += 1
-                if row.get("label") is None and row.get("error") is not None:  # a model was asked, and gave none
-                    continue
-                yield _labelled(row, f"{path} row {number}", grade, path)
 
 
 def _folder(path: Path) -> Iterator[Labelled]:
@@ -193,7 +212,7 @@ def _labelled(row: dict[str, Any], place: str, grade: float | None, path: Path) 
         if row.get(key) is None:
             raise InputError(f'{place}: no "{key}" in it, only {", ".join(map(str, row)) or "nothing"}', remedy=_FORMS)
     if not isinstance(row["text"], str):
-        raise InputError(f"{place}: text: expected a string, got {_shown(row['text'])}", remedy=_FORMS)
+        raise InputError(f"{place}: text: expected a string, got {shown(row['text'])}", remedy=_FORMS)
     group = row.get("group")
     source = str(row.get("source") or ("" if grade is None else path.name.split(".")[0]))
     return Labelled(
@@ -213,7 +232,7 @@ def _grade(label: object, place: str) -> float:
         return label
     grade = _NAMED.get(label.strip().casefold()) if isinstance(label, str) else None
     if grade is None:
-        raise InputError(f"{place}: label: {_EXPECTED}, got {_shown(label)}", remedy="correct that label")
+        raise InputError(f"{place}: label: {_EXPECTED}, got {shown(label)}", remedy="correct that label")
     return grade
 
 
@@ -221,6 +240,7 @@ def _own_group(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value of a row as JSON, for a message."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

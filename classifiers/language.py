@@ -44,6 +44,11 @@ def measure(batch: Batch) -> dict[str, Any]:
     return {"language": languages, "language_score": scores}
 
 
+def known() -> frozenset[str]:
+    """The languages that an answer can name, "und" included."""
+    return frozenset(_model().names.to_pylist()) - {_NO_LANGUAGE}
+
+
 def identify(text: str, window: int = WINDOW) -> tuple[str, float]:
     """The language of a text and its probability, rounded to 1e-4, from windows of this size.
 

@@ -152,7 +152,8 @@ LEDGER = pa.schema(
     ]
 )
 
-#: What a model said of sampled documents: `classifiers.labelling`. Exactly one of `label` and `error` is null.
+#: What a model (`classifiers.labelling`) or a person (`classifiers.by_hand`) said of sampled documents. Exactly one of
+#: `label` and `error` is null.
 LABELS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),

@@ -6,18 +6,27 @@ import json
 import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from curation.cli.by_hand import Screen, person, refuse_no_terminal
 from curation.cli.options import JSON, RECIPE, SET, WORK
 from curation.cli.printing import aligned, plain
 from curation.cli.run import progress_for
 from curation.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from classifiers.rubric import Document, Rubric
     from curation.errors import CurationError
+    from curation.recipe import Recipe
 
 
 @click.group(short_help="Label, train and evaluate a classifier of your own.")
@@ -32,7 +41,8 @@ _THRESHOLD = click.option("--threshold", default=2.5, show_default=True, type=cl
 
 @classifier.command("label")
 @RECIPE
-@click.option("--endpoint", required=True, metavar="NAME", help="Whom to ask: a table [endpoint.NAME] of the recipe.")
+@click.option("--endpoint", metavar="NAME", help="Have a model grade: a table [endpoint.NAME] of the recipe.")
+@click.option("--by-hand", is_flag=True, help="Grade yourself, in this terminal: one key a document, with undo.")
 @click.option("--sample", "number", required=True, type=click.IntRange(1), help="How many documents to label.")
 @click.option("--strategy", default="uniform", show_default=True,
               type=click.Choice(["uniform", "unsure", "stratified"]),
@@ -43,48 +53,98 @@ _THRESHOLD = click.option("--threshold", default=2.5, show_default=True, type=cl
 @click.option(
     "--rubric", type=click.Path(path_type=Path, dir_okay=False), help="TOML to grade by; the shipped one if left out."
 )
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False),
-              help="Parquet to write; labels/NAME.parquet beside the recipe if left out.")  # fmt: skip
+@click.option(
+    "--to", type=click.Path(path_type=Path, dir_okay=False),
+    help="Parquet to write; labels/NAME.parquet, or labels/by-hand.parquet, beside the recipe if left out."
+)  # fmt: skip
 @click.option("--compare", type=click.Path(path_type=Path, dir_okay=False),
-              help="Labels of another run, model or rubric: how far they agree.")  # fmt: skip
+              help="Labels of another run, model, person or rubric: how far they agree.")  # fmt: skip
 @_THRESHOLD
 @SET
 @WORK
 @JSON
 def classifier_label(
-    recipe: Path, endpoint: str, number: int, strategy: str, where: str, seed: int, rubric: Path | None,
-    to: Path | None, compare: Path | None, threshold: float, overrides: tuple[str, ...], work: str | None,
-    as_json: bool,
+    recipe: Path, endpoint: str | None, by_hand: bool, number: int, strategy: str, where: str, seed: int,
+    rubric: Path | None, to: Path | None, compare: Path | None, threshold: float, overrides: tuple[str, ...],
+    work: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Have a language model grade documents of RECIPE's last run, from 0 to 5, for `curate classifier train`.
+    """Grade documents of RECIPE's last run from 0 to 5, for `curate classifier train`: a language model does, or you.
 
-    What it costs is bounded by the endpoint's budget. What was asked is in its ledger and never asked again: after a
-    kill, or to label more, run the same command again.
+    What a model costs is bounded by the endpoint's budget. What was asked is in its ledger and never asked again: after
+    a kill, or to label more, run the same command again.
+
+    By hand each label is written before the next document is shown, and the same command goes on where you stopped.
 
     Example: curate classifier label recipe.toml --endpoint labeller --sample 500
     """
-    import asyncio
-
     from classifiers import labelling
     from classifiers import rubric as rubrics
     from classifiers.agreement import agreement
+    from curation.recipe import load
+    from curation.selection import select
+
+    if by_hand == (endpoint is not None):
+        raise UsageError(
+            "who grades? --endpoint and --by-hand exclude each other" if by_hand else "who grades?",
+            remedy="--endpoint NAME for a model, or --by-hand for yourself",
+        )
+    if endpoint is None:
+        refuse_no_terminal()
+    loaded = load(recipe, overrides, work=work)
+    if endpoint is not None:
+        loaded.service(endpoint)
+    grading = rubrics.load(rubric or rubrics.DEFAULT)
+    to = to or loaded.base / "labels" / f"{endpoint or 'by-hand'}.parquet"
+    if to.suffix != ".parquet":
+        raise UsageError(f"--to {to}: labels are written as Parquet", remedy=f"--to {to.with_suffix('.parquet')}")
+    earlier = labelling.grades(labelling.read(compare)) if compare else None
+    chosen = partial(select, loaded, number, strategy, seed, where)
+    if endpoint is None:
+        labels, told = _graded_by_hand(chosen, grading, strategy, to)
+        failed = None
+    else:
+        labels, told, failed = _graded_by_model(loaded, endpoint, chosen, grading, strategy, to, number, as_json)
+    told = {"labels": str(to), **told, **labelling.counts(labels, threshold), "agreement": None}
+    if earlier is not None and (found := agreement(labelling.grades(labels), earlier)):
+        told["agreement"] = asdict(found)
+    click.echo(json.dumps(told, indent=1) if as_json else "\n".join(_labelled_lines(told, threshold, compare)))
+    if failed:
+        raise failed
+
+
+def _graded_by_hand(
+    chosen: Callable[[], list[Document]], grading: Rubric, strategy: str, to: Path
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Labels by whoever sits at the terminal, all that are in the file, and what is told of them."""
+    from rich.console import Console
+
+    from classifiers import by_hand, labelling
+
+    sheet = by_hand.Sheet.open(to, by_hand.made_by(grading, person()), strategy)
+    documents = chosen()
+    by_hand.label(documents, sheet, Screen(Console(stderr=True), grading).ask)
+    known = {row["id"] for row in sheet.rows}
+    left = sum(document.id not in known for document in documents)
+    return labelling.table(sheet.rows), {"sample": len(known) + left, "documents": len(known)}
+
+
+def _graded_by_model(
+    loaded: Recipe, endpoint: str, chosen: Callable[[], list[Document]], grading: Rubric, strategy: str, to: Path,
+    number: int, as_json: bool,
+) -> tuple[pa.Table, dict[str, Any], CurationError | None]:  # fmt: skip
+    """Labels by a model, what is told of them, and the error that ended the work before its end."""
+    import asyncio
+
+    from classifiers import labelling
     from curation.dataset import save
     from curation.endpoint.client import Endpoint, key_from
     from curation.endpoint.ledger import Ledger
     from curation.endpoint.service import UNIT
-    from curation.recipe import load
-    from curation.selection import select
 
-    loaded = load(recipe, overrides, work=work)
     service = loaded.service(endpoint)
     variable = loaded.endpoint[endpoint].key
     key = key_from(variable and variable.removeprefix("$"), endpoint)
-    grading = rubrics.load(rubric or rubrics.DEFAULT)
-    to = to or loaded.base / "labels" / f"{endpoint}.parquet"
-    if to.suffix != ".parquet":
-        raise UsageError(f"--to {to}: labels are written as Parquet", remedy=f"--to {to.with_suffix('.parquet')}")
-    earlier = labelling.grades(labelling.read(compare)) if compare else None
-    documents = select(loaded, number, strategy, seed, where)
+    documents = chosen()
     made = labelling.made_by(grading, service)
     labelling.refuse_loss(to, (document.id for document in documents), made)
     with ExitStack() as stack:
@@ -108,16 +168,11 @@ def classifier_label(
             save(labels, to)
         spent = ledger.spent - before
     told = {
-        "labels": str(to), "sample": len(documents), "documents": len(rows), **labelling.counts(labels, threshold),
-        "requests": spent.requests, "input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens,
-        "cost": spent.money / UNIT, "cost_of_all_runs": ledger.spent.money / UNIT, "failed_tries": failures,
-        "agreement": None,
+        "sample": len(documents), "documents": len(rows), "requests": spent.requests,
+        "input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens, "cost": spent.money / UNIT,
+        "cost_of_all_runs": ledger.spent.money / UNIT, "failed_tries": failures,
     }  # fmt: skip
-    if earlier is not None and (found := agreement(labelling.grades(labels), earlier)):
-        told["agreement"] = asdict(found)
-    click.echo(json.dumps(told, indent=1) if as_json else "\n".join(_labelled_lines(told, threshold, compare)))
-    if failed:
-        raise failed
+    return labels, told, failed
 
 
 def _labelled_lines(told: dict[str, Any], threshold: float, compare: Path | None) -> list[str]:
@@ -128,13 +183,8 @@ def _labelled_lines(told: dict[str, Any], threshold: float, compare: Path | None
         rows.append(("not asked", told["sample"] - told["documents"]))
     lines = [*aligned(rows), ""]
     lines.append(f"{told['good']:,} are good for training (a grade of {threshold:g} or more), {told['bad']:,} are bad")
-    lines.append(
-        f"asked {told['requests']:,} requests, {told['input_tokens']:,} + {told['output_tokens']:,} tokens, "
-        f"cost {told['cost']:,.4f}; {told['cost_of_all_runs']:,.4f} in all runs"
-    )
-    if told["failed_tries"]:
-        counted = ", ".join(f"{kind} {count:,}" for kind, count in sorted(told["failed_tries"].items()))
-        lines.append(f"tries that failed: {counted}")
+    if "requests" in told:
+        lines += _cost_lines(told)
     if found := told["agreement"]:
         kappa = "-" if found["kappa"] is None else f"{found['kappa']:.3f}"
         lines.append(
@@ -144,6 +194,18 @@ def _labelled_lines(told: dict[str, Any], threshold: float, compare: Path | None
     elif compare:
         lines.append(f"{plain(str(compare))} has grades for none of these documents")
     return [*lines, f"\nlabels {told['labels']}\ntrain  curate classifier train {told['labels']} --out model.bin"]
+
+
+def _cost_lines(told: dict[str, Any]) -> list[str]:
+    """What a model's labels cost, and what went wrong on the way."""
+    asked = (
+        f"asked {told['requests']:,} requests, {told['input_tokens']:,} + {told['output_tokens']:,} tokens, "
+        f"cost {told['cost']:,.4f}; {told['cost_of_all_runs']:,.4f} in all runs"
+    )
+    if not told["failed_tries"]:
+        return [asked]
+    counted = ", ".join(f"{kind} {count:,}" for kind, count in sorted(told["failed_tries"].items()))
+    return [asked, f"tries that failed: {counted}"]
 
 
 @classifier.command("train")
@@ -245,8 +307,14 @@ def classifier_evaluate(
 ) -> None:  # fmt: skip
     """Score LABELS, which it should not have been trained on, with MODEL (or `default`, the shipped one).
 
+    MODEL `language` is what tells the languages: its labels are their codes, and it takes --report and --json alone.
+
     Example: curate classifier evaluate pumps.bin another-plant.jsonl --against default --report pumps.html
     """
+    if str(model) == "language":
+        _refuse_options_of_grades()
+        _evaluate_language(labels, report, as_json)
+        return
     from classifiers.card import figures
     from classifiers.evaluate import judge
     from classifiers.labels import read
@@ -266,6 +334,37 @@ def classifier_evaluate(
     click.echo(figures(found))
     if report:
         click.echo(f"\nreport {report}")
+
+
+def _evaluate_language(labels: tuple[Path, ...], report: Path | None, as_json: bool) -> None:
+    """Tell how often the languages of texts are told."""
+    from classifiers.evaluate_language import judge, read
+    from classifiers.language_figures import figures
+
+    found, judged = judge(read(labels))
+    if report:
+        from curation.report.language import page
+
+        _write(report, page(found, judged))
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+        return
+    for warning in found.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
+    click.echo(figures(found))
+    if report:
+        click.echo(f"\nreport {report}")
+
+
+def _refuse_options_of_grades() -> None:
+    """Raise `UsageError` where an option was given that means nothing for languages."""
+    context = click.get_current_context()
+    for name in ("threshold", "against", "keep_seen"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--{name.replace('_', '-')}: means nothing for `language`, whose labels are no grades",
+                remedy="leave it out",
+            )
 
 
 def _model(path: Path) -> Path:
