@@ -13,8 +13,9 @@ export UV_PYTHON_DOWNLOADS = never
 .PHONY: demo test check docs torture clean
 .DEFAULT_GOAL := demo
 
-demo: $(VENV)/.run  ## Run the main job on the sample, offline.
+demo: $(VENV)/.run  ## Run the main job on the sample, and blend textbooks out of a ledger; offline.
 	$(BIN)/curate run recipes/quickstart.toml
+	$(BIN)/curate run recipes/written.toml
 
 test: $(VENV)/.dev  ## Pass the tests.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from curation import against, releases
 from curation import rules as ruling
 from curation.dataset import connect
+from curation.endpoint.ledger import Ledger
 from curation.engine import LocalEngine
 from curation.errors import CurationError, RecipeError, StorageError, UsageError
 from curation.judge import fate_of, hits_from, verdicts_from
@@ -54,7 +56,8 @@ class Explanation:
     `document` holds the columns of `documents`, `text` a beginning of it; `signals` what was measured, by signal;
     `fate` is error, dropped, duplicate or kept; `survivor` the kept copy of a duplicate, or the document in the entry
     `against` of `dedup.against` that it is a copy of; `copies` what went because this one stays; `shards` where it
-    stands in the latest release.
+    stands in the latest release. `prompt` are the messages that a model answered with it, each a role and a content,
+    and `seed` what is known of the document that they ask to rewrite.
     """
 
     document: dict[str, Any]
@@ -69,6 +72,8 @@ class Explanation:
     blend: dict[str, Any] | None
     release: str | None
     shards: list[dict[str, Any]]
+    prompt: list[dict[str, str]] | None
+    seed: dict[str, Any] | None
 
 
 def explain(recipe: Recipe, wanted: str) -> list[Explanation]:
@@ -171,7 +176,28 @@ def _explained(recipe: Recipe, work: Workspace, parts: list[Part], part: Part, d
         blend=_row(work.blend, part, row, document),
         release=release,
         shards=shards,
+        prompt=_prompt(recipe, columns),
+        seed=_seed(work, parts, columns),
     )
+
+
+def _prompt(recipe: Recipe, document: dict[str, Any]) -> list[dict[str, str]] | None:
+    """What a model was sent for a document that it wrote, as its ledger has it; None where that is not there."""
+    endpoint = next((source.endpoint for source in recipe.source if source.name == document["source"]), None)
+    if endpoint is None or not document["origin"].startswith("prompt:"):
+        return None
+    with suppress(CurationError), Ledger(recipe.ledger(endpoint)) as ledger:  # which another process may hold
+        body = ledger.request(document["origin"].removeprefix("prompt:"))
+        return body["messages"] if body else None
+    return None
+
+
+def _seed(work: Workspace, parts: list[Part], document: dict[str, Any]) -> dict[str, Any] | None:
+    """The document that a model was asked to rewrite, where the last run has it."""
+    if not document["origin"].startswith("prompt:"):
+        return None
+    seeds = json.loads(document["meta"]).get("written_from")
+    return next(iter(_brief(work, parts, seeds)), None) if seeds else None
 
 
 def _row(sidecar: Dataset, part: Part, row: int, document: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -22,10 +22,12 @@ from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, P
 from curation.engine import chunks
 from curation.errors import StorageError
 from curation.inputs import HashIndex, Input, find_inputs, sha256
+from curation.progress import Progress, Silent
 from curation.run import release_place, work_place
 from curation.signals import SIGNALS, signal_name
 from curation.sources import archives, decoding, extract
 from curation.sources.record import MAX_TEXT_BYTES, Record, Records, Skipped, as_json
+from curation.textbooks.asking import Asking
 from curation.tombstones import PULLED
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class Pull:
     inputs: tuple[tuple[Input, str], ...]
     stem: str
     whole_files: bool
+    #: Whether an endpoint may be asked; else only what its ledger has is read.
+    asks: bool = True
+    #: Where is told how many documents were written.
+    progress: Progress = field(default_factory=Silent, compare=False)
 
     def __str__(self) -> str:
         return self.inputs[0][0].path if len(self.inputs) == 1 else f"{len(self.inputs)} files of {self.source.name}"
@@ -78,11 +84,13 @@ class Pull:
     def fingerprint(self, index: int) -> str:
         """What this part is made from."""
         module = sources.load(self.source.kind)
-        settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss"})
+        settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss", "endpoint"})
         asked = self.recipe.extraction
         engine = extract.version(asked.engine, asked.format, asked.model) if _extracts(self.source) else None
         content = [[_name(file, module), digest] for file, digest in self.inputs]
         software = [VERSION, module.VERSION, decoding.version(), engine]
+        if self.source.endpoint is not None:
+            software.append(cast("sources.Asks", module).made_from(self.recipe.service(self.source.endpoint)))
         if self.is_archive:
             software.append(archives.VERSION)
         if self.source.where is not None or any(not expressions.is_path(sql) for sql in self.source.fields.values()):
@@ -110,13 +118,19 @@ def pull(run: Run) -> dict[str, Any]:
     digests = hashes(run, [file for files in found.values() for file in files])
     pulls = plan(run.recipe, run.work, found, digests)
     ends = run.work.storage.each(lambda task: task.finished()[1], pulls)
-    undone = [task for task, end in zip(pulls, ends, strict=True) if end >= 0]
+    missing = [task for task, end in zip(pulls, ends, strict=True) if end >= 0]
+    asking = [task for task in missing if task.source.endpoint is not None]
+    undone = [task for task in missing if task.source.endpoint is None]
     sizes = [sum(file.size for file, _ in task.inputs) for task in undone]
     groups = chunks(undone, sizes, 16 * 1024 * 1024)
     weights = [sum(file.size for task in group for file, _ in task.inputs) for group in groups]
     if run.recipe.extract.engine == "blocks" and any(_extracts(task.source) for task in undone):
         compile_kernels(run.engine, "pages")
     run.engine.map(_pull_all, groups, label="pull", sizes=weights, unit="B")
+    if asking:
+        compile_kernels(run.engine, "texts")
+    for task in asking:  # in this process: one at a time, since each holds a ledger, and for as long as it takes
+        _pull_one(replace(task, progress=run.progress))
     run.parts = {}
     for task, (made, end) in zip(pulls, run.work.storage.each(Pull.finished, pulls), strict=True):
         if end >= 0:
@@ -128,8 +142,9 @@ def pull(run: Run) -> dict[str, Any]:
         for file in files
     ]
     _forget(run)
+    _warn_of_missing(run)
     _remove_orphans(run)
-    read = sum(len(task.inputs) for task in undone)
+    read = sum(len(task.inputs) for task in missing)
     return {"inputs": len(run.inputs), "inputs_read": read, "rows": run.documents, **_counts(run)}
 
 
@@ -139,6 +154,16 @@ def _forget(run: Run) -> None:
     run.forgotten = stones.fingerprint
     if stones:
         run.parts = tombstones.apply(run.work, run.parts, stones, run.engine)
+
+
+def _warn_of_missing(run: Run) -> None:
+    asking = {source.name for source in run.recipe.source if source.endpoint is not None}
+    for part, footer in run.parts.items():
+        if part.source in asking and footer.notes["records"].get("missing"):
+            why = f"select error from documents where source = '{part.source}' and error is not null"
+            run.warn(
+                f'{part.source}: documents that its plan wants are missing; why: curate sql {run.recipe.shown} "{why}"'
+            )
 
 
 def _counts(run: Run) -> dict[str, dict[str, Any]]:
@@ -258,7 +283,7 @@ def rows(task: Pull) -> Iterator[list[dict[str, Any] | None]]:
     """
     if _in_columns(task):
         return (piece.table.to_pylist() for piece in _pieces(task, 0))
-    items = _all_items(task, 0)
+    items = _all_items(replace(task, asks=False), 0)
     if task.source.where is None:
         return ([item.row] for item in items)
     where = expressions.Where(task.source.name, task.source.where)
@@ -317,6 +342,11 @@ def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Recor
     module = sources.load(task.source.kind)
     if task.is_archive:
         return archives.read(stream, name, start, task.source, task.recipe.extraction, cast("archives.Files", module))
+    if (endpoint := task.source.endpoint) is not None:
+        service, folder = task.recipe.service(endpoint), task.recipe.ledger(endpoint)
+        asking = Asking(service, folder, task.recipe.endpoint[endpoint].key, task.asks, task.progress)
+        asked = cast("sources.Asks", module)
+        return asked.read(stream, name, start, task.source, task.recipe.extraction, asking)
     return module.read(stream, name, start, task.source, task.recipe.extraction)
 
 
@@ -366,6 +396,7 @@ def _row(record: Record, name: str, task: Pull) -> dict[str, Any]:
     name = _valid(f"{name}!/{record.place}" if record.place else name)
     is_file = sources.load(task.source.kind).WHOLE_FILES
     origin = name if task.whole_files or record.place else f"{name}#{record.offset}"
+    origin = record.origin or origin
     uri = _valid(record.uri) if record.uri else (name if is_file else None)
     return {
         "id": documents.document_id(task.source.name, uri, origin, text),

@@ -125,6 +125,19 @@ class Source(_Table):
     )
     where: Text | None = _field("an SQL predicate as text: the documents that are wanted", None)
     max_loss: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
+    endpoint: Name | None = _field("the name of a table [endpoint.NAME]", None)
+
+    @model_validator(mode="after")
+    def _asks_where_it_must(self) -> Self:
+        asks = self.kind == "textbooks"
+        if asks != (self.endpoint is not None):
+            message = (
+                "missing: expected the name of a table [endpoint.NAME]"
+                if asks
+                else (f"only textbooks are asked of an endpoint, not {self.kind}")
+            )
+            raise PydanticCustomError("place", "{message}", {"at": ["endpoint"], "message": message})
+        return self
 
     @model_validator(mode="after")
     def _fields_are_columns(self) -> Self:
@@ -621,7 +634,15 @@ def load(path: str | Path, overrides: tuple[str, ...] = (), *, work: str | None 
         _apply(table, override)
     if work is not None:
         table["work"] = str(Path(work).absolute()) if "://" not in work else work
-    return parse(table, path)
+    recipe = parse(table, path)
+    faults = [
+        f"source[{index}].endpoint: {unknown(source.endpoint, recipe.endpoint, 'endpoint')}"
+        for index, source in enumerate(recipe.source)
+        if source.endpoint is not None and source.endpoint not in recipe.endpoint
+    ]
+    if faults:
+        raise RecipeError(faults_text(path, faults), remedy='add it: [endpoint.NAME] with url = "…" and model = "…"')
+    return recipe
 
 
 def parse(table: dict[str, Any], path: Path) -> Recipe:

@@ -178,6 +178,40 @@ LABELS = pa.schema(
     ]
 )
 
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+#: What is to be written, a request a row, in the order in which it is asked: `curation.textbooks.planning`.
+#: A slot is a document that is wanted; its first request has `is_spare` false, those that follow it stand in for it.
+PLAN = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("slot", pa.int64(), nullable=False),
+        pa.field("is_spare", pa.bool_(), nullable=False),
+        pa.field("round", pa.int64(), nullable=False),
+        pa.field("cell", pa.string(), nullable=False),
+        pa.field("curriculum", pa.string(), nullable=False),
+        pa.field("subject", pa.string(), nullable=False),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("topic", pa.string(), nullable=False),
+        pa.field("audience", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("template", pa.string(), nullable=False),
+        pa.field("style", pa.string(), nullable=False),
+        pa.field("nouns", pa.list_(pa.string()), nullable=False),
+        pa.field("verbs", pa.list_(pa.string()), nullable=False),
+        pa.field("adjectives", pa.list_(pa.string()), nullable=False),
+        pa.field("features", pa.list_(pa.string()), nullable=False),
+        pa.field("seed_id", pa.string()),
+        pa.field("seed_source", pa.string()),
+        pa.field("seed_uri", pa.string()),
+        pa.field("seed_text", pa.string()),
+        pa.field("messages", _MESSAGES, nullable=False),
+        pa.field("tokens", pa.int32(), nullable=False),
+        pa.field("max_tokens", pa.int32(), nullable=False),
+        pa.field("checks", pa.string(), nullable=False),
+    ]
+)
+
 #: The columns of a release's shards; columns that the recipe asks for follow.
 SHARD = pa.schema(
     [

@@ -374,7 +374,7 @@ def test_the_sources_licence_is_for_documents_that_state_none(tmp_path: Path) ->
         "warc": warc % b"resource",
         "stackexchange": b"<posts>" + post % (1, b'ContentLicense="CC BY-SA 4.0"') + post % (2, b"") + b"</posts>",
     }
-    assert set(stated) == set(sources.KINDS)
+    assert set(stated) == {*sources.KINDS} - {"textbooks"}  # asked of an endpoint: tests/test_writing.py
     found = {}
     for kind, data in stated.items():
         (tmp_path / "rows.jsonl").write_bytes(data)

@@ -17,6 +17,7 @@ from curation import rules as ruling
 from curation.errors import RecipeError
 from curation.recipe import Recipe, load, parse
 from curation.run import workspace
+from curation.sources import KINDS
 
 FULL = """
 name = "textbook"
@@ -163,7 +164,7 @@ def test_every_fault_is_said_at_once_with_its_place(tmp_path: Path) -> None:
         .replace("max_copies = 4", "max_copies = 1.5")
     )
     assert set(faults(tmp_path, text)) == {
-        'source[0].kind: expected one of warc, wet, html, markdown, text, jsonl, parquet, stackexchange, got "wark"',
+        f'source[0].kind: expected one of {", ".join(KINDS)}, got "wark"',
         'dedup.similarity: expected a number above 0, at most 1, got "75%"',
         "dedup.bands: expected a whole number from 1 to 256, got 0",
         'blend.rest: expected error or drop, got "dorp"',

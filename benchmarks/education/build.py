@@ -14,6 +14,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.education import graded
 from classifiers.card import card
 from classifiers.evaluate import evaluate
 from classifiers.labels import read
@@ -49,8 +50,12 @@ no address, no handle and no rare name is.
 LIMITS = """
 - **Good and bad are those of sources, not of texts.** A dull page of a good book counts as good above, and a fine
   explanation in a newsgroup as bad; part of what counts as an error is none, and part of what counts as right is luck.
-  The figures say how well the model tells such sources apart. Nobody has graded documents by the rubric yet, so they
-  say nothing about grades, and are not comparable with those of models that were tested on graded documents.
+  The figures say how well the model tells such sources apart. They say nothing about grades, and are not comparable
+  with those of models that were tested on graded documents.
+- **By grades it is much weaker.** GRADED
+  The model before this one, which knew more mail, has 0.51 (0.58) on them, without mail 0.36 (0.57). Newsgroups and
+  news teach more by the rubric than their kind says. To find what teaches, in your corpus, label some of it (`curate
+  classifier label`) and train on that.
 - **Whole documents are told apart better than passages, and long passages better than short ones.** Below 50 words the
   score says little; a text without a word it knows gets 0.
 - **The length of a whole document says almost as much as its words**, as chapters are long and posts short: longer
@@ -90,7 +95,7 @@ def main() -> None:
         command=COMMAND,
         made_at=datetime.now(UTC).date(),
         data=DATA,
-        limits=LIMITS,
+        limits=LIMITS.replace("GRADED", graded.agreement()[0]),
         more={"On passages of those sources, which is harder": cut},
     )
     DEFAULT.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -24,6 +24,7 @@ from curation.cli import (
     releases,
     report,
     run,
+    textbooks,
     tokenizer,
 )
 from curation.cli.printing import plain
@@ -127,5 +128,6 @@ for _command in (
     classifier.classifier,
     extractor.extractor,
     tokenizer.tokenizer,
+    textbooks.textbooks,
 ):
     cli.add_command(_command)

@@ -96,6 +96,7 @@ def _explained(one: Explanation) -> list[str]:
     lines += [f"  {key:12} {plain(str(value))}" for key, value in one.document.items()
               if key != "id" and value not in (None, "{}")]  # fmt: skip
     lines.append(f"  {'part':12} documents/{one.part}.parquet, row {one.row}")
+    lines += _written(one)
     if one.hits:
         lines.append("rules that hit")
     for hit in one.hits:
@@ -131,6 +132,16 @@ def _explained(one: Explanation) -> list[str]:
         lines.append(f"in release    {one.release}: {places}")
     elif one.release:
         lines.append(f"not in the latest release, {one.release}")
+    return lines
+
+
+def _written(one: Explanation) -> list[str]:
+    """What a model was asked, for a document that one wrote."""
+    lines = ["what the model was sent"] if one.prompt else []
+    lines += [f"  {message['role']:12} {plain(message['content'])}" for message in one.prompt or ()]
+    if one.seed:
+        place = " ".join(plain(one.seed[key]) for key in ("source", "uri", "origin") if one.seed[key])
+        lines.append(f"rewrites      {plain(one.seed['id'])}: {place}")
     return lines
 
 

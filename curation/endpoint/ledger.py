@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
 
 from curation import schema
@@ -86,6 +87,17 @@ class Ledger:
         else:
             return None
         return Answer(row["answer"], row["finish_reason"], Cost(*(row[name] for name in _COSTS)))
+
+    def request(self, key: str) -> dict[str, Any] | None:
+        """What was sent to get the answer that the ledger has to this key; None where it has none."""
+        if key in self._lines:
+            found = (line for _, line in lines(self._path(self._lines[key][0])) if line["key"] == key)
+            return dict(next(line["request"] for line in found if line["is"] == "reserved"))
+        if key in self._rows:
+            number, row = self._rows[key]
+            (table,) = self._parts.pick(Part("answers", f"{number:05}"), np.array([row]), ["request"])
+            return dict(json.loads(table["request"][0].as_py()))
+        return None
 
     def reserve(self, body: dict[str, Any], most: Cost) -> int:
         """Note that a request is about to go out; the number to settle it by. It is on the disk when this returns."""

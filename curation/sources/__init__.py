@@ -7,6 +7,8 @@ A source is a module with
 - `MEMBERS`, only where archives are read: what the names of the members end with that are;
 - `EXTRACTS = True`, only where HTML becomes text: the extraction engine and its version count for what is read;
 - `NAMED_BY_FOLDER = True`, only where the folder of an input says what it is: `name` then always has a folder;
+- `ASKS = True`, only where what is read is asked of an endpoint: `read` takes an `Asking` too, and `made_from(service)`
+  says what of the endpoint counts for what is read;
 - `read(stream, name, start, source, extract)`: the records of an input from `start` on, and what it skips (`Skipped`);
 - `read_columns(stream, name, start, source)`, only where an input lies in columns: the same records, many at once
   (`Records`) where no row of them needs a look of its own. A source with `where` is read by `read`.
@@ -19,16 +21,18 @@ stops too early. Nothing a record holds makes `read` raise.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from curation.endpoint.service import Service
     from curation.recipe import Extract, Source
     from curation.sources.record import Record, Records, Skipped
+    from curation.textbooks.asking import Asking
 
 #: Every kind of source a recipe may name; each is a module of this package.
-KINDS = ("warc", "wet", "html", "markdown", "text", "jsonl", "parquet", "stackexchange")
+KINDS = ("warc", "wet", "html", "markdown", "text", "jsonl", "parquet", "stackexchange", "textbooks")
 
 
 class SourceModule(Protocol):
@@ -48,6 +52,18 @@ class InColumns(SourceModule, Protocol):
 
     def read_columns(self, stream: BinaryIO, name: str, start: int, source: Source) -> Iterator[Record | Records]:
         """The records of one input from `start` on, many at once where that is possible."""
+
+
+class Asks(Protocol):
+    """What a module offers whose documents are asked of an endpoint."""
+
+    def made_from(self, service: Service) -> list[Any]:
+        """What of the endpoint decides the documents."""
+
+    def read(
+        self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract, asking: Asking | None = None
+    ) -> Iterator[Record | Skipped]:
+        """The records of one input from `start` on."""
 
 
 def load(kind: str) -> SourceModule:

@@ -25,7 +25,8 @@ class Record:
 
     `offset` is where the record starts and `end` where reading goes on after it, in the unit of the source's kind
     (bytes of the file, lines, rows: each module says which). Exactly one of `text` and `error` is None. `type` is what
-    it is counted as, `place` where in an archive it lies.
+    it is counted as, `place` where in an archive it lies, `origin` what names where it came from where that is no place
+    in the input.
     """
 
     offset: int
@@ -40,6 +41,7 @@ class Record:
     error: str | None = None
     type: str = "record"
     place: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,147 @@
+"""Answers to the requests of a plan: those that a ledger has, and the others from the endpoint, which is paid for them.
+
+What a ledger has needs neither a key nor a server, nor the packages to ask one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from curation.endpoint.ledger import Ledger
+from curation.endpoint.service import Answer, Cost, key_of
+from curation.errors import BudgetError, CurationError, EndpointError
+from curation.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from curation.endpoint.client import Endpoint, UnansweredError
+    from curation.endpoint.service import Service
+    from curation.textbooks.writing import Asked
+
+#: How a request ends that never had an answer, though others had one: it is noted so, and never asked again.
+UNANSWERED = "unanswered"
+#: So many requests of a round without an answer, and none with one, say that it is the server, whatever the failure.
+ENOUGH = 5
+#: Failures that say more of the server than of the request: they are the request's only where others were answered.
+_OF_THE_SERVER = ("no connection", "timeout", "HTTP 408", "HTTP 409", "HTTP 429", "HTTP 5")
+
+
+@dataclass
+class Asking:
+    """A ledger that is held and, from the first request that it lacks on, its endpoint; a context manager.
+
+    `variable` is the environment variable of the key as the recipe names it, like $KEY. With `asks` false nothing is
+    asked: what the ledger lacks is None. `out_of_budget` is what the endpoint's budget says where it ended the work.
+    """
+
+    service: Service
+    folder: Path
+    variable: str | None = None
+    asks: bool = True
+    progress: Progress = field(default_factory=Silent)
+    out_of_budget: BudgetError | None = None
+
+    def __enter__(self) -> Self:
+        self._held = ExitStack()
+        self.ledger = self._held.enter_context(Ledger(self.folder))
+        self._runner: asyncio.Runner | None = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
+
+    def key(self, asked: Asked) -> str:
+        """What the ledger knows a request by."""
+        return key_of(self.service.body(asked.sent))
+
+    def known(self, asked: list[Asked]) -> list[Answer | None]:
+        """What the ledger has."""
+        return [self.ledger.answer(self.key(one)) for one in asked]
+
+    def answers(self, asked: list[Asked]) -> list[Answer | None]:
+        """An answer to each request; None where the budget does not reach, or nothing is to be asked.
+
+        Raises `EndpointError` where the server is away, or so ill that it answers none of them.
+        """
+        found = self.known(asked)
+        if self.asks and None in found:
+            runner, endpoint = self._open()
+            runner.run(_fill(endpoint, asked, found, self))
+        return found
+
+    def _open(self) -> tuple[asyncio.Runner, Endpoint]:
+        """The endpoint, and the loop in which all of its requests go out."""
+        from curation.endpoint.client import Endpoint, key_from  # noqa: PLC0415  # needs httpx
+
+        if self._runner is None:
+            key = key_from(self.variable and self.variable.removeprefix("$"), self.service.name)
+            runner = self._held.enter_context(asyncio.Runner())
+            self._endpoint = runner.run(Endpoint(self.service, self.ledger, key).__aenter__())
+            self._held.callback(lambda: runner.run(self._endpoint.__aexit__(None, None, None)))
+            self._runner = runner
+        return self._runner, self._endpoint
+
+
+async def _fill(endpoint: Endpoint, asked: list[Asked], found: list[Answer | None], asking: Asking) -> None:
+    """Ask for what is not found yet, in the order of the requests, as many at a time as the endpoint allows."""
+    from curation.endpoint.client import UnansweredError  # noqa: PLC0415  # needs httpx
+
+    missing = [number for number, answer in enumerate(found) if answer is None]
+    waiting: Iterator[int] = iter(missing)
+    unanswered: dict[int, UnansweredError] = {}
+    failed: list[CurationError] = []
+
+    async def ask(number: int) -> None:
+        try:
+            found[number] = await endpoint.ask(asked[number].sent)
+        except UnansweredError as error:
+            unanswered[number] = error
+            if error.kind == "no connection":
+                failed.append(error)
+        except BudgetError as error:
+            # The others are tried as well, so that the same ledger gives the same documents when it is read again.
+            asking.out_of_budget = error
+        except CurationError as error:
+            failed.append(error)
+
+    async def work() -> None:
+        for number in waiting:
+            if failed:
+                return
+            await ask(number)
+
+    await asyncio.gather(*(work() for _ in range(min(endpoint.service.concurrency, len(missing)))))
+    if failed:
+        raise failed[0]
+    _settle(endpoint, asked, found, unanswered, has_answers=any(found[number] is not None for number in missing))
+
+
+def _settle(
+    endpoint: Endpoint, asked: list[Asked], found: list[Answer | None], unanswered: dict[int, UnansweredError], *,
+    has_answers: bool,
+) -> None:  # fmt: skip
+    """Give those up that had no answer, unless it seems to be the server that has none for anybody."""
+    is_many = len(unanswered) >= ENOUGH
+    for number, error in sorted(unanswered.items()):
+        if not has_answers and (is_many or error.kind.startswith(_OF_THE_SERVER)):
+            raise EndpointError(
+                f"{len(unanswered):,} requests and no answer; the last: {error.message}",
+                remedy="see that the server is well, and run the same command again: nothing is asked twice",
+            )
+        found[number] = _give_up(endpoint, asked[number])
+
+
+def _give_up(endpoint: Endpoint, asked: Asked) -> Answer:
+    """Note that a request has no answer and will not be asked again: what it cost is in the ledger already."""
+    body: dict[str, Any] = endpoint.service.body(asked.sent)
+    answer = Answer("", UNANSWERED, Cost())
+    endpoint.ledger.settle(endpoint.ledger.reserve(body, Cost()), key_of(body), Cost(), answer)
+    return answer
