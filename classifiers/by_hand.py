@@ -16,7 +16,7 @@ from classifiers.rubric import Document
 from classifiers.text import WINDOW
 from curation import schema
 from curation.dataset import save
-from curation.errors import StorageError
+from curation.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +65,13 @@ class Sheet:
         sheet = cls(path, made, strategy)
         if path.exists():
             labelling.refuse_other(labelling.read(path), path, made)
-            sheet.rows = pq.read_table(path, columns=schema.LABELS.names).to_pylist()
+            with pq.ParquetFile(path) as file:
+                if not file.schema_arrow.equals(schema.LABELS):
+                    raise UsageError(
+                        f"{path}: its columns are not those that labels by hand are written with",
+                        remedy="name another file with --to; training takes several",
+                    )
+                sheet.rows = file.read().to_pylist()
             sheet._seen = _stamp(path)
         return sheet
 

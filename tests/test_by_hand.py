@@ -201,6 +201,9 @@ def test_labels_of_others_are_neither_overwritten_nor_mixed(tmp_path):
     (tmp_path / "no.parquet").write_bytes(b"mine")
     with pytest.raises(UsageError, match="cannot be read as labels"):
         session(tmp_path / "no.parquet", ["1"])
+    pq.write_table(pq.read_table(path).drop_columns(["text"]), tmp_path / "less.parquet")
+    with pytest.raises(UsageError, match="its columns are not those"):
+        session(tmp_path / "less.parquet", ["1"])
     sheet = by_hand.Sheet.open(path, ADA, "uniform")
     session(path, ["2", "q"])
     with pytest.raises(StorageError, match="changed by somebody else"):
