@@ -137,7 +137,7 @@ def test_a_plan_becomes_documents_with_their_lineage(tmp_path, engine):
             "cell": request.cell, "nouns": request.nouns, "template": request.template,
         }  # fmt: skip
         assert (meta["model"], meta["sampling"]) == ("model-1", {"temperature": 1.0})
-        assert meta["seed"] is None
+        assert meta["written_from"] == []
         assert meta["input_tokens"] == 50
         assert request.messages[1][1] in bodies
         assert request.nouns[0] in row["text"]
@@ -492,10 +492,10 @@ def test_the_plan_puts_the_quota_where_the_web_is_thin_and_rewrites_what_is_ther
             if row["source"] == "books":
                 meta = json.loads(row["meta"])
                 assert "HACKED" not in row["text"]
-                assert ids[meta["seed"]]["source"] == meta["seed_source"] == "web"
+                assert ids[meta["written_from"][0]]["source"] == meta["seed_source"] == "web"
         last = next(row for row in rows if row["source"] == "books")
         told = json.loads(said("explain", recipe, last["id"], "--json"))
-        seed = json.loads(last["meta"])["seed"]
+        (seed,) = json.loads(last["meta"])["written_from"]
         assert told[0]["seed"] == {name: ids[seed][name] for name in ("id", "source", "uri", "origin")}
         assert told[0]["prompt"] in [body["messages"] for body in server.bodies]
         shown = said("explain", recipe, last["id"])
