@@ -44,6 +44,8 @@ kind = "jsonl"
 paths = ["none.jsonl"]
 [signals.lines]
 enabled = false
+[signals.education]
+enabled = false
 [dedup]
 prefer = "word_count desc"
 max_loss = 1
