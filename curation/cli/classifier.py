@@ -326,12 +326,17 @@ def classifier_evaluate(
         from curation.report.evaluation import page
 
         _write(report, page(found, judged))
+    _tell(found, figures(found), report, as_json)
+
+
+def _tell(found: Any, figures: str, report: Path | None, as_json: bool) -> None:
+    """Print an evaluation: as JSON, or its warnings and figures, and where its page lies."""
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return
     for warning in found.warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
-    click.echo(figures(found))
+    click.echo(figures)
     if report:
         click.echo(f"\nreport {report}")
 
@@ -346,14 +351,7 @@ def _evaluate_language(labels: tuple[Path, ...], report: Path | None, as_json: b
         from curation.report.language import page
 
         _write(report, page(found, judged))
-    if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
-        return
-    for warning in found.warnings:
-        click.echo(f"warning: {plain(warning)}", err=True)
-    click.echo(figures(found))
-    if report:
-        click.echo(f"\nreport {report}")
+    _tell(found, figures(found), report, as_json)
 
 
 def _refuse_options_of_grades() -> None:
