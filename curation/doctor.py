@@ -289,14 +289,16 @@ def _against(recipe: Recipe) -> Iterator[Check]:
 def _endpoints(recipe: Recipe) -> Iterator[Check]:
     """Whether endpoints could be asked: nothing is sent, and no run needs them."""
     for name, table in recipe.endpoint.items():
-        variable = table.key and table.key.removeprefix("$")
-        missing = [library for library in ("httpx", "stamina") if not _version(library)]
+        servers = recipe.service(name).servers
+        unset = [server.variable for server in servers if server.variable and not os.environ.get(server.variable)]
+        missing = [library for library in ("aiohttp", "stamina") if not _version(library)]
         if missing:
             yield Check(f"endpoint {name}", "warn", f"missing: {', '.join(missing)}", "pip install 'curate[llm]'")
-        elif variable and not os.environ.get(variable):
-            yield Check(f"endpoint {name}", "warn", f"the variable {variable} is not set", f"export {variable}=…")
+        elif unset:
+            yield Check(f"endpoint {name}", "warn", f"the variable {unset[0]} is not set", f"export {unset[0]}=…")
         else:
-            yield Check(f"endpoint {name}", "ok", f"{table.model} at {table.url}, key {variable or 'not named'}")
+            at = ", ".join(f"{server.url}, key {server.variable or 'not named'}" for server in servers)
+            yield Check(f"endpoint {name}", "ok", f"{table.model} at {at}")
 
 
 def _place(name: str, recipe: Recipe, find: Callable[[Recipe], Storage], inputs: int) -> Iterator[Check]:

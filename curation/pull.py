@@ -344,7 +344,7 @@ def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Recor
         return archives.read(stream, name, start, task.source, task.recipe.extraction, cast("archives.Files", module))
     if (endpoint := task.source.endpoint) is not None:
         service, folder = task.recipe.service(endpoint), task.recipe.ledger(endpoint)
-        asking = Asking(service, folder, task.recipe.endpoint[endpoint].key, task.asks, task.progress)
+        asking = Asking(service, folder, task.asks, task.progress)
         asked = cast("sources.Asks", module)
         return asked.read(stream, name, start, task.source, task.recipe.extraction, asking)
     return module.read(stream, name, start, task.source, task.recipe.extraction)

@@ -24,7 +24,7 @@ from curation.endpoint.client import Endpoint, UnansweredError, key_from, retry_
 from curation.endpoint.ledger import Ledger
 from curation.endpoint.limit import Limit
 from curation.endpoint.reply import UnreadableError, read
-from curation.endpoint.service import UNIT, Answer, Cost, Request, Service, key_of
+from curation.endpoint.service import UNIT, Answer, Cost, Request, Server, Service, key_of
 from curation.errors import BudgetError, EndpointError, StorageError, UsageError
 from curation.storage import journal
 
@@ -47,14 +47,14 @@ def question(number, max_tokens=50):
 def service_of(server, **settings):
     """The server as a service with short times."""
     times = {"connect_seconds": 2.0, "read_seconds": 0.4, "total_seconds": 1.5}
-    return Service("test", server.url, "model-1", **{**times, **settings})
+    return Service("test", (Server(server.url),), "model-1", **{**times, **settings})
 
 
 def ask(service, folder, requests, key=KEY):
     """The answers to requests asked at once, exceptions among them, and the ledger's cost after."""
 
     async def all_of_them(ledger):
-        async with Endpoint(service, ledger, key) as endpoint:
+        async with Endpoint(service, ledger, [key] * len(service.servers)) as endpoint:
             return await asyncio.gather(*map(endpoint.ask, requests), return_exceptions=True), endpoint
 
     with Ledger(folder) as ledger:
@@ -90,7 +90,7 @@ def test_nothing_is_asked_twice(tmp_path):
     with serving(lambda body, count: Reply(f"{body['messages'][1]['content']}, {count}")) as server:
         service = service_of(server)
         first, spent, _ = ask(service, tmp_path / "ledger", [question(1), question(1), question(2)])
-        elsewhere = replace(service, url=server.url.replace("127.0.0.1", "localhost"))
+        elsewhere = replace(service, servers=(Server(server.url.replace("127.0.0.1", "localhost")),))
         second, again, _ = ask(elsewhere, tmp_path / "ledger", [question(2), question(1), question(3)])
         other, _, _ = ask(replace(service, model="model-2"), tmp_path / "ledger", [question(1)])
     assert [answer.text for answer in first] == ["question 1, 0", "question 1, 0", "question 2, 0"]
@@ -102,9 +102,11 @@ def test_nothing_is_asked_twice(tmp_path):
 
 def test_the_hash_of_a_request_holds_all_that_decides_its_answer():
     """Model, messages, length and sampling change the key; the server, and how answers come, do not."""
-    service = Service("a", "http://one/v1", "m")
+    service = Service("a", (Server("http://one/v1"),), "m")
     key = key_of(service.body(question(1)))
-    assert key == key_of(replace(service, url="http://two/v1", name="b", stream=False).body(question(1)))
+    assert key == key_of(
+        replace(service, servers=(Server("http://two/v1", model="org/m"),), name="b", stream=False).body(question(1))
+    )
     others = [
         replace(service, model="n").body(question(1)), service.body(question(2)), service.body(question(1, 51)),
         replace(service, parameters={"temperature": 0}).body(question(1)),
@@ -394,7 +396,7 @@ def test_a_line_that_was_not_finished_is_left_out(tmp_path):
     """Half a last line is nothing; half a line in the middle is damage that is told with its place."""
     path = tmp_path / "00001.jsonl"
     written = journal.Journal.begin(path)
-    places = [written.append({"number": number}) for number in range(3)]
+    places = [written.write({"number": number}) for number in range(3)]
     written.close()
     assert list(journal.lines(path)) == [(place, {"number": number}) for number, place in enumerate(places)]
     assert journal.line_at(path, places[1]) == {"number": 1}
@@ -410,13 +412,13 @@ def test_a_line_that_was_not_finished_is_left_out(tmp_path):
 def test_a_full_disk_ends_the_journal(tmp_path, monkeypatch):
     """After a line that could not be written none is, since none behind it could be read."""
     written = journal.Journal.begin(tmp_path / "00001.jsonl")
-    written.append({"number": 1})
+    written.write({"number": 1})
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(StorageError, match="No space left"):
-            written.append({"number": 2})
+            written.sync()
     with pytest.raises(StorageError, match="earlier line"):
-        written.append({"number": 3})
+        written.write({"number": 3})
 
 
 def test_what_was_reserved_and_has_no_answer_counts_as_spent(tmp_path):
@@ -424,9 +426,9 @@ def test_what_was_reserved_and_has_no_answer_counts_as_spent(tmp_path):
     folder, body = tmp_path / "ledger", {"model": "m", "messages": []}
     most = Cost(1, 100, 50, 7)
     with Ledger(folder) as ledger:
-        ledger.settle(ledger.reserve({**body, "seed": 1}, most), key_of({**body, "seed": 1}), most,
-                      Answer("one", "stop", Cost(1, 10, 5, 1)))  # fmt: skip
-        ledger.reserve(body, most)
+        other = {**body, "seed": 1}
+        ledger.settle(ledger.reserve(key_of(other), other, most), Answer("one", "stop", Cost(1, 10, 5, 1)))
+        ledger.reserve(key_of(body), body, most)
         copy = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
     closed = ledger.spent
     assert closed == Cost(2, 110, 55, 8)
@@ -449,8 +451,8 @@ def test_a_ledger_reads_its_answers_from_any_row_group(tmp_path, monkeypatch):
     for start in (0, 30):
         with Ledger(tmp_path / "ledger") as ledger:
             for body in bodies[start : start + 30]:
-                number = ledger.reserve(body, Cost(1))
-                ledger.settle(number, key_of(body), Cost(1), Answer(f"answer {body['seed']}", "stop", Cost(1)))
+                reserved = ledger.reserve(key_of(body), body, Cost(1))
+                ledger.settle(reserved, Answer(f"answer {body['seed']}", "stop", Cost(1)))
     with Ledger(tmp_path / "ledger") as ledger:
         parts = ledger._parts
         assert [len(parts.groups(part, "key")) > 3 for part in parts.parts()] == [True, True]
@@ -469,11 +471,11 @@ import asyncio, sys
 from pathlib import Path
 from curation.endpoint.client import Endpoint
 from curation.endpoint.ledger import Ledger
-from curation.endpoint.service import Request, Service
+from curation.endpoint.service import Request, Server, Service
 
 async def main(ledger):
-    service = Service("test", sys.argv[1], "m", budget_requests=int(sys.argv[3]), concurrency=4)
-    async with Endpoint(service, ledger, None) as endpoint:
+    service = Service("test", (Server(sys.argv[1]),), "m", budget_requests=int(sys.argv[3]), concurrency=4)
+    async with Endpoint(service, ledger, [None]) as endpoint:
         requests = [Request((("user", f"question {number}"),), 50) for number in range(40)]
         answers = await asyncio.gather(*map(endpoint.ask, requests))
         print("\\n".join(answer.text for answer in answers))

@@ -153,7 +153,7 @@ def test_replaying_the_ledger_is_free(tmp_path, engine, monkeypatch):
         pulled(recipe, engine)
     before = parts(tmp_path / "a")
     shutil.rmtree(tmp_path / "a" / "work")
-    for name in ("curation.endpoint.client", "httpx", "stamina"):
+    for name in ("curation.endpoint.client", "aiohttp", "stamina"):
         monkeypatch.setitem(sys.modules, name, None)
     pulled(recipe, engine, "endpoint.writer.key=$NOT_SET_ANYWHERE", "endpoint.writer.url=http://127.0.0.1:9/v1")
     assert parts(tmp_path / "a") == before
@@ -546,7 +546,7 @@ def test_a_changed_model_is_another_source_of_documents(tmp_path, engine):
 def test_the_shipped_ledger_becomes_documents(tmp_path, engine, monkeypatch):
     """The recipe that ships with a ledger of its own blends its texts, with no endpoint, key or package to ask with."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("work", "releases"))
-    for name in ("curation.endpoint.client", "httpx", "stamina"):
+    for name in ("curation.endpoint.client", "aiohttp", "stamina"):
         monkeypatch.setitem(sys.modules, name, None)
     state = pipeline.run(load(tmp_path / "recipes" / "written.toml"), engine)
     assert state.figures["pull"]["records"]["written"] == {

@@ -197,7 +197,7 @@ def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking]]:
             with file.open() as stream:
                 plan = planning.read(stream, file.path)
             name = source.endpoint or ""
-            asking = Asking(recipe.service(name), recipe.ledger(name), recipe.endpoint[name].key, asks=False)
+            asking = Asking(recipe.service(name), recipe.ledger(name), asks=False)
             yield f"{source.name}: {file.name}", plan, asking
 
 

@@ -1,4 +1,4 @@
-"""How many requests may be under way at once: more while all goes well, half as many when the server has had enough.
+"""How many requests a server gets at once: more while all goes well, half as many when it has had enough.
 
 Additive increase, multiplicative decrease, as TCP does it (Chiu and Jain 1989): the share that many clients get of one
 server comes out fair, and nobody needs to know how large the server is. Until it is lowered for the first time each
@@ -7,12 +7,7 @@ answer makes room for one more, which doubles the limit in a round.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 #: Where it begins.
 FIRST = 4
@@ -23,37 +18,23 @@ _SLOWER = 2.0
 
 
 class Limit:
-    """Places for requests, at most `most`; to enter it is to wait for one, and for the end of a pause."""
+    """How many requests may be under way, `allowed`, at most `most`; `resumes` is when a pause ends."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.allowed = float(min(FIRST, most))
-        self.busy = 0
-        self._resumes = 0.0
+        self.resumes = 0.0
         self._lowered: float | None = None
         self._mean = self._best = 0.0
-        self._changed = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.busy < int(self.allowed))
-            self.busy += 1
-        try:
-            while (left := self._resumes - time.monotonic()) > 0:  # noqa: ASYNC110  # it may be put off meanwhile
-                await asyncio.sleep(left)
-        except BaseException:
-            await self._give_back()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._give_back()
 
     def pause(self, seconds: float) -> None:
         """Let nobody begin for so long."""
-        self._resumes = max(self._resumes, time.monotonic() + seconds)
+        self.resumes = max(self.resumes, time.monotonic() + seconds)
+
+    def restart(self) -> None:
+        """Begin anew with one request, as after a time in which there was no server."""
+        self.allowed, self._lowered = 1.0, None
+        self._mean = self._best = 0.0
 
     def lower(self, began: float, factor: float = 0.5) -> None:
         """The server refused, or did not come back in time: fewer at once, down to one.
@@ -74,8 +55,3 @@ class Limit:
             self.lower(began, 0.75)
         elif self._mean <= _SLOWER * self._best:
             self.allowed = min(float(self.most), self.allowed + (1 / self.allowed if self._lowered is not None else 1))
-
-    async def _give_back(self) -> None:
-        async with self._changed:
-            self.busy -= 1
-            self._changed.notify_all()

@@ -36,13 +36,12 @@ _OF_THE_SERVER = ("no connection", "timeout", "HTTP 408", "HTTP 409", "HTTP 429"
 class Asking:
     """A ledger that is held and, from the first request that it lacks on, its endpoint; a context manager.
 
-    `variable` is the environment variable of the key as the recipe names it, like $KEY. With `asks` false nothing is
-    asked: what the ledger lacks is None. `out_of_budget` is what the endpoint's budget says where it ended the work.
+    With `asks` false nothing is asked: what the ledger lacks is None. `out_of_budget` is what the endpoint's budget
+    says where it ended the work.
     """
 
     service: Service
     folder: Path
-    variable: str | None = None
     asks: bool = True
     progress: Progress = field(default_factory=Silent)
     out_of_budget: BudgetError | None = None
@@ -79,12 +78,12 @@ class Asking:
 
     def _open(self) -> tuple[asyncio.Runner, Endpoint]:
         """The endpoint, and the loop in which all of its requests go out."""
-        from curation.endpoint.client import Endpoint, key_from  # noqa: PLC0415  # needs httpx
+        from curation.endpoint.client import Endpoint, keys_from  # noqa: PLC0415  # needs aiohttp
 
         if self._runner is None:
-            key = key_from(self.variable and self.variable.removeprefix("$"), self.service.name)
+            keys = keys_from(self.service)
             runner = self._held.enter_context(asyncio.Runner())
-            self._endpoint = runner.run(Endpoint(self.service, self.ledger, key).__aenter__())
+            self._endpoint = runner.run(Endpoint(self.service, self.ledger, keys).__aenter__())
             self._held.callback(lambda: runner.run(self._endpoint.__aexit__(None, None, None)))
             self._runner = runner
         return self._runner, self._endpoint
@@ -92,7 +91,7 @@ class Asking:
 
 async def _fill(endpoint: Endpoint, asked: list[Asked], found: list[Answer | None], asking: Asking) -> None:
     """Ask for what is not found yet, in the order of the requests, as many at a time as the endpoint allows."""
-    from curation.endpoint.client import UnansweredError  # noqa: PLC0415  # needs httpx
+    from curation.endpoint.client import UnansweredError  # noqa: PLC0415  # needs aiohttp
 
     missing = [number for number, answer in enumerate(found) if answer is None]
     waiting: Iterator[int] = iter(missing)
@@ -137,11 +136,13 @@ def _settle(
                 remedy="see that the server is well, and run the same command again: nothing is asked twice",
             )
         found[number] = _give_up(endpoint, asked[number])
+    if unanswered:
+        endpoint.ledger.sync()
 
 
 def _give_up(endpoint: Endpoint, asked: Asked) -> Answer:
     """Note that a request has no answer and will not be asked again: what it cost is in the ledger already."""
     body: dict[str, Any] = endpoint.service.body(asked.sent)
     answer = Answer("", UNANSWERED, Cost())
-    endpoint.ledger.settle(endpoint.ledger.reserve(body, Cost()), key_of(body), Cost(), answer)
+    endpoint.ledger.settle(endpoint.ledger.reserve(key_of(body), body, Cost(), asked.request.kind), answer)
     return answer

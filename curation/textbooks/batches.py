@@ -85,6 +85,7 @@ def take(lines: Iterable[tuple[str, str]], asked: dict[str, Asked], asking: Aski
             found.failed[f"status {status}" if status else "no response"] += 1
         else:
             _settle(asked[key], key, response.get("body"), asking, found)
+    asking.ledger.sync()
     return found
 
 
@@ -99,5 +100,6 @@ def _settle(asked: Asked, key: str, body: Any, asking: Asking, found: Taken) -> 
     bounds = (request.most_input, request.max_tokens)
     tokens = [bound if count is None else count for count, bound in zip(counts, bounds, strict=True)]
     cost = service.cost(*tokens)
-    ledger.settle(ledger.reserve(service.body(request), cost), key, cost, Answer(came.text, came.finish_reason, cost))
+    reserved = ledger.reserve(key, service.body(request), cost, request.kind)
+    ledger.settle(reserved, Answer(came.text, came.finish_reason, cost))
     found.taken += 1

@@ -59,7 +59,7 @@ class Asked:
     @property
     def sent(self) -> service.Request:
         """What goes to the endpoint."""
-        return service.Request(self.messages, self.request.max_tokens)
+        return service.Request(self.messages, self.request.max_tokens, self.request.kind)
 
 
 @dataclass(frozen=True, slots=True)
