@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -184,8 +185,9 @@ def test_tries_end(tmp_path):
 def test_an_answer_that_is_too_large_is_refused(tmp_path):
     """Five megabytes are not read to their end, and not asked for again."""
     with serving(lambda body, count: Reply("x" * 5_000_000)) as server:
-        (failed,), spent, _ = ask(service_of(server), tmp_path / "ledger", [question(1)])
-        whole, _, _ = ask(service_of(server), tmp_path / "ledger", [question(1, 4_000)])
+        service = service_of(server, read_seconds=10.0, total_seconds=20.0)
+        (failed,), spent, _ = ask(service, tmp_path / "ledger", [question(1)])
+        whole, _, _ = ask(service, tmp_path / "ledger", [question(1, 4_000)])
     assert failed.kind == "too large"
     assert spent.output_tokens == 50
     assert len(whole[0].text) == 5_000_000  # 4,000 tokens are 8 MB at most
@@ -261,52 +263,115 @@ def test_a_stream_says_how_it_ended():
     assert read(begun + ended, "text/event-stream").finish_reason == "length"
 
 
+def test_a_sign_that_comes_in_two_pieces_is_whole():
+    """Half a surrogate pair in one event and half in the next are one sign; a half alone is none."""
+    chunks = [{"choices": [{"delta": {"content": piece}}]} for piece in ("a\ud83d", "\ude00b\ud83d")]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+    assert read(data, "text/event-stream").text == "a😀b\ufffd"
+
+
+def test_events_that_are_not_objects_are_unreadable():
+    """Also where all of them together would be JSON."""
+    whole = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
+    for line in (b'{"choices"', b"", b"1", b'"a"', b'{"a": 1}, {"b": 2}'):
+        with pytest.raises(UnreadableError):
+            read(b"data: " + line + b"\n\n" + whole, "text/event-stream")
+
+
 # How many at once
 
 
-def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not(monkeypatch):
-    """It doubles in a round of answers, halves at a refusal, once for all that were under way, then grows by one."""
-
-    async def walk():
-        limit, now = Limit(64), 1_000.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)  # each answer takes a second
-        assert limit.allowed == 4
-        began = now
-        now += 1
-        for _ in range(4):
-            limit.answered(began)
-        assert limit.allowed == 8
-        limit.lower(began)
-        limit.lower(began)  # was under way when it was lowered
-        assert limit.allowed == 4
-        for _ in range(4):
-            now += 1
-            limit.answered(now - 1)
-        assert 4.8 < limit.allowed <= 5
-        for _ in range(10):
-            limit.lower(now)
-        assert limit.allowed == 1
-
-    asyncio.run(walk())
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock in a list, which a test moves."""
+    now = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
 
 
-def test_the_limit_falls_when_answers_take_longer_and_longer(monkeypatch):
+def test_the_limit_rises_while_all_is_well_and_falls_when_it_is_not(clock):
+    """It doubles in a round of answers, halves at the first refusal, once for all that were under way."""
+    limit, began = Limit(64), clock[0]
+    assert limit.allowed == 4
+    clock[0] += 1  # each answer takes a second
+    for _ in range(4):
+        limit.answered(began)
+    assert limit.allowed == 8
+    limit.lower(began)
+    limit.lower(began)  # was under way when it was lowered
+    assert limit.allowed == 4
+    for _ in range(10):
+        limit.lower(clock[0])
+    assert limit.allowed == 1
+    limit.restart()
+    clock[0] += 1
+    limit.answered(clock[0] - 1)
+    assert limit.allowed == 2
+
+
+@pytest.mark.parametrize("capacity", [3, 20, 100])
+def test_the_limit_stays_near_what_the_server_bears(clock, capacity):
+    """Of a server that refuses what is too much, three quarters are had, and few requests are refused."""
+    limit, had, refused_, rounds = Limit(512), 0, 0, 200
+    for number in range(rounds):
+        began, sent = clock[0], int(limit.allowed)
+        clock[0] += 1
+        for place in range(sent):
+            if place < capacity:
+                limit.answered(began)
+            else:
+                limit.lower(began)
+        if number >= 20:
+            had += min(sent, capacity)
+            refused_ += max(0, sent - capacity)
+    assert had >= 0.75 * capacity * (rounds - 20)
+    assert refused_ <= had / 50 + (rounds - 20) / 2
+
+
+def test_the_limit_falls_when_answers_take_longer_and_longer(clock):
     """A server that queues what it cannot do at once is sent less, though it refuses nothing."""
+    limit = Limit(64)
+    for _ in range(200):
+        clock[0] += 1
+        limit.answered(clock[0] - 1)
+    high = limit.allowed
+    assert high > 15
+    for _ in range(100):
+        clock[0] += 10
+        limit.answered(clock[0] - 10)
+    assert limit.allowed < high
 
-    async def walk():
-        limit, now = Limit(64), 1_000.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)
-        for _ in range(200):
-            now += 1
-            limit.answered(now - 1)
-        high = limit.allowed
-        assert high > 15
-        for _ in range(40):
-            now += 10
-            limit.answered(now - 10)
-        assert limit.allowed < high / 2
 
-    asyncio.run(walk())
+@pytest.mark.parametrize("capacity", [8, 64, 300])
+def test_the_limit_stops_where_more_at_once_is_no_more_in_all(clock, capacity):
+    """A server that slows down beyond what it can do gets that and not many times it, though times differ at random."""
+    limit, lot = Limit(1_024), random.Random(1)  # noqa: S311  # no secret
+    seen = []
+    for _ in range(1_000):
+        began, sent = clock[0], int(limit.allowed)
+        slower = max(1.0, sent / capacity)
+        for seconds in sorted(slower * lot.expovariate(1.0) for _ in range(sent)):
+            clock[0] = began + seconds
+            limit.answered(began)
+        seen.append(sent)
+    late = seen[100:]
+    assert sum(min(sent, capacity) for sent in late) >= 0.7 * capacity * len(late)
+    assert sum(late) <= 4 * capacity * len(late)
+
+
+@pytest.mark.parametrize("slower", [2.0, 8.0])
+def test_a_server_that_became_slower_for_good_is_used_as_before(clock, slower):
+    """What takes long whatever is sent is no reason to send less."""
+    limit = Limit(64)
+    seen = []
+    for number in range(300):
+        began, seconds = clock[0], 1.0 if number < 100 else slower
+        clock[0] += seconds
+        seen.append(int(limit.allowed))
+        for _ in range(seen[-1]):
+            limit.answered(began)
+    assert sum(seen[-100:]) > 50 * 100
 
 
 def test_a_server_that_bears_three_is_found_out(tmp_path):

@@ -1,0 +1,125 @@
+"""How fast an endpoint is asked, with its ledger: `python -m benchmarks.endpoint [--requests 6000] [throughput …]`.
+
+The server is `tests/chat_server.py`, a process of its own. Sections, all unless some are named:
+
+`throughput`  requests a second against a server that answers at once, streaming and not, and the memory that each
+              answer leaves behind
+`limit`       200 ms for an answer, and a server that refuses or slows down beyond so many at once: how many are under
+              way, and how much of what the server could give is had
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.endpoint.client import Endpoint
+from curation.endpoint.ledger import Ledger
+from curation.endpoint.service import Request, Server, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVER = Path(__file__).parents[1] / "tests" / "chat_server.py"
+#: A prompt of a textbook is about so long, in bytes.
+PROMPT = 1_500
+LATENCY = 0.2
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoint", description=(__doc__ or "").split(":")[0])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="throughput, limit")
+    parser.add_argument("--requests", type=int, default=6_000)
+    options = parser.parse_args()
+    sections = options.sections or ["throughput", "limit"]
+    print(f"load {os.getloadavg()[0]:.1f}")
+    if "throughput" in sections:
+        _throughput(options.requests)
+    if "limit" in sections:
+        _limit(options.requests)
+
+
+def _throughput(requests: int) -> None:
+    print("                     a second  a second of processor  answers of the server  bytes an answer")
+    for stream in (False, True):
+        with _serving() as url:
+            told = _asked(Service("bench", (Server(url),), "m", concurrency=64, stream=stream), requests)
+        print(
+            f"{'streaming' if stream else 'not streaming':18} {requests / told['seconds']:10.0f} "
+            f"{requests / told['processor']:22.0f} {told['server']['requests']:22,} {told['bytes']:16.0f}"
+        )
+
+
+def _limit(requests: int) -> None:
+    print("capacity  beyond   a second  of what it could give  at once at most  refused")
+    for beyond in ("refuse", "slow"):
+        for capacity in (8, 32, 128):
+            number = min(requests, capacity * 100)
+            with _serving(
+                "--latency", str(LATENCY), "--capacity", str(capacity), "--beyond", beyond, "--words", "20"
+            ) as url:
+                told = _asked(Service("bench", (Server(url),), "m", concurrency=512, attempts=50, stream=False), number)
+            rate, server = number / told["seconds"], told["server"]
+            print(
+                f"{capacity:8} {beyond:>7} {rate:10.0f} {rate * LATENCY / capacity:23.0%} "
+                f"{server['most_at_once']:16} {server['statuses'].get('429', 0):8}"
+            )
+
+
+@contextmanager
+def _serving(*options: str) -> Iterator[str]:
+    """The address of a server, which ends with the block."""
+    command = [sys.executable, str(SERVER), *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+
+
+def _asked(service: Service, number: int) -> dict[str, Any]:
+    """What it takes to ask so many requests with a new ledger, without opening and closing that."""
+    requests = [Request((("user", f"{n} {'x' * PROMPT}"),), 400) for n in range(number)]
+
+    async def ask(ledger: Ledger) -> dict[str, Any]:
+        async with Endpoint(service, ledger, [None]) as endpoint:
+            waiting = iter(requests)
+
+            async def work() -> None:
+                for request in waiting:
+                    await endpoint.ask(request)
+
+            began, worked, held = time.perf_counter(), time.process_time(), _resident()
+            await asyncio.gather(*(work() for _ in range(service.concurrency)))
+            return {
+                "seconds": time.perf_counter() - began, "processor": time.process_time() - worked,
+                "bytes": (_resident() - held) / number,
+            }  # fmt: skip
+
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger") as ledger:
+        told = asyncio.run(ask(ledger))
+        with urllib.request.urlopen(service.servers[0].url.replace("/v1", "/counts")) as counts:  # noqa: S310
+            return told | {"server": json.load(counts)}
+
+
+def _resident() -> int:
+    """The bytes that this process has in memory at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
