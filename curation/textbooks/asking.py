@@ -96,15 +96,19 @@ async def _fill(endpoint: Endpoint, asked: list[Asked], found: list[Answer | Non
     missing = [number for number, answer in enumerate(found) if answer is None]
     waiting: Iterator[int] = iter(missing)
     unanswered: dict[int, UnansweredError] = {}
+    has_answers: set[int] = set()
     failed: list[CurationError] = []
 
     async def ask(number: int) -> None:
         try:
             found[number] = await endpoint.ask(asked[number].sent)
+            has_answers.add(number)
         except UnansweredError as error:
             unanswered[number] = error
             if error.kind == "no connection":
                 failed.append(error)
+            elif has_answers and not error.kind.startswith(_OF_THE_SERVER):
+                _give_up(endpoint, asked[number])  # at once, so that a kill does not have it asked again
         except BudgetError as error:
             # The others are tried as well, so that the same ledger gives the same documents when it is read again.
             asking.out_of_budget = error
@@ -120,7 +124,7 @@ async def _fill(endpoint: Endpoint, asked: list[Asked], found: list[Answer | Non
     await asyncio.gather(*(work() for _ in range(min(endpoint.service.concurrency, len(missing)))))
     if failed:
         raise failed[0]
-    _settle(endpoint, asked, found, unanswered, has_answers=any(found[number] is not None for number in missing))
+    _settle(endpoint, asked, found, unanswered, has_answers=bool(has_answers))
 
 
 def _settle(
@@ -143,6 +147,8 @@ def _settle(
 def _give_up(endpoint: Endpoint, asked: Asked) -> Answer:
     """Note that a request has no answer and will not be asked again: what it cost is in the ledger already."""
     body: dict[str, Any] = endpoint.service.body(asked.sent)
+    if (known := endpoint.ledger.answer(key_of(body))) is not None:
+        return known
     answer = Answer("", UNANSWERED, Cost())
     endpoint.ledger.settle(endpoint.ledger.reserve(key_of(body), body, Cost(), asked.request.kind), answer)
     return answer
