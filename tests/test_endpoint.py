@@ -25,7 +25,9 @@ from curation.endpoint.client import Endpoint, UnansweredError, key_from, retry_
 from curation.endpoint.ledger import Ledger
 from curation.endpoint.limit import Limit
 from curation.endpoint.reply import UnreadableError, read
+from curation.endpoint.servers import Place
 from curation.endpoint.service import UNIT, Answer, Cost, Request, Server, Service, key_of
+from curation.endpoint.syncing import Syncing
 from curation.errors import BudgetError, EndpointError, StorageError, UsageError
 from curation.storage import journal
 
@@ -627,3 +629,173 @@ def test_a_key_that_the_server_repeats_is_kept_nowhere(tmp_path, stream):
     rows = rows_of(tmp_path / "ledger")
     assert len(rows) == 3
     assert KEY[:12] not in repr(rows)
+
+
+# Several servers
+
+
+def servers_of(*servers, **settings):
+    """A service of several servers, with these weights."""
+    times = {"connect_seconds": 2.0, "read_seconds": 0.4, "total_seconds": 1.5, "concurrency": 4}
+    listed = tuple(Server(server.url, weight) for server, weight in servers)
+    return Service("test", listed, "model-1", **{**times, **settings})
+
+
+def saying(name, wait=0.0):
+    """A server that answers with its name."""
+    return serving(lambda body, count: Reply(name, wait=wait))
+
+
+def test_servers_share_the_work_by_their_weights(tmp_path):
+    """One with three times the weight gets three times the requests where both are as fast."""
+    with saying("a", 0.02) as a, saying("b", 0.02) as b:
+        service = servers_of((a, 3.0), (b, 1.0))
+        answers, _, _ = ask(service, tmp_path / "ledger", [question(number) for number in range(80)])
+    assert {answer.text for answer in answers} == {"a", "b"}
+    assert 2.0 < len(a.bodies) / len(b.bodies) < 4.5
+
+
+def test_a_server_without_room_is_not_waited_for(tmp_path):
+    """Where one refuses all, or asks for a pause, the other does the work."""
+    with serving(lambda body, count: refused(429, Retry_After="30")) as a, saying("b") as b:
+        began = time.monotonic()
+        service = servers_of((a, 5.0), (b, 1.0))
+        answers, _, _ = ask(service, tmp_path / "ledger", [question(number) for number in range(40)])
+    assert {answer.text for answer in answers} == {"b"}
+    assert time.monotonic() - began < 20
+    assert len(a.bodies) <= 4
+
+
+@pytest.mark.parametrize("fault", ["nobody", "HTTP 500", "silence", "closed for an hour"])
+def test_a_server_that_is_down_is_left_out(tmp_path, fault):
+    """It gets a few requests, and no request fails for it."""
+    bad = {"HTTP 500": refused(500), "silence": Reply(hangs=True),
+           "closed for an hour": refused(503, Retry_After="3600")}  # fmt: skip
+    with serving(lambda body, count: bad[fault]) as a, saying("b", 0.01) as b:
+        service = servers_of((a, 1.0), (b, 1.0))
+        if fault == "nobody":
+            service = replace(service, servers=(Server("http://127.0.0.1:1/v1"), service.servers[1]))
+        answers, _, endpoint = ask(service, tmp_path / "ledger", [question(number) for number in range(60)])
+    assert {getattr(answer, "text", answer) for answer in answers} == {"b"}
+    assert len(b.bodies) == 60
+    assert endpoint.failures.total() <= 12
+    assert len(a.bodies) <= 12
+
+
+def test_a_server_that_was_down_is_tried_again(tmp_path, monkeypatch):
+    """After a while one request goes there; when that is answered it is used as before."""
+    monkeypatch.setattr("curation.endpoint.servers.FIRST_ABSENCE", 0.2)
+    is_down = {"is": True}
+
+    def sometimes(body, count):
+        is_down["is"] = len(a.bodies) <= 6
+        return refused(500) if is_down["is"] else Reply("a", wait=0.01)
+
+    with serving(sometimes) as a, saying("b", 0.01) as b:
+        requests = [question(number) for number in range(250)]
+        answers, _, _ = ask(servers_of((a, 1.0), (b, 1.0)), tmp_path / "ledger", requests)
+    texts = [answer.text for answer in answers]
+    assert set(texts) == {"a", "b"}
+    assert texts.count("a") >= 5
+
+
+def test_where_all_are_down_that_is_said(tmp_path):
+    """The last failure is told, after all tries."""
+    nobody = (Server("http://127.0.0.1:1/v1"), Server("http://127.0.0.1:2/v1"))
+    service = Service("test", nobody, "m", connect_seconds=1.0)
+    (failed,), spent, _ = ask(service, tmp_path / "ledger", [question(1)])
+    assert isinstance(failed, UnansweredError)
+    assert "no connection" in failed.message
+    assert spent == Cost()
+
+
+def test_each_server_gets_its_own_key_and_name_of_the_model(tmp_path):
+    """No server sees the key of another, and the ledger knows one model."""
+    with saying("a") as a, saying("b") as b:
+        service = servers_of((a, 1.0), (b, 1.0), concurrency=2)
+        service = replace(service, servers=(service.servers[0], replace(service.servers[1], model="org/model")))
+        keys = [f"{KEY}-a", f"{KEY}-b"]
+
+        async def all_of_them(ledger):
+            async with Endpoint(service, ledger, keys) as endpoint:
+                return await asyncio.gather(*(endpoint.ask(question(number)) for number in range(20)))
+
+        with Ledger(tmp_path / "ledger") as ledger:
+            asyncio.run(all_of_them(ledger))
+    assert {headers["Authorization"] for headers in a.headers} == {f"Bearer {KEY}-a"}
+    assert {headers["Authorization"] for headers in b.headers} == {f"Bearer {KEY}-b"}
+    assert {body["model"] for body in a.bodies} == {"model-1"}
+    assert {body["model"] for body in b.bodies} == {"org/model"}
+    assert {row["model"] for row in rows_of(tmp_path / "ledger")} == {"model-1"}
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    """As other programs do it, and not where no_proxy says so."""
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    for url, proxy in (("https://outside.example/v1", "http://proxy:3128"), ("https://inside.example/v1", None),
+                       ("http://outside.example/v1", None)):  # fmt: skip
+        assert Place(Server(url), None, 1).proxy == proxy
+
+
+# Money by kind
+
+
+def test_a_kind_has_a_budget_of_its_own(tmp_path):
+    """It is never exceeded, also by a later run, and other kinds go on."""
+    with serving(lambda body, count: Reply("right", usage=(100, 50))) as server:
+        service = service_of(server, input_price=1.0, output_price=2.0, budget=1.0, budgets={"story": 0.004})
+        requests = [replace(question(number), kind=("story", "scene")[number % 2]) for number in range(60)]
+        answers, _, _ = ask(service, tmp_path / "ledger", requests)
+        again, _, _ = ask(service, tmp_path / "ledger", [replace(question(100), kind="story")])
+        with Ledger(tmp_path / "ledger") as ledger:
+            spent = dict(ledger.spent_on)
+    stories, scenes = answers[::2], answers[1::2]
+    assert all(isinstance(answer, Answer) for answer in scenes)
+    assert any(isinstance(answer, BudgetError) for answer in stories)
+    assert isinstance(again[0], BudgetError)
+    assert "the budget of story is used up: " in again[0].message
+    most = service.cost(question(1).most_input, 50).money
+    assert 0.004 * UNIT - most < spent["story"].money <= 0.004 * UNIT
+    assert spent["story"].requests == sum(isinstance(answer, Answer) for answer in stories)
+    assert spent["scene"] == service.cost(3_000, 1_500) + Cost(29, 0, 0, 0)
+
+
+# Waiting for the disk together
+
+
+def test_those_who_wait_share_the_next_sync():
+    """Nobody's wait ends with a sync that began before it came, and many wait for one."""
+    begun, ended = [], []
+
+    def sync():
+        begun.append(time.monotonic())
+        time.sleep(0.05)
+        ended.append(time.monotonic())
+
+    async def all_of_them():
+        on_disk = Syncing(sync)
+
+        async def wait(seconds):
+            await asyncio.sleep(seconds)
+            came = time.monotonic()
+            await on_disk()
+            assert any(came <= start for start, end in zip(begun, ended, strict=False) if end <= time.monotonic())
+
+        await asyncio.gather(*(wait(0.001 * number) for number in range(100)))
+
+    asyncio.run(all_of_them())
+    assert 2 <= len(begun) <= 12
+
+
+def test_a_disk_that_fails_is_told_to_all_who_wait():
+    """Each gets the error; none goes on as if its line were there."""
+
+    def sync():
+        raise StorageError("no space")
+
+    async def all_of_them():
+        on_disk = Syncing(sync)
+        return await asyncio.gather(*(on_disk() for _ in range(5)), return_exceptions=True)
+
+    assert [type(found) for found in asyncio.run(all_of_them())] == [StorageError] * 5

@@ -475,6 +475,33 @@ def test_a_refused_answer_is_made_good_from_its_own_slot_then_its_cell_then_else
     assert sorted(order) == list(range(18))  # every request once, and then it is over
 
 
+def test_a_kind_that_is_not_paid_for_leaves_the_others(tmp_path):
+    """Once an answer of a kind cannot be had none of that kind is asked for; the others come, from their own rows."""
+    loaded = curriculum.load(tiny(tmp_path, TINY.replace("section = 1", "section = 1\nexercise = 1")))
+    table = plan(loaded, Order(documents=12, round_size=2))
+    kinds_ = table["kind"].to_pylist()
+    wanted = Counter(kind for kind, is_spare in zip(kinds_, table["is_spare"].to_pylist(), strict=True) if not is_spare)
+    state, asked, bad = writing.Writing(Plan(table)), [], {kinds_.index("section")}
+
+    def answers(due):
+        asked.extend(one.request.kind for one in due)
+        return [
+            None
+            if one.request.kind == "exercise"
+            else answer("No." if one.request.number in bad else good(one.request))
+            for one in due
+        ]
+
+    judged = list(writing.walk(state, answers))
+    assert state.missing == wanted["exercise"] > 2
+    assert state.accepted == wanted["section"] > 2
+    assert 1 <= asked.count("exercise") <= 2  # of one round
+    assert {one.asked.request.kind for one in judged} == {"section"}
+    nothing = writing.Writing(Plan(table))
+    assert list(writing.walk(nothing, lambda due: [None] * len(due))) == []
+    assert nothing.missing == 12
+
+
 def test_a_correction_is_asked_for_once():
     """With the answer and what is wrong with it, where the kind says so; then the next request of the slot."""
     table = plan(curriculum.load("stories"), Order(documents=1))

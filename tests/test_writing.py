@@ -205,6 +205,56 @@ def test_the_budget_holds_and_what_it_buys_is_kept(tmp_path, engine):
         assert Counter(map(json.dumps, server.bodies)).most_common(1)[0][1] == 1
 
 
+def test_a_kind_has_a_budget_of_its_own(tmp_path, engine):
+    """Where it ends the other kinds are written all the same, and the row that says what is missing says of which."""
+    with serving(plainly) as server:
+        recipe = ready(tmp_path / "a", server.url, curriculum="python", documents=24, size=8)
+        planned = pq.read_table(tmp_path / "a" / "plan.parquet", columns=["kind", "is_spare"]).to_pylist()
+        wanted = Counter(row["kind"] for row in planned if not row["is_spare"])
+        words = ("textbooks", "plan", recipe, "--curriculum", "python", "--out", tmp_path / "b.parquet", "--documents",
+                 24, "--set", "endpoint.writer.budgets={section=0.03}", "--json")  # fmt: skip
+        told = json.loads(said(*words))["kinds"]
+        assert {kind: one["documents"] for kind, one in told.items()} == {kind: wanted[kind] for kind in told}
+        assert told["section"]["budget"] == 0.03
+        rows, figures = pulled(recipe, engine, "endpoint.writer.budgets={section=0.03}")
+        counts = {kind: figures["records"]["books"].get(kind, 0) for kind in wanted}
+        assert 0 < counts["section"] < wanted["section"]
+        assert {**counts, "section": 0} == {**wanted, "section": 0}
+        short = wanted["section"] - counts["section"]
+        assert rows[-1]["error"].startswith(
+            f"{short} of 24 documents are missing: [endpoint.writer]: the budget of section is used up: "
+        )
+        asked = len(server.bodies)
+        shutil.rmtree(tmp_path / "a" / "work")
+        assert pulled(recipe, engine, "endpoint.writer.budgets={section=0.03}")[0] == rows
+        assert len(server.bodies) == asked
+        assert len(pulled(recipe, engine)[0]) == 24
+
+
+def test_it_does_not_matter_which_server_answered(tmp_path, engine):
+    """Several servers, one of which is not there, give the bytes of one; replayed with other servers it costs nothing."""
+    with serving(plainly) as one, serving(plainly) as two:
+        recipe = ready(tmp_path / "a", one.url)
+        pulled(recipe, engine)
+        shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("work", "ledger"))
+        several = "".join(
+            f'[[endpoint.writer.server]]\nurl = "{url}"\nweight = {weight}\n'
+            for url, weight in ((one.url, 1), (two.url, 2), ("http://127.0.0.1:1/v1", 1))
+        )
+        text = (tmp_path / "b" / "recipe.toml").read_text()
+        (tmp_path / "b" / "recipe.toml").write_text(text.replace(f'url = "{one.url}"\n', "") + several)
+        before = len(one.bodies)
+        pulled(tmp_path / "b" / "recipe.toml", engine)
+        assert len(two.bodies) > len(one.bodies) - before > 0
+        assert parts(tmp_path / "a") == parts(tmp_path / "b")
+        assert pulled(tmp_path / "b" / "recipe.toml", engine)[1]["inputs_read"] == 0
+        shutil.rmtree(tmp_path / "b" / "work")
+        shutil.copy(recipe, tmp_path / "b" / "recipe.toml")
+        asked = len(one.bodies) + len(two.bodies)
+        pulled(tmp_path / "b" / "recipe.toml", engine)
+        assert len(one.bodies) + len(two.bodies) == asked
+
+
 def test_more_is_added_to_what_is_there(tmp_path, engine):
     """A plan for more asks for what is new alone, and keeps every document of the smaller one."""
     with serving(plainly) as server:

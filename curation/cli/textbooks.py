@@ -101,6 +101,7 @@ def _planned(table: pa.Table, curriculum: Curriculum, seen: Coverage, service: S
         if service is not None:
             most += service.cost(Request(texts, tokens).most_input, tokens)
     cost = service.cost(characters // 4, output) if service else None
+    kinds = _by_kind(first, curriculum, service) if service else {}
     cells: list[dict[str, Any]] = [
         {"subject": cell.subject, "unit": cell.unit, "topic": cell.topic.name, "audience": cell.audience,
          "kind": cell.kind, "share": round(cell.share, 6), "written": seen.written.get(cell.name, 0),
@@ -120,8 +121,27 @@ def _planned(table: pa.Table, curriculum: Curriculum, seen: Coverage, service: S
         "curriculum": curriculum.name, "documents": first.num_rows, "requests": table.num_rows,
         "input_tokens": characters // 4, "output_tokens": output, "cost": cost.money / UNIT if cost else None,
         "most_cost": most.money / UNIT if service else None,
-        "temperature": service.parameters.get("temperature") if service else None, "topics": topics, "cells": cells,
+        "temperature": service.parameters.get("temperature") if service else None, "topics": topics, "kinds": kinds,
+        "cells": cells,
     }  # fmt: skip
+
+
+def _by_kind(first: pa.Table, curriculum: Curriculum, service: Service) -> dict[str, Any]:
+    """What the documents of each kind cost, and its budget."""
+    import pyarrow.compute as pc
+
+    from curation.endpoint.service import UNIT
+
+    found = {}
+    for kind in curriculum.kinds:
+        rows = first.filter(pc.equal(first["kind"], kind))
+        sent = sum(len(one["content"]) for messages in rows["messages"].to_pylist() for one in messages)
+        cost = service.cost(sent // 4, pc.sum(rows["tokens"]).as_py() or 0)
+        found[kind] = {
+            "documents": rows.num_rows, "output_tokens": cost.output_tokens, "cost": cost.money / UNIT,
+            "budget": service.budgets.get(kind),
+        }  # fmt: skip
+    return found
 
 
 def _plan_lines(told: dict[str, Any], out: Path) -> list[str]:
@@ -140,6 +160,11 @@ def _plan_lines(told: dict[str, Any], out: Path) -> list[str]:
         f"prompts of about {told['input_tokens']:,}; {told['requests'] - told['documents']:,} spare requests"
     )
     if told["cost"] is not None:
+        costs: list[tuple[Any, ...]] = [("kind", "documents", "tokens", "cost about", "budget")]
+        for kind, one in told["kinds"].items():
+            budget = "-" if one["budget"] is None else f"{one['budget']:g}"
+            costs.append((plain(kind), one["documents"], one["output_tokens"], f"{one['cost']:,.4f}", budget))
+        lines = [*lines[:-1], *aligned(costs), "", lines[-1]]
         lines.append(
             f"cost about {told['cost']:,.4f}, at most {told['most_cost']:,.4f} if no answer is refused; "
             "the endpoint's budget holds in any case"

@@ -32,9 +32,8 @@ except ImportError as error:
     raise UsageError("asking an endpoint needs aiohttp and stamina", remedy="pip install 'curate[llm]'") from error
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from collections.abc import Sequence
+    from types import TracebackType
 
     from curation.endpoint.ledger import Ledger, Reserved
     from curation.endpoint.service import Request, Service

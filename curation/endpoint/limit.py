@@ -2,8 +2,9 @@
 
 Until it is lowered for the first time each answer makes room for one more, which doubles the limit in a round; then it
 is halved. From then on it moves in each round by half of its distance from where the server had enough, one at least:
-ever slower up to there, ever faster beyond. When it had enough again it is lowered by a quarter: binary increase and multiplicative decrease, as in BIC (Xu,
-Harfoush and Rhee 2004). So it stays near what the server bears, and nobody needs to know how much that is.
+ever slower up to there, ever faster beyond. When the server has had enough again it is lowered by a quarter. That is
+binary increase and multiplicative decrease, as in BIC (Xu, Harfoush and Rhee 2004): the limit stays near what the
+server bears, and nobody needs to know how much that is.
 
 A server that refuses nothing takes longer when it has too much to do. How long it takes when it has not is seen with
 half as many, every so often, as BBR does (Cardwell et al. 2016); where answers take much longer than that no more are
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 #: Where it begins.
 FIRST = 4
@@ -29,13 +31,28 @@ _SLOWER, _MUCH_SLOWER = 1.5, 1.8
 _HELPED = 0.9
 
 
+@dataclass
 class Limit:
     """How many requests may be under way, `allowed`, at most `most`; `resumes` is when a pause ends."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.resumes = 0.0
-        self._begin(min(FIRST, most))
+    most: int
+    allowed: float = 0.0
+    resumes: float = 0.0
+    _lowered: float | None = None
+    _enough: float = 0.0
+    _grows: bool = True
+    #: Of the round: its number, the answers in it and their seconds, since when they count, whether it is with half.
+    _rounds: int = 0
+    _answers: int = 0
+    _seconds: float = 0.0
+    _since: float = 0.0
+    _is_half: bool = False
+    #: How long answers take where the server has little to do, and how long they took before it was given less.
+    _least: float | None = None
+    _before: float = math.inf
+
+    def __post_init__(self) -> None:
+        self.allowed, self._enough = float(min(FIRST, self.most)), float(self.most)
 
     def pause(self, seconds: float) -> None:
         """Let nobody begin for so long."""
@@ -43,7 +60,9 @@ class Limit:
 
     def restart(self) -> None:
         """Begin anew with one request, as after a time in which there was no server."""
-        self._begin(1)
+        new = Limit(self.most, resumes=self.resumes)
+        new.allowed = 1.0
+        vars(self).update(vars(new))
 
     def lower(self, began: float) -> None:
         """The server refused, or did not come back in time: fewer at once, down to one.
@@ -66,15 +85,6 @@ class Limit:
         if self._grows:
             a_round = self.allowed if self._lowered is None else max(1.0, abs(self._enough - self.allowed) / 2)
             self.allowed = min(float(self.most), self.allowed + a_round / self.allowed)
-
-    def _begin(self, allowed: int) -> None:
-        self.allowed, self._enough = float(allowed), float(self.most)
-        self._lowered: float | None = None
-        self._grows, self._is_half = True, False
-        self._rounds = self._answers = 0
-        self._seconds = self._since = 0.0
-        self._least: float | None = None
-        self._before = math.inf
 
     def _end_round(self) -> None:
         """See how long answers took, and what that says of those that come."""

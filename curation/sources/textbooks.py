@@ -28,9 +28,12 @@ ASKS = True
 
 
 def made_from(service: Service) -> list[Any]:
-    """What decides the documents besides the plan and the ledger: the model and, where it ends the work, the budget."""
-    prices = [service.input_price, service.output_price] if service.budget is not None else []
-    limits = [service.budget, service.budget_requests, service.budget_tokens]
+    """What decides the documents besides the plan and the ledger: the model and, where it ends the work, the budget.
+
+    Which servers there are is nothing to them.
+    """
+    prices = [service.input_price, service.output_price] if service.budget is not None or service.budgets else []
+    limits = [service.budget, service.budget_requests, service.budget_tokens, sorted(service.budgets.items())]
     return [
         writing.VERSION, checking.VERSION, checking.measured_by(), service.model, service.parameters,
         service.tokens_parameter, limits, prices,
@@ -89,7 +92,8 @@ def _record(number: int, judged: Judged, asking: Asking) -> Record | Skipped:
 def _missing(state: Writing, asking: Asking) -> str:
     wanted = len(state.plan.slots)
     message = f"{state.missing:,} of {wanted:,} documents are missing: "
-    if asking.out_of_budget is not None:
-        return message + asking.out_of_budget.message
+    if asking.out_of_budget:
+        said = dict.fromkeys(error.message for _, error in sorted(asking.out_of_budget.items()))
+        return message + "; ".join(said)
     refused = ", ".join(f"{kind} {reason} {count:,}" for (kind, reason), count in sorted(state.reasons.items()))
     return f"{message}all requests of the plan were made; refused answers: {refused}"

@@ -1,7 +1,8 @@
 """A journal: lines in files that only grow, on the disk before anything depends on them.
 
-A line that was written outlives the process; one that was synced too outlives a power cut. Whoever opens a journal to write begins a file of its own, so that a line which a kill or a power cut left unfinished is
-the last of its file. Local folders only: objects in S3 cannot grow.
+A line that was written outlives the process; one that was synced too outlives a power cut. Whoever opens a journal to
+write begins a file of its own, so that a line which a kill or a power cut left unfinished is the last of its file.
+Local folders only: objects in S3 cannot grow.
 """
 
 from __future__ import annotations

@@ -95,27 +95,27 @@ class Writing:
     _fresh: deque[int] = field(default_factory=deque)
     _left: list[dict[tuple[str, ...], deque[int]]] | None = None
     _taken: set[int] = field(default_factory=set)
+    _unpaid: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._fresh.extend(self.plan.slots)
 
     def due(self) -> list[Asked]:
         """The requests of the next round, in the order of their slots; none where all is done."""
-        first = self.plan.slots
-        rounds = self.plan.columns["round"]
-        if self._fresh:
-            current = rounds[first[self._fresh[0]][0]]
-            while self._fresh and rounds[first[self._fresh[0]][0]] == current:
-                slot = self._fresh.popleft()
-                self._slots[slot] = _Slot(deque(first[slot]))
-                self._due.append(slot)
-        elif not self._due:
-            self._due = self._helped()
-        self._due.sort()
-        return [self._next(slot) for slot in self._due]
+        while True:
+            if self._fresh:
+                self._begin_round()
+            elif not self._due:
+                self._due = self._helped()
+            self._due = self._paid(self._due)
+            if self._due or not (self._fresh or self._short):
+                return [self._next(slot) for slot in self._due]
 
     def judge(self, asked: Sequence[Asked], answers: Sequence[Answer | None]) -> Iterator[Judged]:
-        """What becomes of the answers to a round. One that will not come, since it cannot be paid, is None."""
+        """What becomes of the answers to a round.
+
+        One that will not come, since it cannot be paid, is None: then no more of its kind is asked for.
+        """
         slots, self._due = self._due, []
         texts = [parsed(answer.text if answer else "") for answer in answers]
         figures = self._checker.measure([text.text for text in texts])
@@ -123,6 +123,7 @@ class Writing:
             if answer is None:
                 self._slots.pop(slot)
                 self.missing += 1
+                self._unpaid.add(one.request.kind)
                 continue
             reason = self._checker.fault(one.request, answer, text, figure)
             if reason is None:
@@ -133,11 +134,29 @@ class Writing:
                 self._again(slot, one, text, reason)
             yield Judged(one, answer, text, reason)
 
-    def give_up(self) -> None:
-        """No more is asked: what is not there yet is missing."""
-        self.missing += len(self._fresh) + len(self._due) + len(self._short)
-        self._fresh.clear()
-        self._due, self._short = [], []
+    def _begin_round(self) -> None:
+        """Let the slots of the next round of the plan be due too."""
+        first, rounds = self.plan.slots, self.plan.columns["round"]
+        current = rounds[first[self._fresh[0]][0]]
+        while self._fresh and rounds[first[self._fresh[0]][0]] == current:
+            slot = self._fresh.popleft()
+            self._slots[slot] = _Slot(deque(first[slot]))
+            self._due.append(slot)
+
+    def _paid(self, due: list[int]) -> list[int]:
+        """Those of these slots that ask for a kind there is money for; the others are missing."""
+        if not self._unpaid:
+            return sorted(due)
+        paid = [slot for slot in sorted(due) if self._kind(slot) not in self._unpaid]
+        self.missing += len(due) - len(paid)
+        return paid
+
+    def _kind(self, slot: int) -> str:
+        """The kind of text that a slot asks for next."""
+        state = self._slots[slot]
+        if state.next is not None:
+            return state.next.request.kind
+        return str(self.plan.columns["kind"][state.rows[0]])
 
     def _next(self, slot: int) -> Asked:
         state = self._slots[slot]
@@ -184,7 +203,7 @@ class Writing:
             rows = self._left[level].get(self._place(first, names), deque())
             while rows:
                 row = rows.popleft()
-                if row not in self._taken:
+                if row not in self._taken and self.plan.columns["kind"][row] not in self._unpaid:
                     self._taken.add(row)
                     return row
         return None
@@ -194,10 +213,6 @@ class Writing:
 
 
 def walk(writing: Writing, answers_to: Callable[[list[Asked]], list[Answer | None]]) -> Iterator[Judged]:
-    """Every answer that is judged, round by round, until all is done or an answer cannot be had."""
+    """Every answer that is judged, round by round, until all is done or no more can be had."""
     while asked := writing.due():
-        answers = answers_to(asked)
-        yield from writing.judge(asked, answers)
-        if any(answer is None for answer in answers):
-            writing.give_up()
-            return
+        yield from writing.judge(asked, answers_to(asked))

@@ -48,7 +48,8 @@ def write() -> None:
         sent = sum(len(message["content"]) for message in messages) // 4
         cost = service.cost(sent, len(text) // 4)
         rows.append({
-            "key": key_of(body), "kind": request.kind, "model": service.model, "request": json.dumps(body, ensure_ascii=False),
+            "key": key_of(body), "kind": request.kind, "model": service.model,
+            "request": json.dumps(body, ensure_ascii=False),
             "reserved_at": WHEN, "settled_at": WHEN, "answer": text, "finish_reason": "stop", "error": None,
             "requests": 1, "input_tokens": sent, "output_tokens": len(text) // 4, "money": cost.money,
         })  # fmt: skip
