@@ -141,7 +141,7 @@ def test_every_table_of_the_design_is_understood(tmp_path: Path) -> None:
     assert recipe.release.shard_bytes == 256_000_000
     assert recipe.base == tmp_path
     service = recipe.service("writer")
-    assert (service.url, service.input_price, service.output_price) == ("http://localhost:8000/v1", 0.1, 0.4)
+    assert (service.urls, service.input_price, service.output_price) == ("http://localhost:8000/v1", 0.1, 0.4)
     assert (service.budget, service.concurrency, service.total_seconds) == (25, 8, 120)
     assert service.parameters == {"temperature": 0.5, "stop": ["END"]}
     assert recipe.ledger("writer") == tmp_path / "paid"

@@ -212,11 +212,11 @@ def test_a_kind_has_a_budget_of_its_own(tmp_path, engine):
         planned = pq.read_table(tmp_path / "a" / "plan.parquet", columns=["kind", "is_spare"]).to_pylist()
         wanted = Counter(row["kind"] for row in planned if not row["is_spare"])
         words = ("textbooks", "plan", recipe, "--curriculum", "python", "--out", tmp_path / "b.parquet", "--documents",
-                 24, "--set", "endpoint.writer.budgets={section=0.03}", "--json")  # fmt: skip
+                 24, "--set", "endpoint.writer.budgets={section=0.012}", "--json")  # fmt: skip
         told = json.loads(said(*words))["kinds"]
         assert {kind: one["documents"] for kind, one in told.items()} == {kind: wanted[kind] for kind in told}
-        assert told["section"]["budget"] == 0.03
-        rows, figures = pulled(recipe, engine, "endpoint.writer.budgets={section=0.03}")
+        assert told["section"]["budget"] == 0.012
+        rows, figures = pulled(recipe, engine, "endpoint.writer.budgets={section=0.012}")
         counts = {kind: figures["records"]["books"].get(kind, 0) for kind in wanted}
         assert 0 < counts["section"] < wanted["section"]
         assert {**counts, "section": 0} == {**wanted, "section": 0}
@@ -226,13 +226,13 @@ def test_a_kind_has_a_budget_of_its_own(tmp_path, engine):
         )
         asked = len(server.bodies)
         shutil.rmtree(tmp_path / "a" / "work")
-        assert pulled(recipe, engine, "endpoint.writer.budgets={section=0.03}")[0] == rows
+        assert pulled(recipe, engine, "endpoint.writer.budgets={section=0.012}")[0] == rows
         assert len(server.bodies) == asked
         assert len(pulled(recipe, engine)[0]) == 24
 
 
 def test_it_does_not_matter_which_server_answered(tmp_path, engine):
-    """Several servers, one of which is not there, give the bytes of one; replayed with other servers it costs nothing."""
+    """Several servers, one of which is not there, give the bytes of one; what one answered no other is asked."""
     with serving(plainly) as one, serving(plainly) as two:
         recipe = ready(tmp_path / "a", one.url)
         pulled(recipe, engine)

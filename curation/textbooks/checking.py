@@ -19,12 +19,13 @@ import pyarrow as pa
 from classifiers import language
 from classifiers.rubric import is_refusal
 from curation.dedup import signatures
+from curation.dedup.online import Online, band_keys
 from curation.signals import gopher_repetition
 from curation.signals.batch import Batch
 from curation.textbooks.vocabulary import forms
 
 if TYPE_CHECKING:
-    from datasketch import MinHashLSH
+    from numpy.typing import NDArray
 
     from curation.endpoint.service import Answer
     from curation.textbooks.planning import Request
@@ -70,6 +71,7 @@ class _Figures:
     language: str
     language_score: float
     minhash: bytes
+    bands: NDArray[np.uint64]
 
 
 def parsed(answer: str) -> Text:
@@ -98,20 +100,21 @@ class Checker:
 
     def __init__(self) -> None:
         self._openings: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._signatures: list[Any] = []
-        self._index: MinHashLSH | None = None
+        self._accepted = Online(_BANDS, _ROWS)
 
     def measure(self, texts: list[str]) -> list[_Figures]:
         """The figures of several answers at once."""
         whole = Batch(pa.array(texts, pa.string()))
         prose = Batch(pa.array([_FENCE.sub("", text) for text in texts], pa.string()))
         spoken = language.measure(prose)
+        signed = _SIGNATURES.measure(whole)
         columns = zip(
             whole.word_spans.counts.tolist(),
             np.asarray(gopher_repetition.measure(whole)["duplicate_5gram_char_ratio"]).tolist(),
             _listed(spoken["language"]),
             _listed(spoken["language_score"]),
-            _SIGNATURES.measure(whole)["minhash"].to_pylist(),
+            signed["minhash"].to_pylist(),
+            band_keys(signed, _BANDS),
             strict=True,
         )
         return [_Figures(*row) for row in columns]
@@ -139,17 +142,10 @@ class Checker:
         begun, openings = opening(text, checks["opening_words"]), self._openings[request.kind]
         if openings[begun] >= max(FREE, checks["opening_share"] * (openings.total() + 1)):
             return "common_opening"
-        signature = signatures.to_datasketch(figures.minhash) if figures.minhash else None
-        if signature is not None:
-            if self._index is None:
-                from datasketch import MinHashLSH  # noqa: PLC0415  # over a second: it brings SciPy
-
-                self._index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
-            near = self._index.query(signature)
-            if any(signature.jaccard(self._signatures[number]) >= checks["similarity"] for number in near):
+        if figures.minhash:
+            if self._accepted.similarity(figures.minhash, figures.bands) >= checks["similarity"]:
                 return "near_duplicate"
-            self._index.insert(len(self._signatures), signature)
-            self._signatures.append(signature)
+            self._accepted.add(figures.minhash, figures.bands)
         openings[begun] += 1
         return None
 
