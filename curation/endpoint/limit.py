@@ -41,8 +41,10 @@ class Limit:
     _lowered: float | None = None
     _enough: float = 0.0
     _grows: bool = True
-    #: Of the round: its number, the answers in it and their seconds, since when they count, whether it is with half.
+    #: Of the round: its number, how many answers it has, those that came and their seconds, which count if they were
+    #: asked for since then, and whether it is with half.
     _rounds: int = 0
+    _size: float = _FIRST_ROUND
     _answers: int = 0
     _seconds: float = 0.0
     _since: float = 0.0
@@ -80,7 +82,7 @@ class Limit:
         if began >= self._since:
             self._seconds += time.monotonic() - began
             self._answers += 1
-        if self._answers >= max(_FIRST_ROUND if self._lowered is None else _ROUND, self.allowed):
+        if self._answers >= self._size:
             self._end_round()
         if self._grows:
             a_round = self.allowed if self._lowered is None else max(1.0, abs(self._enough - self.allowed) / 2)
@@ -99,7 +101,8 @@ class Limit:
         self._grows, self._is_half = mean <= _SLOWER * self._least, False
         if is_much:
             self.lower(now)
-            self._since = now  # those that are under way tell of what was
+            self._since = now + mean  # until then answers tell of what was, and of its rest
         elif self._rounds % _HALF == 0 and self.allowed > 1:
             self._enough, self.allowed = self.allowed, max(1.0, self.allowed / 2)
-            self._grows, self._is_half, self._since = False, True, now
+            self._grows, self._is_half, self._since = False, True, now + mean
+        self._size = max(_FIRST_ROUND if self._lowered is None else _ROUND, self.allowed)
