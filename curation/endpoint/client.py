@@ -164,12 +164,14 @@ class Endpoint:
             reserved = await self._budget.reserve(request, key, body)
             try:
                 await self._on_disk()
-                return await self._send_to(place, request, body, reserved)
+                answer = await self._send_to(place, request, body, reserved)
             finally:
                 await self._budget.give_back(reserved)
+        await self._on_disk()  # while another request has the place
+        return answer
 
     async def _send_to(self, place: Place, request: Request, body: dict[str, Any], reserved: Reserved) -> Answer:
-        """The answer of this server, noted in the ledger and on the disk, as is a failure."""
+        """The answer of this server, noted in the ledger, as is a failure."""
         began = time.monotonic()
         try:
             reply = await self._send(place, request, body)
@@ -181,7 +183,6 @@ class Endpoint:
             raise
         place.answered(began)
         self._budget.settle(reserved, answer, place.server.url)
-        await self._on_disk()
         return answer
 
     def _note(self, place: Place, failure: _Failure, began: float) -> None:
