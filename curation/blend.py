@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation import rules as ruling
 from curation import tokenizing
@@ -23,6 +24,8 @@ from curation.mixing import Cell, Mix, mix
 from curation.token_counts import count_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import duckdb
 
     from curation.mixing import Wish
@@ -30,10 +33,13 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same verdicts and wishes give another blend.
-VERSION = 3
+VERSION = 4
 
 #: A group that gives less than this share of what it was asked for is a warning, though only a document is too long.
 _FAR_FROM_IT = 0.8
+
+#: The note of a part of `blend` with the hash of its rows in the release.
+_ROWS = "rows"
 
 #: SQL for a document's place in the fair sample of its group; `seed` is a number.
 _PLACE = "md5(concat({seed}, ':', id))"
@@ -114,10 +120,12 @@ def blend(run: Run) -> dict[str, Any]:
     choices = solved.choices
     taken = [asdict(choice) for choice in choices]
     decided = fingerprint(VERSION, taken, bounds, recipe.seed)
-    final = {part: fingerprint("blend", decided, made) for part, made in made_from.items()}
+    columns = _published(run.work, recipe)
+    final = {part: fingerprint("blend", decided, columns, made) for part, made in made_from.items()}
     run.blend_from = final
     missing = list(work.blend.not_made(final).items())
     run.engine.map(_write_all, _tasks(run, missing, choices, bounds), label="blend: copies", little=run.is_little)
+    run.blended = _blended(work, run.parts)
     for line in _shortfalls(recipe, solved):
         run.warn(line)
     total = sum(choice.tokens for choice in choices)
@@ -510,9 +518,46 @@ def _write_all(task: Assign) -> None:
     """).to_arrow_table()["copies"]
     start = 0
     for (part, made_from), grouped in zip(task.parts, tables, strict=True):
-        mine = found.slice(start, grouped.num_rows).cast(pa.int32())
-        task.work.blend.write(part, grouped.append_column("copies", mine), made_from)
+        rows = grouped.append_column("copies", found.slice(start, grouped.num_rows).cast(pa.int32()))
+        with task.work.blend.writing(part, made_from) as writer:
+            writer.write(rows)
+            writer.notes[_ROWS] = _hashed(task, part, rows)
         start += grouped.num_rows
+
+
+def _published(work: Workspace, recipe: Recipe) -> list[str]:
+    """The columns that decide what a row of a shard holds, beside those of the blend.
+
+    The text itself is not one of them, nor are source and URI: the id is a hash of these.
+    """
+    asked = [*("title", "license", "created_at"), *recipe.release.columns, *recipe.edit.remove, *recipe.edit.replace]
+    if recipe.edit.remove or recipe.edit.replace:
+        asked += ruling.columns_in(ruling.edits_of(recipe).where, work)
+    return sorted(set(asked) - {"id", "text", "source", "uri", "group", "tokens"})
+
+
+def _hashed(task: Assign, part: Part, rows: pa.Table) -> list[str]:
+    """Hashes of the rows of a part that stand in the release, added up, in two halves: their order decides nothing."""
+    chosen = pc.greater(rows["copies"], 0)
+    if not pc.any(chosen).as_py():
+        return ["0", "0"]
+    connection = connect(task.work)
+    names = _published(task.work, task.recipe)
+    beside = task.work.read(part, names).select(names)
+    for name in ("id", "group", "copies", "tokens", "bytes"):
+        beside = beside.append_column(f"blend {name}", rows[name])
+    connection.register("chosen", beside.filter(chosen))
+    halves = first_row(connection, """
+        SELECT sum(md5_number_lower(row)::HUGEINT), sum(md5_number_upper(row)::HUGEINT)
+        FROM (SELECT to_json(chosen)::VARCHAR AS row FROM chosen)
+    """)  # fmt: skip
+    return [str(half) for half in halves]
+
+
+def _blended(work: Workspace, parts: Iterable[Part]) -> str:
+    """A hash of all rows that stand in the release."""
+    halves = [footer.notes[_ROWS] for footer in work.storage.each(work.blend.footer, list(parts)) if footer]
+    return fingerprint([str(sum(map(int, half))) for half in zip(*halves, strict=True)])
 
 
 def _taken(choices: tuple[Choice, ...]) -> pa.Table:

@@ -54,13 +54,11 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            if kind is None:
-                self._pool.close()  # type: ignore[no-untyped-call]
-            else:
-                self._pool.stop()  # type: ignore[no-untyped-call]  # kills the workers: what they were writing never gets its name
+        if self._pool is not None and kind is None:
+            self._pool.close()  # type: ignore[no-untyped-call]
             self._pool.join()
             self._pool = None
+        self._stop()
 
     def map(
         self,
@@ -77,7 +75,7 @@ class LocalEngine:
         `sizes` weighs the items for the progress shown. With `little` work, less than starting a worker takes, it is
         done in this process unless there are workers already. An item whose worker died or did not come back within
         `item_seconds` is tried once more, alone, after the others. Raises what the function raised, with the item in a
-        note, and `WorkerError` naming the item whose worker died twice.
+        note, and `WorkerError` naming the item whose worker died twice; no worker is at work any more then.
         """
         if not items or (little and self._pool is None):
             return [function(item) for item in items]
@@ -105,6 +103,9 @@ class LocalEngine:
             for index in failed:
                 results[index] = self._once_more(function, items[index], label, limits[index])
                 self.progress.advance(weights[index])
+        except BaseException:
+            self._stop()
+            raise
         finally:
             self.progress.stop()
         return [results[index] for index in range(len(items))]
@@ -113,6 +114,13 @@ class LocalEngine:
         if self._pool is None:
             self._pool = _pool(self.workers)
         return self._pool
+
+    def _stop(self) -> None:
+        """Kill the workers, if there are any: what they were writing never gets its name."""
+        if self._pool is not None:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+            self._pool = None
 
     def _once_more(self, function: Callable[[Item], Result], item: Item, label: str, seconds: float) -> Result:
         pool = _pool(1)

@@ -56,11 +56,17 @@ def run(
         state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
         work.storage.sweep()
-        for stage in STAGES:
-            confirm()
-            _walk(state, stage, call)
-            if stage.__name__ == until:
-                break
+        try:
+            for stage in STAGES:
+                confirm()
+                _walk(state, stage, call)
+                if stage.__name__ == until:
+                    break
+        except BaseException:
+            with suppress(StorageError):  # also where another run holds the workspace now: it may be writing there
+                confirm()
+                work.storage.sweep()
+            raise
         state.save("done")
     return state
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
@@ -90,6 +90,18 @@ def publish(run: Run) -> dict[str, Any]:
     mine = {"fingerprint": made_from, "workspace": workspace_id(run.work.storage)}
     release = claim(storage, run.recipe.name, wanted, mine, newest, run.confirm)
     storage.sweep(release.folder)
+    try:
+        return _finished(run, release, made_from, newest)
+    except BaseException:
+        with suppress(StorageError):  # also where another run holds the workspace now: it may be writing there
+            run.confirm()
+            storage.sweep(release.folder)
+        raise
+
+
+def _finished(run: Run, release: Release, made_from: str, newest: Release | None) -> dict[str, Any]:
+    """Make what the claimed release lacks, and publish it."""
+    storage = release.storage
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
         point(release, data)
         return _published(release, json.loads(data))
@@ -141,7 +153,9 @@ def _was_pointed_to(release: Release, made_from: str, newest: Release | None) ->
 def _shards(run: Run, release: Release, made_from: str) -> list[dict[str, Any]]:
     chosen, size = _chosen(run)
     count = max(1, -(-size // run.recipe.release.shard_bytes)) if chosen else 0
-    slices = slices_dataset(run.work, run.recipe).not_made({part: fingerprint(made_from, str(part)) for part in chosen})
+    slices = slices_dataset(run.work, run.recipe).not_made(
+        {part: fingerprint(made_from, run.blend_from[part]) for part in chosen}
+    )
     undone = [Slice(run.work, run.recipe, part, count, made) for part, made in slices.items()]
     weights = [run.parts[task.part].notes["text_bytes"] for task in undone]
     run.engine.map(_slice, undone, label="publish: shuffle", sizes=weights, unit="B")

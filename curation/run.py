@@ -56,6 +56,8 @@ class Run:
     signals_from: dict[Part, dict[str, str]] = field(default_factory=dict)
     verdicts_from: dict[Part, str] = field(default_factory=dict)
     blend_from: dict[Part, str] = field(default_factory=dict)
+    #: A hash of the rows that the blend holds, whatever parts they lie in, as blend sets it.
+    blended: str = ""
     #: What of earlier releases the verdicts are made from, None where `dedup.stable` is false; judge sets it.
     basis: Basis | None = None
     #: A hash of what is forgotten, as pull found it.
@@ -110,13 +112,18 @@ def release_place(recipe: Recipe) -> Storage:
 
 
 def release_fingerprint(run: Run) -> str:
-    """What a release is made from; there to be asked for once the blend is made."""
+    """A hash of all that decides the bytes of a release's shards; there to be asked for once the blend is made.
+
+    It is of rows, not of parts: how the inputs were cut decides nothing.
+    """
     recipe = run.recipe
     settings = [recipe.name, recipe.seed, recipe.edit.model_dump(), recipe.release.shard_bytes, recipe.release.columns]
     if recipe.release.tokenised:
         settings += ["tokenised", recipe.release.end_of_document]
-    prints = [run.blend_from[part] for part in run.parts]
-    return fingerprint("release", FORMAT, SHARDS, settings, recipe.tokenizer_identity, prints)
+    editing = {
+        name: str(one.VERSION) for name, one in run.signals.items() if set(recipe.edit.replace) & set(one.COLUMNS)
+    }
+    return fingerprint("release", FORMAT, SHARDS, settings, recipe.tokenizer_identity, editing, run.blended)
 
 
 def refuse_overlap(recipe: Recipe) -> None:

@@ -92,6 +92,17 @@ def die_then_sleep(item):
     tell(item)
 
 
+def write_slowly_or_fail(item):
+    """Of a folder and a name: fail once the other one writes, or write until killed."""
+    folder, name = item
+    if name == "fails":
+        while not (Path(folder) / "begun").exists():
+            time.sleep(0.01)
+        raise InputError("wrong")
+    while True:
+        (Path(folder) / "begun").write_text(str(time.monotonic()))
+
+
 def large(item):
     return b"x" * item
 
@@ -179,6 +190,16 @@ def test_an_error_comes_back_with_its_item(local: LocalEngine, work: Any) -> Non
         local.map(work.fail_oddly, ["k"], label="odd")
     assert "while odd was working on k" in other.value.__notes__
     assert local.map(work.shout, [2], label="again") == [4]
+
+
+def test_after_an_error_no_worker_is_at_work(local: LocalEngine, work: Any, tmp_path: Path) -> None:
+    """Who cleans up after an error is not written to meanwhile."""
+    items = [(str(tmp_path), "writes"), (str(tmp_path), "fails")]
+    with pytest.raises(InputError):
+        local.map(work.write_slowly_or_fail, items, label="write")
+    (tmp_path / "begun").unlink()
+    time.sleep(0.1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_adds_up(work: Any, local: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,6 +286,29 @@ def test_5_killed_in_any_stage_the_rerun_gives_the_same_bytes(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+#: By stage what it calls in the run's own process, late.
+_STOPPED_IN = {"measure": "compile_kernels", "publish": "_manifest"}
+
+
+@pytest.mark.parametrize("stage", _STOPPED_IN)
+def test_3_a_run_that_is_stopped_leaves_nothing_half_written(
+    stage: str, sample: Path, engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What killed workers were writing is removed before the run lets go of its folders, in the release's too."""
+    loaded = load(sample, (f'release.to="{tmp_path / "to"}"', VERSION), work=str(tmp_path / "work"))
+    folder = tmp_path / {"measure": "work/documents", "publish": f"to/{loaded.name}/2026.01.01/data"}[stage]
+
+    def stopped(*_: object) -> None:
+        (folder / "train-00000.parquet.0123456789abcdef.tmp").write_bytes(b"PAR1")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"curation.{stage}.{_STOPPED_IN[stage]}", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(loaded, engine)
+    assert folder.is_dir()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_5_killed_at_any_moment_nothing_finished_is_made_again(sample: Path) -> None:
     """The short form of `make torture`: same bytes, no stray file, no finished part made twice."""
     command = [sys.executable, "-m", "benchmarks.torture", "--kills", "3", "--recipe", str(sample)]

@@ -43,7 +43,7 @@ def main() -> None:
     """Do what is asked."""
     asked = sys.argv[1:]
     if asked[:1] == ["sample"] and len(asked) == 2:
-        _write(Path(asked[1]))
+        write(Path(asked[1]), sample())
     elif asked == ["evaluate"]:
         print(agreement()[1])
     else:
@@ -89,10 +89,9 @@ def _documents() -> list[dict[str, Any]]:
     return few
 
 
-def _write(folder: Path) -> None:
+def write(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Files for graders: a number, and what is shown of the text; and `ids.json`, which document each number is."""
     folder.mkdir(parents=True)
-    rows = sample()
     (folder / "ids.json").write_text(json.dumps([row["id"] for row in rows]), encoding="utf-8")
     for first in range(0, len(rows), TOGETHER):
         with (folder / f"{first // TOGETHER}.jsonl").open("w", encoding="utf-8") as file:
@@ -145,10 +144,10 @@ def agreement() -> tuple[str, str]:
                              f"score {scores[mine].mean():.2f}  "
                              f"correlation {spearman(grades[mine], scores[mine]) or 0:.2f}")  # fmt: skip
     said = (
-        f"{len(rows)} documents, stratified by source, length and score, were graded by a language model that saw "
-        f"neither\n  score nor source: Spearman's correlation of score and grade is {correlation:.2f} "
-        f"({like_all:.2f} with each stratum weighed as it\n  stands in the corpus), without raw mail "
-        f"{elsewhere[0]:.2f} ({elsewhere[1]:.2f}); the best-scored tenth has a mean grade of\n  "
+        f"{len(given)} documents, stratified by source, length and score, were graded by a language model that saw "
+        f"neither\n  score nor source; of the {len(rows)} it was not trained on Spearman's correlation of score and "
+        f"grade is\n  {correlation:.2f} ({like_all:.2f} with each stratum weighed as it stands in the corpus), without "
+        f"raw mail {elsewhere[0]:.2f} ({elsewhere[1]:.2f});\n  the best-scored tenth has a mean grade of "
         f"{grades[top[: len(top) // 10]].mean():.2f}, all of them {grades.mean():.2f}."
     )
     return said, "\n".join(lines)
