@@ -33,6 +33,7 @@ class Reply:
     cut_at: int | None = None  #: bytes after which the connection is closed
     refusal: str | None = None
     hangs: bool = False  #: nothing comes
+    drips: float | None = None  #: seconds between two bytes
 
 
 def refused(status, text="no", **headers):
@@ -148,7 +149,15 @@ class _Connection(asyncio.Protocol):
         is_stream = is_stream and reply.body is None
         data = reply.body if reply.body is not None else (_events(reply) if is_stream else _object(reply))
         kind = "text/event-stream" if is_stream else "application/json"
+        if reply.drips is not None:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n" % kind.encode())
+            self.drip(data, reply.drips)
+            return
         self.write(reply.status, kind, data, reply.headers, cut_at=reply.cut_at, is_chunked=is_stream)
+
+    def drip(self, data, seconds):
+        self.transport.write(data[:1])
+        self.timer = self.loop.call_later(seconds, self.drip, data[1:], seconds)
 
     def write(self, status, kind, data, headers=None, *, cut_at=None, is_chunked=False):
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {kind}"]

@@ -86,6 +86,7 @@ def test_an_answer_comes_with_its_cost(tmp_path, stream):
     assert money / UNIT == pytest.approx(120 * 0.1e-6 + 30 * 0.4e-6)
     assert server.bodies[0]["max_tokens"] == 50
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert server.headers[0]["Content-Type"] == "application/json"
 
 
 def test_nothing_is_asked_twice(tmp_path):
@@ -150,6 +151,23 @@ def test_what_passes_is_tried_again(tmp_path, fault, stream):
     assert tried["output_tokens"] == (0 if fault == "429" else 50)
     assert came["answer"] == "right"
     assert spent.requests == 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_never_ends_has_an_end(tmp_path, stream):
+    """A byte now and then is given up after `total_seconds`, silence after `read_seconds`."""
+    faults = [Reply("never", drips=0.1), Reply(hangs=True)]
+    with serving(lambda body, count: faults[count] if count < 2 else RIGHT) as server:
+        began = time.monotonic()
+        service = service_of(server, stream=stream, read_seconds=0.5, total_seconds=1.0)
+        (answer,), spent, endpoint = ask(service, tmp_path / "ledger", [question(1)])
+    assert answer.text == "right"
+    assert 1.4 < time.monotonic() - began < 10
+    assert endpoint.failures == {"timeout": 2}
+    whole, nothing, _ = rows_of(tmp_path / "ledger")
+    assert whole["error"] == "no whole answer within 1 s"
+    assert nothing["error"] == "nothing came for 0.5 s"
+    assert spent.output_tokens == 50 + 50 + 20
 
 
 def test_what_does_not_pass_is_not_tried_again(tmp_path):
