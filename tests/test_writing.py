@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,7 +20,8 @@ import pytest
 import stamina
 from chat_server import Reply, refused, serving
 from click.testing import CliRunner
-from story_writer import lots, written
+from story_writer import lots, sentences, written
+from test_textbooks import independent
 
 from curation import pipeline
 from curation.cli import cli
@@ -25,7 +29,7 @@ from curation.errors import EndpointError, RecipeError, UsageError
 from curation.recipe import load
 from curation.sources import textbooks as source
 from curation.sources.record import Skipped
-from curation.textbooks import planning
+from curation.textbooks import planning, sandbox
 from curation.textbooks.asking import Asking
 
 ROOT = Path(__file__).parent.parent
@@ -180,6 +184,116 @@ def test_the_quota_is_met_whatever_the_server_does(tmp_path, engine):
         assert len(server.bodies) == asked  # what never had an answer is not asked again
     assert parts(tmp_path / "a") == before
     assert "refused:" in said("textbooks", "stats", recipe)
+
+
+def repetitive(body, count):
+    """A grammar with known repetition: a third opens alike, a fifth is one of two texts but for a few words."""
+    asked, lot = body["messages"][1]["content"], lots(body, "repeats").random()
+    if "shoes that are too small" in asked or lot < 1 / 5:
+        noun, verb, adjective = re.findall(r'the (?:noun|verb|adjective) "(\w+)"', asked)
+        text = f'{sentences(lots(lot < 1 / 10), 30)} The {adjective} {noun} wants to {verb}. "Why not?" they said.'
+        return Reply(text, usage=(50, 100))
+    return Reply("Once upon a time " * (lot < 8 / 15) + written(body), usage=(50, 100))
+
+
+def test_repetition_is_refused_measured_and_made_good_elsewhere(tmp_path, engine):
+    """Openings keep to their share, nothing accepted is like another, the figures are right, and all quotas are met."""
+    with serving(repetitive) as server:
+        recipe = ready(tmp_path / "a", server.url, documents=60, size=20)
+        rows, figures = pulled(recipe, engine)
+        answered = [repetitive(body, 0).text for body in server.bodies]
+    counts = figures["records"]["books"]
+    assert [row["error"] for row in rows] == [None] * 60
+    assert counts["story"] == 60
+    assert counts["story: common_opening"] > 10
+    assert counts["story: near_duplicate"] > 5
+    texts = [row["text"] for row in rows]
+    openings = Counter(" ".join(re.findall(r"\w+", text.lower())[:3]) for text in texts)
+    assert openings["once upon a"] == 3  # a thirtieth of sixty is less, but three may do in any case
+    grams = [set(zip(*(text.lower().split()[at:] for at in range(5)), strict=False)) for text in texts]
+    alike = max(len(one & other) / len(one | other) for one, other in combinations(grams, 2))
+    assert alike < 0.4 + 0.15  # 0.4, by signatures of 108 hashes: three standard errors
+    told = json.loads(said("textbooks", "stats", recipe, "--json"))["books: plan.parquet"]
+    for name, value in independent(texts).items():
+        assert math.isclose(told["diversity"][name], value, abs_tol=6e-5), name
+    before, after = independent(answered), independent(texts)
+    assert before["top_opening_share"] > 0.3
+    assert after["top_opening_share"] < 0.1
+    assert before["near_duplicates"] > 0.1
+    assert after["near_duplicates"] < 0.02
+    assert before["self_rouge_2"] > after["self_rouge_2"]
+    assert before["compression"] > after["compression"]
+    plan = planning.read(tmp_path / "a" / "plan.parquet")
+    taken = [plan.request(json.loads(row["meta"])["request"]) for row in rows]
+    lost = {number for number, slot in plan.slots.items() if plan.request(slot[0]).topic == "shoes that are too small"}
+    given = Counter(request.slot for request in taken)
+    assert len(lost) == 3
+    assert len(lost - set(given)) >= 1  # there are two texts for all of them
+    assert max(given.values()) > 1  # another slot had one more to give
+
+
+BENCHMARK = "The quick brown fox that Farmer Giles saw at dawn ran over nine hills and under one very old bridge today."
+
+
+def test_what_stands_in_a_benchmark_is_not_taken(tmp_path, engine):
+    """An answer that holds an item of the recipe's benchmarks is refused for that; without them it is taken."""
+    item = BENCHMARK.replace(",", "").upper().replace(" ", "\n", 3)
+
+    def knowing(body, count):
+        text = written(body)
+        return Reply(f"{text} {item}" if lots(body, "knows").random() < 0.3 else text, usage=(50, 100))
+
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"id": 7, "question": BENCHMARK}) + "\n")
+    more = '[signals.contamination]\nbenchmarks = ["../bench.jsonl"]\n'
+    with serving(knowing) as server:
+        recipe = ready(tmp_path / "a", server.url, more=more)
+        rows, figures = pulled(recipe, engine)
+        assert len(rows) == 20
+        assert not any(item in row["text"] for row in rows)
+        assert figures["records"]["books"]["story: contaminated"] >= 3
+        told = json.loads(said("textbooks", "stats", recipe, "--json"))["books: plan.parquet"]
+        assert told["accepted"] == 20
+        recipe.write_text(recipe.read_text().replace(more, ""))
+        without, figures = pulled(recipe, engine)
+        assert figures["inputs_read"] == 1
+        assert any(item in row["text"] for row in without)
+
+
+def test_code_is_run_where_the_recipe_asks(tmp_path, engine, monkeypatch):
+    """Off it is parsed alone. On, what fails or does harm is refused for that; its outcomes stay beside the ledger."""
+    harm = f"open({str(tmp_path / 'harm')!r}, 'w')\n"
+
+    def careless(body, count):
+        text, lot = written(body), lots(body, "careless").random()
+        if lot < 0.35:
+            text = text.replace("if value > ", "if value >= ")
+        elif lot < 0.7:
+            text = text.replace("    if not values", f"    {harm}    if not values")
+        return Reply(text, usage=(50, 100))
+
+    own = tmp_path / "own.toml"
+    own.write_text(OWN.replace("distil = 1", "code_exercise = 1"))
+    with serving(careless) as server:
+        recipe = ready(tmp_path / "a", server.url, documents=12, curriculum=own)
+        rows, figures = pulled(recipe, engine)
+        assert len(rows) == 12
+        assert set(figures["records"]["books"]) == {"code_exercise"}
+        assert any("value >= " in row["text"] for row in rows)
+        rows, figures = pulled(recipe, engine, "source.0.run_code=true")
+        counts = figures["records"]["books"]
+        assert len(rows) == counts["code_exercise"] == 12
+        assert not any("value >= " in row["text"] or "open(" in row["text"] for row in rows)
+        assert set(counts) == {"code_exercise", "code_exercise: failed_tests", "code_exercise: forbidden_calls"}
+        assert not (tmp_path / "harm").exists()
+        before = parts(tmp_path / "a")
+        shutil.rmtree(tmp_path / "a" / "work")
+        monkeypatch.setattr(sandbox, "fault", lambda: "no Linux")
+        pulled(recipe, engine, "source.0.run_code=true")
+        assert parts(tmp_path / "a") == before
+        shutil.rmtree(tmp_path / "a" / "ledger" / "writer" / "outcomes")
+        with pytest.raises(UsageError, match="code cannot be run here: no Linux"):
+            pulled(recipe, engine, "source.0.run_code=true", "seed=1", "endpoint.writer.model=other")
+        assert {body["model"] for body in server.bodies} == {"model-1"}  # refused before anything is asked
 
 
 def test_the_budget_holds_and_what_it_buys_is_kept(tmp_path, engine):

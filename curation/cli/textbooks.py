@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curation.endpoint.service import Service
     from curation.recipe import Recipe
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Acceptance, Checker
     from curation.textbooks.curriculum import Curriculum
     from curation.textbooks.planning import Plan
     from curation.textbooks.writing import Judged
@@ -173,18 +174,19 @@ def textbooks_stats(place: Path, overrides: tuple[str, ...], work: str | None, a
         told: dict[str, Any] = {"prompts": asdict(diversity(prompts))}
     else:
         told = {}
-        for source, plan, asking in _plans(load(place, overrides, work=work)):
-            with asking:
-                told[source] = _written(plan, asking)
+        for source, plan, asking, acceptance in _plans(load(place, overrides, work=work)):
+            with asking, acceptance.checker(asking.folder) as checker:
+                told[source] = _written(plan, asking, checker)
     lines = [line for name, one in told.items() for line in _stats_lines(name, one)]
     click.echo(json.dumps(told, indent=1) if as_json else "\n".join(lines))
 
 
-def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking]]:
-    """Every plan of a recipe by the name of its source and file, and its ledger, which is not asked for more."""
+def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking, Acceptance]]:
+    """Every plan of a recipe by the name of its source and file, its ledger, not to be asked, and what is taken."""
     from curation.pull import inputs_of
     from curation.textbooks import planning
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Acceptance
 
     sources = [source for source in recipe.source if source.endpoint is not None]
     if not sources:
@@ -198,15 +200,15 @@ def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking]]:
                 plan = planning.read(stream, file.path)
             name = source.endpoint or ""
             asking = Asking(recipe.service(name), recipe.ledger(name), recipe.endpoint[name].key, asks=False)
-            yield f"{source.name}: {file.name}", plan, asking
+            yield f"{source.name}: {file.name}", plan, asking, Acceptance.of(recipe, source)
 
 
-def _written(plan: Plan, asking: Asking) -> dict[str, Any]:
+def _written(plan: Plan, asking: Asking, checker: Checker) -> dict[str, Any]:
     """What became of a plan, as far as its ledger goes."""
     from curation.textbooks import writing
     from curation.textbooks.diversity import diversity
 
-    judged = list(writing.walk(writing.Writing(plan), asking.answers))
+    judged = list(writing.walk(writing.Writing(plan, checker), asking.answers))
     kinds = sorted({one.asked.request.kind for one in judged})
     texts = [one.text.text for one in judged if one.reason is None]
     return {
@@ -267,9 +269,9 @@ def textbooks_export(recipe: Path, to: Path, overrides: tuple[str, ...]) -> None
     from curation.textbooks import batches
 
     most, lines = Cost(), dict[str, str]()
-    for _, plan, asking in _plans(load(recipe, overrides)):
-        with asking:
-            due = batches.due(plan, asking)
+    for _, plan, asking, acceptance in _plans(load(recipe, overrides)):
+        with asking, acceptance.checker(asking.folder) as checker:
+            due = batches.due(plan, asking, checker)
             lines |= {key: batches.line(key, asked, asking.service) for key, asked in due.items()}
             most += batches.most(due.values(), asking.service)
     if not lines:
@@ -292,11 +294,11 @@ def textbooks_import(recipe: Path, answers: tuple[Path, ...], overrides: tuple[s
     from curation.textbooks import batches
 
     totals = batches.Taken()
-    for _, plan, asking in _plans(load(recipe, overrides)):
-        with asking, ExitStack() as stack:
+    for _, plan, asking, acceptance in _plans(load(recipe, overrides)):
+        with asking, acceptance.checker(asking.folder) as checker, ExitStack() as stack:
             files = [(path, stack.enter_context(_opened(path))) for path in answers]
             lines = ((f"{path}:{number}", line) for path, file in files for number, line in enumerate(file, start=1))
-            found = batches.take(lines, batches.due(plan, asking), asking)
+            found = batches.take(lines, batches.due(plan, asking, checker), asking)
         totals.taken += found.taken
         totals.known += found.known
         totals.unasked += found.unasked
