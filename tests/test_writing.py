@@ -21,6 +21,7 @@ import stamina
 from chat_server import Reply, refused, serving
 from click.testing import CliRunner
 from story_writer import lots, sentences, written
+from test_add_a_signal import blocks, follow, python
 from test_textbooks import independent
 
 from curation import pipeline
@@ -31,6 +32,8 @@ from curation.sources import textbooks as source
 from curation.sources.record import Skipped
 from curation.textbooks import planning, sandbox
 from curation.textbooks.asking import Asking
+from curation.textbooks.curriculum import CURRICULA
+from curation.textbooks.curriculum import load as load_curriculum
 
 ROOT = Path(__file__).parent.parent
 RECIPE = """
@@ -514,17 +517,45 @@ def test_reading_goes_on_from_any_place(tmp_path, engine):
         assert read(record.end) == whole[at + 1 :]
 
 
-@pytest.mark.parametrize("curriculum", ["python", "science", "minds"])
+@pytest.mark.parametrize("curriculum", CURRICULA)
 def test_every_curriculum_can_be_carried_out(curriculum, tmp_path, engine):
-    """With each of its kinds; the stories are what the other tests write."""
+    """Planned and written, with each of its kinds."""
     with serving(plainly) as server:
         recipe = ready(tmp_path / "a", server.url, curriculum=curriculum, documents=40, size=40)
         rows, figures = pulled(recipe, engine)
     assert len(rows) == 40
     assert all(row["error"] is None for row in rows), figures
-    kinds = {json.loads(row["meta"])["kind"] for row in rows}
-    assert len(kinds) >= 3
-    assert any(row["title"] for row in rows)
+    assert {json.loads(row["meta"])["kind"] for row in rows} == set(load_curriculum(curriculum).kinds)
+    assert {json.loads(row["meta"])["curriculum"] for row in rows} == {curriculum}
+    assert any(row["title"] for row in rows) or curriculum == "stories"
+
+
+def test_a_kind_is_a_file_and_a_line(tmp_path, engine):
+    """What docs/textbooks.md does, done to a copy of the project: the kind is planned there, and written by any."""
+    for package in ("curation", "classifiers"):
+        shutil.copytree(ROOT / package, tmp_path / "tree" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    file, line = blocks("textbooks.md")
+    assert (file.path, line.path) == ("curation/textbooks/kinds/riddle.toml", "curation/textbooks/kinds/__init__.py")
+    for block in (file, line):
+        follow(block, tmp_path / "tree")
+    own = tmp_path / "own.toml"
+    own.write_text(OWN.replace("distil = 1", "riddle = 1").replace('"bees"', '{ name = "bees", about = "hives" }'))
+    program = """
+import sys
+from pathlib import Path
+from curation.dataset import save
+from curation.textbooks import curriculum, planning
+topics = curriculum.load(sys.argv[1])
+save(planning.plan(topics, planning.Order(documents=9, round_size=9)), Path(sys.argv[2]))
+"""
+    (tmp_path / "a").mkdir()
+    done = python("-c", program, str(own), str(tmp_path / "a" / "plan.parquet"), folder=tmp_path / "tree")
+    assert done.returncode == 0, done.stderr
+    with serving(plainly) as server:
+        rows, _ = pulled(ready(tmp_path / "a", server.url), engine)
+    assert [row["error"] for row in rows] == [None] * 9
+    assert [json.loads(row["meta"])["kind"] for row in rows] == ["riddle"] * 9
+    assert all("## Answer" in row["text"] for row in rows)
 
 
 WEB = """
