@@ -695,7 +695,8 @@ def test_the_shipped_ledger_becomes_documents(tmp_path, engine, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     state = pipeline.run(load(tmp_path / "recipes" / "written.toml"), engine)
     assert state.figures["pull"]["records"]["written"] == {
-        "story": 2, "section": 2, "exercise": 1, "code_exercise": 1, "questions": 1, "scene": 1, "explain": 1}  # fmt: skip
+        "story": 2, "section": 2, "exercise": 1, "code_exercise": 1, "questions": 1, "scene": 1, "explain": 1,
+    }  # fmt: skip
     written_ = next(group for group in state.figures["blend"]["groups"] if group["name"] == "written")
     assert 0.28 < written_["achieved_share"] < 0.32
 
