@@ -19,7 +19,7 @@ from curation.query import open_views
 from curation.textbooks.curriculum import lot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DOCUMENTS, _CHARACTERS = 5_000, 20_000
 #: Words that tell documents apart, at most; and rounds in which groups are made better.
 _WORDS, _ROUNDS = 4_000, 25
+#: A part that so many titles have is the name of a site.
+_SITE = 3
 #: Headings of a document that say what a topic is about.
 _HEADINGS = 5
 _TITLE = re.compile(r"[^\W\d_][\w ,:;'\u2019()/+#&?-]{2,79}")
@@ -112,24 +114,31 @@ def _documents(recipe: Recipe) -> list[tuple[str, str]]:
         """,
         [writers],
     ).fetchall()
+    spread = Counter(part for title, _ in rows for part in set(_parts(title or "")))
+    sites = {part for part, count in spread.items() if count >= _SITE}
     found: dict[str, tuple[str, str]] = {}
     for title, text in rows:
-        headings = _headings(text)
-        name = topic_name(title or "") or next(iter(headings), "")
+        name = topic_name(title or "", sites) or next(iter(_headings(text)), "")
         if name:
             found.setdefault(name.lower(), (name, text))
     return list(found.values())
 
 
-def topic_name(title: str) -> str:
+def topic_name(title: str, sites: Collection[str] = ()) -> str:
     """A title as the name of a topic, without the name of its site; nothing where it is no name.
 
-    >>> topic_name("Kitchenlab - How soap works"), topic_name("Tides | Shorelines"), topic_name("{{ 7 * 7 }}")
-    ('How soap works', 'Tides', '')
+    >>> topic_name("Kitchenlab - How soap works"), topic_name("Tides | On the shore", ["On the shore"])
+    ('How soap works', 'Tides')
+    >>> topic_name("{{ 7 * 7 }}")
+    ''
     """
-    parts = re.split(r"\s+(?:[|·»]|[-\u2013\u2014])\s+", " ".join(title.split()))
-    longest = max(parts, key=lambda part: len(part.split()))
-    return longest.strip() if _TITLE.fullmatch(longest.strip()) else ""
+    parts = [part for part in _parts(title) if part not in sites]
+    longest = max(parts, key=lambda part: len(part.split()), default="")
+    return longest if _TITLE.fullmatch(longest) else ""
+
+
+def _parts(title: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\s+(?:[|·»]|[-\u2013\u2014])\s+", " ".join(title.split()))]
 
 
 def _headings(text: str) -> list[str]:

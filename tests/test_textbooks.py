@@ -7,6 +7,7 @@ import math
 import re
 import zlib
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from curation import schema
 from curation.dataset import save
 from curation.endpoint.service import Answer, Cost
 from curation.errors import UsageError
-from curation.textbooks import checking, curriculum, kinds, planning, vocabulary, writing
+from curation.textbooks import checking, curriculum, figures, kinds, planning, vocabulary, writing
 from curation.textbooks import code as code_
 from curation.textbooks.diversity import diversity
 from curation.textbooks.planning import Order, Plan, plan
+from curation.textbooks.readability import grade
 
 TINY = """
 name = "tiny"
@@ -434,6 +436,37 @@ def test_diversity_is_what_an_independent_computation_says():
     assert same.novelty == [1.0] + [0.0] * 9
     assert same.self_rouge_2 == 1.0
     assert diversity([]).texts == 0
+
+
+def test_reading_is_graded_by_the_formula():
+    """As counted by hand; code and headings are no prose, and a text without words has no grade."""
+    text = "# A Heading With Many Words\n\nThe dog ran home. It was very happy!\n\n```python\nx = 1\n```\n"
+    words, sentences_, beats = 8, 2, 1 + 1 + 1 + 1 + 1 + 1 + 2 + 2
+    assert grade([text]) == round(0.39 * words / sentences_ + 11.8 * beats / words - 15.59, 1)
+    assert grade([text, text]) == grade([text])
+    assert grade(["```\nx = 1\n```", ""]) is None
+    hard = "Interdisciplinary considerations necessitate comprehensive methodological reconsideration of terminology."
+    assert grade([hard]) > 20
+    assert grade(["The cat sat. The dog ran. A bee fled."]) < 0
+
+
+def test_the_pace_is_that_of_the_ledger(tmp_path):
+    """Tokens over the time from the first request to the last answer of a run; batches and other models do not count."""
+    start = datetime(2026, 11, 26, tzinfo=UTC)
+
+    def row(number, begin, end, model="m", answer="text"):
+        return {"key": str(number), "model": model, "request": "{}", "reserved_at": start + timedelta(seconds=begin),
+                "settled_at": start + timedelta(seconds=end), "answer": answer, "finish_reason": "stop", "error": None,
+                "requests": 1, "input_tokens": 9, "output_tokens": 100, "money": 0}  # fmt: skip
+
+    (tmp_path / "writer" / "answers").mkdir(parents=True)
+    assert figures.pace(tmp_path / "writer", "m") is None
+    runs = [[row(1, 0, 20), row(2, 10, 30), row(3, 0, 900, model="other"), row(4, 0, 900, answer=None)],
+            [row(5, 5000, 5010), row(6, 9000, 9000)]]  # fmt: skip
+    for number, rows in enumerate(runs, start=1):
+        save(pa.Table.from_pylist(rows, schema.LEDGER), tmp_path / "writer" / "answers" / f"{number:05}.parquet")
+    assert figures.pace(tmp_path / "writer", "m") == 300 / 40 * 3600
+    assert figures.pace(tmp_path / "nowhere", "m") is None
 
 
 def test_all_pairs_are_seen_by_self_rouge():

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from curation.dedup import signatures
@@ -20,6 +21,8 @@ from curation.textbooks.curriculum import lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 #: Texts that are compared with each other for self-ROUGE: pairs grow with the square.
 SAMPLE = 200
@@ -101,21 +104,20 @@ def self_rouge_2(texts: Sequence[str]) -> float:
 
 def near_duplicates(texts: Sequence[str]) -> float:
     """The share of texts that have one before them which they share half of their 5-grams with, by signatures."""
-    from datasketch import MinHashLSH  # noqa: PLC0415  # over a second: it brings SciPy
-
     bands, rows = 36, 3
     signal = signatures.Signatures(RUN, bands, rows)
-    index = MinHashLSH(num_perm=bands * rows, params=(bands, rows))
-    there: list[object] = []
+    there: list[NDArray[np.uint32]] = []
+    sharing: defaultdict[tuple[int, bytes], list[int]] = defaultdict(list)
     count = 0
     raw = signal.measure(Batch(pa.array(texts, pa.string())))["minhash"].to_pylist() if texts else []
-    for minhash in raw:
-        if not minhash:
-            continue
-        signature = signatures.to_datasketch(minhash)
-        count += any(signature.jaccard(there[number]) >= NEAR for number in index.query(signature))
-        index.insert(len(there), signature)
-        there.append(signature)
+    for minhash in filter(None, raw):
+        mine = np.frombuffer(minhash, "<u4")
+        keys = [(band, mine[band * rows : (band + 1) * rows].tobytes()) for band in range(bands)]
+        met = {number for key in keys for number in sharing[key]}
+        count += any(np.count_nonzero(mine == there[number]) >= NEAR * len(mine) for number in met)
+        for key in keys:
+            sharing[key].append(len(there))
+        there.append(mine)
     return _over(count, len(texts))
 
 
