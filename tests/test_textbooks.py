@@ -451,7 +451,7 @@ def test_reading_is_graded_by_the_formula():
 
 
 def test_the_pace_is_that_of_the_ledger(tmp_path):
-    """Tokens over the time from the first request to the last answer of a run; batches and other models do not count."""
+    """Tokens over the time from the first request to the last answer of a run, without batches and other models."""
     start = datetime(2026, 11, 26, tzinfo=UTC)
 
     def row(number, begin, end, model="m", answer="text"):
