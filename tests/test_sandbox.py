@@ -50,7 +50,11 @@ def test_what_is_right_passes():
     uses = [f"import {name}" for name in ("math", "re", "random", "json", "datetime", "collections", "dataclasses")]
     uses += ["from __future__ import annotations", "datetime.datetime.now().strftime('%c')", "print('x' * 10**6)",
              "datetime.datetime.strptime('2026-01-02', '%Y-%m-%d')", "import time", "time.sleep(10**6)",
-             "random.random(), math.pi, re.sub('a', 'b', 'c')", "import decimal", "decimal.Decimal(1) / 3"]  # fmt: skip
+             "random.random(), math.pi, re.sub('a', 'b', 'c')", "collections.Counter('aab').most_common(1)",
+             "import functools, uuid, traceback, warnings", "functools.singledispatch(len)", "uuid.uuid4()",
+             "warnings.warn('mind')", "uuid.uuid5(uuid.NAMESPACE_URL, 'x')", "'x'.encode('utf-16'), '\\N{EM DASH}'",
+             "try:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.format_exc()", "import decimal",
+             "decimal.Decimal(1) / 3"]  # fmt: skip
     uses = sorted(uses, key=lambda line: "__future__" not in line)
     began = time.monotonic()
     assert ran("\n".join([*uses, RIGHT])) == Outcome("passed")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Raised when the same code has another outcome.
 VERSION = 1
 #: Seconds of CPU, and bytes of memory, that code may take.
-CPU_SECONDS, MEMORY = 5, 512 * 1024 * 1024
+CPU_SECONDS, MEMORY = 10, 512 * 1024 * 1024
 #: Bytes that are read of what it prints past its own output, and seconds after which it is ended in any case: it can
 #: wait only for itself, so it is CPU time that ends it before.
 _OUTPUT, _SECONDS = 4096, 60.0

@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import doctest
 import importlib
 import importlib.machinery
 import io
 import json
 import os
-import platform
-import random
+import re
 import resource
 import signal
 import struct
 import sys
 import time
-import traceback
 
-#: What code may import: the parts of the standard library that need nothing but memory. They are imported before the
-#: lock is closed, and nothing is found afterwards.
+#: What code may import: the parts of the standard library that need nothing but memory. What it names of them is
+#: imported before the lock is closed, and nothing is found afterwards.
 MODULES = (
     "abc", "argparse", "array", "ast", "base64", "binascii", "bisect", "builtins", "calendar", "cmath", "collections",
     "collections.abc", "colorsys", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib",
@@ -38,9 +35,18 @@ MODULES = (
     "pprint", "queue", "random", "re", "reprlib", "secrets", "statistics", "string", "struct", "sys", "textwrap",
     "threading", "time", "timeit", "tokenize", "traceback", "types", "typing", "unicodedata", "unittest",
     "urllib.parse", "uuid", "warnings", "weakref", "zlib",
-    "_strptime", "encodings.ascii", "encodings.cp1252", "encodings.idna", "encodings.latin_1", "encodings.utf_16",
-    "encodings.utf_32", "encodings.utf_8_sig",
 )  # fmt: skip
+#: What these import themselves when it is first needed: any of them, and those that a word stands for.
+_LATER = (
+    "copy", "encodings.ascii", "encodings.cp1252", "encodings.latin_1", "encodings.utf_16", "encodings.utf_32",
+    "encodings.utf_8_sig", "heapq", "linecache", "tracemalloc", "unicodedata", "warnings",
+)  # fmt: skip
+_LATER_BY_WORD = {
+    "idna": ("encodings.idna",), "logging": ("ast", "pickle", "traceback"), "singledispatch": ("typing", "weakref"),
+    "singledispatchmethod": ("typing", "weakref"), "strptime": ("_strptime",), "timeit": ("ast", "traceback"),
+    "traceback": ("ast",), "unittest": ("ast", "difflib", "pprint", "traceback"),
+    "uuid": ("hashlib", "platform", "random"),
+}  # fmt: skip
 # By machine: what the kernel calls it, and its numbers of the system calls that are allowed. Those for waiting come
 # back at once: alone in its process, code waits for nothing that could happen.
 _ALLOWED = (
@@ -95,7 +101,7 @@ class _Program(ctypes.Structure):
 
 def lock() -> None:
     """Close the lock for good; `OSError` where the kernel has none."""
-    steps = program(platform.machine())
+    steps = program(os.uname().machine)
     filtered = _Program(len(steps) // 8, steps)
     for name in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):  # not what keeps code in, but a second bar
         resource.setrlimit(name, (0, 0))
@@ -142,9 +148,8 @@ def tried(exercise: str, solution: str, tests: str, examples: str) -> str:
     try:
         for code, name in ((exercise, "exercise"), (solution, "solution"), (tests, "tests")):
             exec(compile(code, f"<{name}>", "exec", dont_inherit=True), namespace)  # noqa: S102  # what this is for
-        for example in doctest.DocTestParser().get_examples(examples):
-            if not _holds(example, namespace):
-                return "an example in the docstring"
+        if examples and not _hold(examples, namespace):
+            return "an example in the docstring"
     except MemoryError:
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit too: code that leaves has not passed
@@ -152,18 +157,27 @@ def tried(exercise: str, solution: str, tests: str, examples: str) -> str:
     return "passed"
 
 
-def _holds(example: doctest.Example, namespace: dict[str, object]) -> bool:
-    """Whether an example shows what it says. doctest's own runner has a debugger, which opens files."""
-    shown, flags = io.StringIO(), sum(flag for flag, is_on in example.options.items() if is_on)
-    try:
-        with contextlib.redirect_stdout(shown):
-            exec(compile(example.source, "<example>", "single", dont_inherit=True), namespace)  # noqa: S102
-    except MemoryError:
-        raise
-    except BaseException as error:  # noqa: BLE001
-        raised = "".join(traceback.format_exception_only(error))
-        return example.exc_msg is not None and doctest.OutputChecker().check_output(example.exc_msg, raised, flags)
-    return doctest.OutputChecker().check_output(example.want, shown.getvalue(), flags)
+def _hold(examples: str, namespace: dict[str, object]) -> bool:
+    """Whether the examples show what they say. doctest's own runner has a debugger, which opens files."""
+    import doctest  # noqa: PLC0415  # a tenth of a second; imported before the lock where there are examples
+    import traceback  # noqa: PLC0415
+
+    for example in doctest.DocTestParser().get_examples(examples):
+        shown, flags = io.StringIO(), sum(flag for flag, is_on in example.options.items() if is_on)
+        expected = example.want
+        try:
+            with contextlib.redirect_stdout(shown):
+                exec(compile(example.source, "<example>", "single", dont_inherit=True), namespace)  # noqa: S102
+            found = shown.getvalue()
+        except MemoryError:
+            raise
+        except BaseException as error:  # noqa: BLE001
+            if example.exc_msg is None:
+                return False
+            expected, found = example.exc_msg, "".join(traceback.format_exception_only(error))
+        if not doctest.OutputChecker().check_output(expected, found, flags):
+            return False
+    return True
 
 
 def main() -> None:
@@ -171,11 +185,15 @@ def main() -> None:
     bound(*map(int, sys.argv[1:4]))
     asked = json.loads(sys.stdin.buffer.read())
     token, parts = asked["token"], [asked[name] for name in ("exercise", "solution", "tests", "examples")]
-    for name in MODULES:
+    named = set(re.findall(r"\w+", " ".join(parts)))
+    wanted = [name for name in MODULES if name.partition(".")[0] in named]
+    wanted += [*_LATER, *(name for word, names in _LATER_BY_WORD.items() if word in named for name in names)]
+    for name in [*wanted, "doctest"] if parts[3] else wanted:
         with contextlib.suppress(ImportError):  # one that this Python was built without
             importlib.import_module(name)
     time.localtime()  # reads the zone, once
-    random.seed(0)
+    if "random" in sys.modules:
+        sys.modules["random"].seed(0)
     sys.path.clear()
     sys.meta_path.remove(importlib.machinery.PathFinder)  # what is built in stays; nothing is looked for in files
     sys.path_importer_cache.clear()
