@@ -30,6 +30,7 @@ from curation.run import MARKER, refuse_overlap, release_place, work_place, work
 from curation.signals import SIGNALS, bare, signal_name
 from curation.signals.batch import Batch
 from curation.storage.file import TRIED
+from curation.textbooks import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -267,6 +268,10 @@ def _recipe(path: Path, overrides: tuple[str, ...], work: str | None) -> Iterato
         )
     yield from _against(recipe)
     yield from _endpoints(recipe)
+    if any(source.run_code for source in recipe.source):
+        why = sandbox.fault()
+        found = why or "code runs in a process that can only compute"
+        yield Check("sandbox", "fail" if why else "ok", found, "run_code = false, or another machine" if why else None)
     for name, place in (("WORK", work_place), ("TO", release_place)):
         yield from _place(name, recipe, place, total)
 

@@ -127,6 +127,14 @@ class Source(_Table):
     where: Text | None = _field("an SQL predicate as text: the documents that are wanted", None)
     max_loss: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
     endpoint: Name | None = _field("the name of a table [endpoint.NAME]", None)
+    run_code: Switch = _field("true or false", default=False)
+
+    @model_validator(mode="after")
+    def _runs_what_was_written(self) -> Self:
+        if self.run_code and self.kind != "textbooks":
+            message = f"only code of textbooks is run, not of {self.kind}"
+            raise PydanticCustomError("place", "{message}", {"at": ["run_code"], "message": message})
+        return self
 
     @model_validator(mode="after")
     def _asks_where_it_must(self) -> Self:

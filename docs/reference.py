@@ -61,6 +61,8 @@ ABOUT = {
     "source.where": "documents for which it is false are counted and not kept; one without an answer stops the run: "
     "[sources.md](sources.md#where)",
     "source.endpoint": "for textbooks: who writes them: [textbooks.md](textbooks.md)",
+    "source.run_code": "for textbooks: whether the code of exercises is run against its own tests, in a sandbox: "
+    "[textbooks.md](textbooks.md#code-that-is-run)",
     "source.max_loss": "how much of this source deduplication may remove; left out, `dedup.max_loss`",
     "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
     "extract.format": "how it is written; Markdown by the engine `blocks` only",

@@ -41,7 +41,7 @@ LAYERS = (
     },
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.hits", "curation.query", "curation.whatif",
-        "curation.selection", "curation.coverage",
+        "curation.selection", "curation.coverage", "curation.outline",
         "curation.doctor", "curation.tokenizer_training", "curation.plan", "curation.clusters", "curation.difference",
         "curation.release_diff", "curation.forget",
     },

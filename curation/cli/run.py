@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
 
 
-@click.command(short_help="Make a folder with a recipe and a sample.")
+@click.command(short_help="Make a folder with recipes and a sample.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
-    """Make FOLDER with a commented recipe and a small sample to run it on.
+    """Make FOLDER with a commented recipe and a small sample to run it on, and a recipe with textbooks out of a ledger.
 
     Example: curate init my-textbook
     """

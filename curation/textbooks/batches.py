@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from curation.endpoint.service import Service
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Checker
     from curation.textbooks.planning import Plan
     from curation.textbooks.writing import Asked
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 URL = "/v1/chat/completions"
 
 
-def due(plan: Plan, asking: Asking) -> dict[str, Asked]:
+def due(plan: Plan, asking: Asking, checker: Checker) -> dict[str, Asked]:
     """The requests of the first round that the ledger lacks, by their keys; none where the plan is carried out."""
-    state = writing.Writing(plan)
+    state = writing.Writing(plan, checker)
     while asked := state.due():
         found = asking.known(asked)
         missing = {asking.key(one): one for one, answer in zip(asked, found, strict=True) if answer is None}

@@ -22,6 +22,7 @@ from curation.textbooks.curriculum import lot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+
 #: Texts that are compared with each other for self-ROUGE: pairs grow with the square.
 SAMPLE = 200
 #: Words of an opening, and of the runs that are new or known.

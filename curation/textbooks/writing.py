@@ -41,9 +41,15 @@ _SAID = {
     "too_long": "it is too long",
     "wrong_form": "it has not all the parts that were asked for, under the headings that were asked for",
     "broken_code": "its code is not valid Python",
+    "wrong_exercise": "the exercise must be a function with a docstring and no body but `...`, the solution must "
+    "define it under the same name with the same parameters, and the tests must assert something and call it",
     "looped": "it repeats itself",
     "missing_words": "it does not use all of the words that were asked for",
     "missing_features": "it has not all of the features that were asked for",
+    "forbidden_calls": "its code touches files, the network or other processes",
+    "over_limits": "its code takes too long, or too much memory",
+    "failed_tests": "its solution fails its own tests or the examples in the docstring",
+    "idle_tests": "its tests pass without the solution too",
     "common_opening": "it begins like many others; begin in quite another way",
 }
 
@@ -85,10 +91,10 @@ class Writing:
     """The state of a walk. `missing` counts the documents that will not come, and `reasons` the answers refused."""
 
     plan: Plan
+    checker: Checker = field(default_factory=Checker)
     accepted: int = 0
     missing: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _checker: Checker = field(default_factory=Checker)
     _slots: dict[int, _Slot] = field(default_factory=dict)
     _due: list[int] = field(default_factory=list)
     _short: list[int] = field(default_factory=list)
@@ -118,14 +124,14 @@ class Writing:
         """
         slots, self._due = self._due, []
         texts = [parsed(answer.text if answer else "") for answer in answers]
-        figures = self._checker.measure([text.text for text in texts])
-        for slot, one, answer, text, figure in zip(slots, asked, answers, texts, figures, strict=True):
+        requests = [one.request for one in asked]
+        reasons = self.checker.faults(requests, answers, texts)
+        for slot, one, answer, text, reason in zip(slots, asked, answers, texts, reasons, strict=True):
             if answer is None:
                 self._slots.pop(slot)
                 self.missing += 1
                 self._unpaid.add(one.request.kind)
                 continue
-            reason = self._checker.fault(one.request, answer, text, figure)
             if reason is None:
                 self.accepted += 1
                 self._slots[slot].next = None
