@@ -1,4 +1,4 @@
-"""The only concurrency: one function mapped over items by local processes.
+"""The only concurrency: one function mapped over items by local processes; `ray_engine` does the same on a cluster.
 
 A function that is mapped is a module-level function of one item; it reads and writes parts and returns something
 small. It may run twice for the same item, so what it writes appears whole or not at all.
@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -21,8 +21,10 @@ from curation.errors import WorkerError
 from curation.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
+
+    from curation.storage import Storage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +34,42 @@ Result = TypeVar("Result")
 ITEM_SECONDS = 3600.0
 #: Bytes a second that an item of many bytes makes at the least: it may take longer than `ITEM_SECONDS` in proportion.
 _SLOWEST = 20_000
+
+
+class Engine(Protocol):
+    """What stages fan out through: processes of this machine, or the nodes of a cluster."""
+
+    #: The cores of this machine that the run may use.
+    workers: int
+    progress: Progress
+
+    def __enter__(self) -> Self:
+        """The engine itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the workers."""
+
+    def use(self, places: Iterable[Storage]) -> None:
+        """Work in these places; `WorkerError` where a worker sees others there."""
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        label: str,
+        sizes: Sequence[int] | None = None,
+        unit: str = "parts",
+        little: bool = False,
+    ) -> list[Result]:
+        """`[function(item) for item in items]`, in that order, made by the workers."""
+
+    def everywhere(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, little: bool = False
+    ) -> list[Result]:
+        """What the function gives for each item on each machine."""
 
 
 class LocalEngine:
@@ -82,8 +120,7 @@ class LocalEngine:
         if not items or (little and self._pool is None):
             return [function(item) for item in items]
         weights = list(sizes) if sizes is not None else [1] * len(items)
-        slow = _SLOWEST if unit == "B" else float("inf")
-        limits = [self.item_seconds * max(1.0, weight / (slow * ITEM_SECONDS)) for weight in weights]
+        limits = [seconds_for(weight, unit, self.item_seconds) for weight in weights]
         results: dict[int, Result] = {}
         failed: list[int] = []
         waiting = deque(range(len(items)))
@@ -109,6 +146,15 @@ class LocalEngine:
             self.progress.stop()
         return [results[index] for index in range(len(items))]
 
+    def use(self, places: Iterable[Storage]) -> None:
+        """Work in these places: the processes of one machine see the same there."""
+
+    def everywhere(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, little: bool = False
+    ) -> list[Result]:
+        """What the function gives for each item: there is one machine, and `little` work is done in this process."""
+        return [function(item) for item in items] if little else self.map(function, items, label=label, unit="tasks")
+
     def _start(self) -> ProcessPool:
         if self._pool is None:
             self._pool = _pool(self.workers)
@@ -123,12 +169,12 @@ class LocalEngine:
             error = future.exception()
             if not isinstance(error, ProcessExpired):
                 raise WorkerError(
-                    f"{label}: no answer within {seconds:.0f} s, twice, on {_named(item)}",
+                    f"{label}: no answer within {seconds:.0f} s, twice, on {named(item)}",
                     remedy="look at that input; finished parts are kept",
                 )
             how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
             raise WorkerError(
-                f"{label}: the worker process died twice ({how}) on {_named(item)}",
+                f"{label}: the worker process died twice ({how}) on {named(item)}",
                 remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
                 "Otherwise look at that input: finished parts are kept",
             )
@@ -142,19 +188,29 @@ def _answer(future: Future[Result], label: str, item: object) -> Result:
     try:
         return future.result()
     except Exception as error:
-        error.add_note(f"while {label} was working on {_named(item)}")
+        error.add_note(f"while {label} was working on {named(item)}")
         raise
 
 
-def _named(item: object) -> str:
+def named(item: object) -> str:
     """The item, or the first of several and how many more.
 
-    >>> _named(["a", "b", "c"])
+    >>> named(["a", "b", "c"])
     'a and 2 more'
     """
     if not isinstance(item, list) or not item:
         return str(item)
     return str(item[0]) + (f" and {len(item) - 1} more" if len(item) > 1 else "")
+
+
+def seconds_for(weight: int, unit: str, item_seconds: float) -> float:
+    """The seconds that the work on an item may take: more for one of many bytes.
+
+    >>> seconds_for(5, "parts", 3600), seconds_for(144_000_000, "B", 3600)
+    (3600.0, 7200.0)
+    """
+    slow = _SLOWEST if unit == "B" else float("inf")
+    return item_seconds * max(1.0, weight / (slow * ITEM_SECONDS))
 
 
 def _is_lost(future: Future[Any]) -> bool:

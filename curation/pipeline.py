@@ -19,7 +19,7 @@ from curation.report import report
 from curation.run import Run, claim_workspace, refuse_overlap, release_place, workspace
 
 if TYPE_CHECKING:
-    from curation.engine import LocalEngine
+    from curation.engine import Engine
     from curation.recipe import Recipe
 
 STAGES = (pull, measure, compare, judge, blend, report, publish)
@@ -35,7 +35,7 @@ def plainly(stage: Stage, run: Run) -> dict[str, Any]:
 
 def run(
     recipe: Recipe,
-    engine: LocalEngine,
+    engine: Engine,
     *,
     until: str | None = None,
     call: Callable[[Stage, Run], dict[str, Any]] = plainly,
@@ -55,6 +55,7 @@ def run(
     with work.storage.lock() as confirm:
         state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
+        engine.use((work.storage, release_place(recipe)))
         work.storage.sweep()
         for stage in STAGES:
             confirm()
