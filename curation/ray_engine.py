@@ -81,10 +81,12 @@ class RayEngine:
         self._tasks = tasks
         self._ray, self._address = _ray(), _address()
         self._places: tuple[Storage, ...] = ()
-        self._options: dict[str, Any] | None = None  # of every task, once the cluster is joined
-        self._running: dict[Any, tuple[int, float]] = {}
+        self._is_joined = False
+        #: What is under way: the item, since when, and the nodes that were known to be lost then.
+        self._running: dict[Any, tuple[int, float, frozenset[str]]] = {}
+        self._gone: frozenset[str] = frozenset()
         self._looked = 0.0
-        self._cores = 0
+        self._there: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -92,15 +94,15 @@ class RayEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._options is not None:
+        if self._is_joined:
             self._end_tasks()
             self._ray.shutdown()
-            self._options = None
+            self._is_joined = False
 
     def use(self, places: Iterable[Storage]) -> None:
         """Work in these places: every node must reach them, which is tried once the cluster is joined."""
         self._places = tuple(places)
-        if self._options is not None:
+        if self._is_joined:
             self._refuse_unreached()
 
     def map(
@@ -118,7 +120,7 @@ class RayEngine:
         What a lost node was at others do. An item whose worker died or did not come back in time is tried once more,
         alone, after the others. When this raises, what was under way has ended.
         """
-        if not items or (little and self._options is None):
+        if not items or (little and not self._is_joined):
             return [function(item) for item in items]
         weights = list(sizes) if sizes is not None else [1] * len(items)
         limits = [seconds_for(weight, unit, self.item_seconds) for weight in weights]
@@ -156,12 +158,12 @@ class RayEngine:
 
         Where that is None each is alone, and the run fails with one whose worker died.
         """
-        task = self._ray.remote(_work).options(**self._with_options(num_cpus=CORES, memory=MEMORY))
+        task = self._ray.remote(num_cpus=CORES, memory=MEMORY, max_retries=0)(_work)
         waiting, idle = deque(indices), time.monotonic()
         while waiting or self._running:
             while waiting and len(self._running) < (1 if crashed is None else self._at_a_time()):
                 index = waiting.popleft()
-                self._running[task.remote(*job.call(index))] = index, time.monotonic()
+                self._running[task.remote(*job.call(index))] = index, time.monotonic(), self._gone
             done, _ = self._ray.wait(list(self._running), timeout=_LOOK)
             if done or self._has_nodes():
                 idle = time.monotonic()
@@ -172,35 +174,43 @@ class RayEngine:
                     remedy="add a node and run again: finished parts are kept",
                 )
             for ref in done:
-                index, began = self._running.pop(ref)
+                index, began, gone = self._running.pop(ref)
                 try:
                     data = self._ray.get(ref)
                 except self._ray.exceptions.RayError as error:
-                    self._lost(job, index, error, time.monotonic() - began, crashed)
-                    if crashed is None or index not in crashed:
+                    if self._is_crash(job, index, error, gone):
+                        if crashed is None:
+                            raise job.failure(index, job.why(index, error, time.monotonic() - began)) from error
+                        crashed.append(index)
+                    else:
                         waiting.append(index)
                 else:
                     yield index, job.answer(index, data)
 
-    def _lost(
-        self, job: _Job[Any, Any], index: int, error: Exception, seconds: float, crashed: list[int] | None
-    ) -> None:
-        """Note what there is no answer for; raises where another try would not help."""
+    def _is_crash(self, job: _Job[Any, Any], index: int, error: Exception, gone: frozenset[str]) -> bool:
+        """Whether an item's worker died, and no node beside those that were gone before; raises where it is neither.
+
+        Ray often calls it a worker's death when a node dies, so the nodes are asked.
+        """
         errors = self._ray.exceptions
-        if isinstance(error, (errors.NodeDiedError, errors.ObjectLostError)):
-            job.lost[index] += 1
-            if job.lost[index] > _LOST:
-                raise job.failure(index, f"{job.lost[index]} nodes were lost that worked") from error
-            self.progress.line(f"  {job.label}: a node was lost; {named(job.items[index])} is done again")
-        elif isinstance(error, (errors.WorkerCrashedError, errors.OutOfMemoryError)):
-            if crashed is None:
-                raise job.failure(index, job.why(index, error, seconds)) from error
-            crashed.append(index)
-        else:
+        if not isinstance(
+            error, (errors.NodeDiedError, errors.ObjectLostError, errors.WorkerCrashedError, errors.OutOfMemoryError)
+        ):
             raise WorkerError(
                 f"{job.label}: Ray cannot do {named(job.items[index])}: {str(error).strip()}",
                 remedy="look at the cluster with `ray status`, and run again: finished parts are kept",
             ) from error
+        is_of_worker = isinstance(error, (errors.WorkerCrashedError, errors.OutOfMemoryError))
+        nodes = self._ray.nodes()
+        self._gone = frozenset(node["NodeID"] for node in nodes if not node["Alive"] or not _answers(node))
+        if is_of_worker and self._gone <= gone:
+            return True
+        self._looked = 0.0  # there are fewer now
+        job.lost[index] += 1
+        if job.lost[index] > _LOST:
+            raise job.failure(index, f"{job.lost[index]} nodes were lost that worked") from error
+        self.progress.line(f"  {job.label}: a node was lost; {named(job.items[index])} is done again")
+        return False
 
     def _end_tasks(self) -> None:
         """End what is under way: what it was writing never gets its name."""
@@ -216,39 +226,43 @@ class RayEngine:
 
     def _join(self) -> None:
         """Join the cluster, and see that its nodes have what this process has and reach what it reaches."""
-        if self._options is not None:
+        if self._is_joined:
             return
+        settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
+        environment: dict[str, Any] = {"env_vars": settings} if settings else {}
+        self._connect(environment)
+        try:
+            if others := self._others():
+                self.progress.line(f"  sending curate's code and models: node {', '.join(others)} has others or none")
+                self._ray.shutdown()  # what is sent goes with the whole job
+                packages = [str(_folder(name)) for name in _PACKAGES]
+                self._connect({**environment, "py_modules": packages, "excludes": ["__pycache__"]})
+            self._refuse_unreached()
+        except BaseException:
+            self._ray.shutdown()
+            self._is_joined = False
+            raise
+        self.progress.line(f"  Ray at {self._address}: {len(self._nodes())} nodes")
+
+    def _connect(self, environment: dict[str, Any]) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            self._ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
+            self._ray.init(
+                address=self._address, log_to_driver=False, logging_level="ERROR", runtime_env=environment or None
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise WorkerError(
                 f"Ray at {self._address}: this machine cannot join: {str(error).strip()}",
                 remedy="run curate on a node of the cluster: on its head, or on a machine that has joined it by "
                 f"ray start --address={self._address} --num-cpus=0",
             ) from error
-        try:
-            self._options = {"max_retries": 0, "runtime_env": self._environment()}
-            self._send_code()
-            self._refuse_unreached()
-        except BaseException:
-            self._ray.shutdown()
-            self._options = None
-            raise
+        # Ray's words on workers and nodes that died, a page each, would go to standard output; they are told here.
+        self._ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
+        self._is_joined = True
         self._looked = 0.0
-        self._has_nodes()
-        self.progress.line(f"  Ray at {self._address}: {len(self._nodes())} nodes, {self._cores} cores")
 
-    def _environment(self) -> dict[str, Any]:
-        settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
-        return {"env_vars": settings} if settings else {}
-
-    def _with_options(self, **more: Any) -> dict[str, Any]:
-        assert self._options is not None  # noqa: S101  # the cluster is joined
-        return {**self._options, **more}
-
-    def _send_code(self) -> None:
-        """Send this project's code and models to the nodes unless they have just these; refuse other libraries."""
+    def _others(self) -> list[str]:
+        """The nodes that have other code or models of this project, or none; raises where libraries differ."""
         look = _looker()
         mine = look(_PACKAGES, _DECIDE)
         others = []
@@ -262,12 +276,7 @@ class RayEngine:
                     )
             if theirs["code"] != mine["code"]:
                 others.append(node)
-        if others and self._options is not None:
-            self.progress.line(f"  sending curate's code and models: {', '.join(others)} had others or none")
-            self._options["runtime_env"] |= {
-                "py_modules": [str(_folder(name)) for name in _PACKAGES],
-                "excludes": ["__pycache__"],
-            }
+        return others
 
     def _refuse_unreached(self) -> None:
         """Raise where a node does not find what this process has just written to a place of the run."""
@@ -292,13 +301,13 @@ class RayEngine:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
         errors = self._ray.exceptions
-        task, asked, found = self._ray.remote(function), [], []
+        task, asked, found = self._ray.remote(num_cpus=cores, max_retries=0)(function), [], []
         for node in self._nodes():
             here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            pinned = task.options(**self._with_options(num_cpus=cores, scheduling_strategy=here))
+            pinned = task.options(scheduling_strategy=here)
             asked.append((node["NodeManagerAddress"], [pinned.remote(*call) for call in calls]))
         for address, refs in asked:
-            with contextlib.suppress(errors.NodeDiedError, errors.ObjectLostError):
+            with contextlib.suppress(errors.NodeDiedError, errors.ObjectLostError, errors.TaskUnschedulableError):
                 found.append((address, self._ray.get(refs)))
         return found
 
@@ -313,14 +322,13 @@ class RayEngine:
     def _has_nodes(self) -> bool:
         """Whether there was a node that can take a task, some seconds ago at the most."""
         if time.monotonic() - self._looked > _LOOK:
-            self._cores = int(sum(node["Resources"]["CPU"] for node in self._nodes()))
-            self._looked = time.monotonic()
-        return self._cores > 0
+            self._there, self._looked = self._nodes(), time.monotonic()
+        return bool(self._there)
 
     def _at_a_time(self) -> int:
         """How many tasks are given out at most."""
         self._has_nodes()
-        return self._tasks or max(1, _AHEAD * self._cores)
+        return self._tasks or max(1, _AHEAD * int(sum(node["Resources"]["CPU"] for node in self._there)))
 
 
 class _Job(Generic[Item, Result]):
@@ -366,6 +374,15 @@ class _Job(Generic[Item, Result]):
             remedy="mostly memory ran out: start nodes with fewer --num-cpus. Otherwise look at that input: finished "
             "parts are kept",
         )
+
+
+def _answers(node: dict[str, Any]) -> bool:
+    """Whether Ray's own process of a node can be reached."""
+    try:
+        socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------- on the nodes
