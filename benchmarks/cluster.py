@@ -2,7 +2,7 @@
 
 `python -m benchmarks.cluster [--recipe RECIPE] [--repeats 3]`. The cluster has two nodes, both on this machine, a core
 each, so that the clock says what Ray adds. The releases must have the same bytes (the manifest's `created_at` aside);
-else it ends with 1. Without `--recipe` it is the recipe of the real input that `CURATE_DATA` names, else the quickstart.
+else it ends with 1. Without `--recipe` it is that of the real input that `CURATE_DATA` names, else the quickstart.
 """
 
 from __future__ import annotations
@@ -82,11 +82,12 @@ def compare(recipe: Path, folder: Path, nodes: TwoNodes, repeats: int) -> list[s
     ratios = [ray["whole"] / local["whole"] for local, ray in zip(seconds["local"], seconds["ray"], strict=True)]
     print(f"ray / local: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})", flush=True)
     told, place = Told(), Place(folder / "killed")
+    began = time.monotonic()
     with KillingEngine(nodes, folder / "marks", STAGES, told) as engine:
         _walk(recipe, place, engine, engine.call)
         killed = engine.killed
     lost = sum("a node was lost" in line for line in told.lines)
-    print(f"a node killed in {', '.join(killed)}; {lost} items done again")
+    print(f"a node killed in {', '.join(killed)}; {lost} items done again; {time.monotonic() - began:.1f} s in all")
     faults += [f"killed: other bytes: {file}" for file in expected if place.released().get(file) != expected[file]]
     faults += [f"no node was killed in {stage}" for stage in STAGES if stage not in killed]
     print(f"{len(faults)} faults; largest process of this one's {_megabytes()} MB")

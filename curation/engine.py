@@ -237,10 +237,11 @@ def _prepare_worker(parent: int) -> None:
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Look five times a second whether the parent is there, and end this process when it is not."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)

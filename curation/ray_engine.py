@@ -15,6 +15,7 @@ import os
 import pickle
 import signal
 import socket
+import threading
 import time
 import traceback
 import uuid
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
-from curation.engine import ITEM_SECONDS, named, seconds_for
+from curation.engine import ITEM_SECONDS, end_with, named, seconds_for
 from curation.errors import UsageError, WorkerError
 from curation.progress import Progress, Silent
 from curation.storage.file import TRIED
@@ -445,16 +446,20 @@ class _There(Exception):  # noqa: N818
 
 @functools.cache
 def _prepare() -> None:
-    """One thread a library: a task is one core's work."""
+    """One thread a library, since a task is one core's work; and an end when Ray's process of this node is gone.
+
+    By itself Ray lets such a task go on, and waits for it.
+    """
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
 
 
 def _node() -> str:
     """The address by which Ray knows the node of this task."""
     import ray  # noqa: PLC0415
 
-    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    return str(ray.util.get_node_ip_address())
 
 
 def _finds(looked_for: tuple[Storage, str]) -> bool:
