@@ -20,6 +20,7 @@ import time
 import traceback
 import uuid
 from collections import Counter, deque
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -285,7 +286,7 @@ class RayEngine:
         for place in self._places:
             place.write(name, b"")
             try:
-                job = _Job(self, _finds, [(place, name)], "a look at the places", [self.item_seconds])
+                job = _Job(self, _finds, [_Look(place, name)], "looking at the places", [self.item_seconds])
                 for node, (data,) in self._on_nodes(_work, [job.call(0)]):
                     if not job.answer(0, data):
                         raise WorkerError(
@@ -462,9 +463,19 @@ def _node() -> str:
     return str(ray.util.get_node_ip_address())
 
 
-def _finds(looked_for: tuple[Storage, str]) -> bool:
-    place, name = looked_for
-    return place.exists(name)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A file to be looked for."""
+
+    place: Storage
+    name: str
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+def _finds(look: _Look) -> bool:
+    return look.place.exists(look.name)
 
 
 @functools.cache
