@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -70,6 +73,9 @@ class Engine(Protocol):
         self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, little: bool = False
     ) -> list[Result]:
         """What the function gives for each item on each machine."""
+
+    def processor_seconds(self) -> float:
+        """Seconds of processor that this process and the workers have taken so far."""
 
 
 class LocalEngine:
@@ -155,6 +161,10 @@ class LocalEngine:
         """What the function gives for each item: there is one machine, and `little` work is done in this process."""
         return [function(item) for item in items] if little else self.map(function, items, label=label, unit="tasks")
 
+    def processor_seconds(self) -> float:
+        """Seconds of processor that this process and its workers have taken so far."""
+        return processor_seconds()
+
     def _start(self) -> ProcessPool:
         if self._pool is None:
             self._pool = _pool(self.workers)
@@ -211,6 +221,17 @@ def seconds_for(weight: int, unit: str, item_seconds: float) -> float:
     """
     slow = _SLOWEST if unit == "B" else float("inf")
     return item_seconds * max(1.0, weight / (slow * ITEM_SECONDS))
+
+
+def processor_seconds() -> float:
+    """Seconds of processor that this process and its children, those that ended too, have taken so far."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ticks = 0
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread or a child has just ended
+            for child in listed.read_text().split():
+                ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return time.process_time() + ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_lost(future: Future[Any]) -> bool:

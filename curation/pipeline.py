@@ -75,7 +75,7 @@ def check_until(until: str | None) -> None:
 
 def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]) -> None:
     name = stage.__name__
-    began = time.monotonic()
+    began, before = time.monotonic(), state.engine.processor_seconds()
     try:
         state.figures[name] = call(stage, state)
     except BaseException:
@@ -84,7 +84,10 @@ def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]
             state.save("failed")
         raise
     seconds = time.monotonic() - began
-    state.stages[name] = {"seconds": round(seconds, 3), "rows": state.documents}
+    processor = state.engine.processor_seconds() - before
+    state.stages[name] = {
+        "seconds": round(seconds, 3), "processor_seconds": round(processor, 3), "rows": state.documents
+    }  # fmt: skip
     state.progress.line(f"{name:8} {seconds:7.1f} s  {_said(name, state)}")
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import ray_work
+from click.testing import CliRunner
 from s3_servers import FaultyProxy, S3Server, chance
 from test_engine import alive
 from test_promises import release_bytes
 
-from curation import pipeline, ray_engine
+from curation import cli, pipeline, ray_engine
 from curation.engines import engine_of
 from curation.errors import InputError, UsageError, WorkerError
 from curation.progress import Silent
@@ -188,6 +189,7 @@ MAIN = """
 import sys
 from curation.ray_engine import RayEngine
 import ray_work
+from click.testing import CliRunner
 try:
     with RayEngine() as engine:
         engine.map(ray_work.tell, [sys.argv[1]] * 5, label="long")
@@ -274,3 +276,12 @@ def test_without_ray_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UsageError, match="Ray is not installed") as caught:
         engine_of("ray", None, Silent())
     assert caught.value.remedy == "pip install 'curate[ray]'"
+
+
+def test_the_command_line_knows_it(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--engine ray` without a cluster is a wrong call, told before anything is made."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    done = CliRunner().invoke(cli.cli, ["run", str(sample), "--engine", "ray"], standalone_mode=False)
+    assert isinstance(done.exception, UsageError)
+    assert "ray start --head" in str(done.exception.remedy)
+    assert not (sample.parent / "work").exists()
