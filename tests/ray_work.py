@@ -108,3 +108,10 @@ class OneProcess:
 
     def remove(self, name: str) -> None:
         """Nothing."""
+
+
+def burn(seconds: float) -> None:
+    """Take so many seconds of the processor."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
