@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -445,8 +446,11 @@ class Workspace:
         return joined
 
     def scratch(self) -> str:
-        """A folder for what DuckDB spills; it can be deleted whenever nothing runs."""
-        return self.storage.scratch
+        """A folder for what DuckDB spills, of this machine's own; it can be deleted whenever nothing runs.
+
+        DuckDB names its files by the number of the process, and removes those of processes that it does not find.
+        """
+        return f"{self.storage.scratch}/{socket.gethostname()}"
 
 
 def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1GB") -> duckdb.DuckDBPyConnection:

@@ -51,6 +51,7 @@ EXTRAS = (
     ("trafilatura", "trafilatura", "another engine to find the main text in HTML"),
     ("stamina", "llm", "labels by a language model"),
     ("prefect", "prefect", "schedules and a record of runs"),
+    ("ray", "ray", "runs on several machines"),
     ("boto3", "s3", "inputs, WORK and releases in S3"),
 )
 #: Other distributions that are imported as `fasttext`: installed together they overwrite each other.
