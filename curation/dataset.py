@@ -457,6 +457,7 @@ def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1
     """A DuckDB connection with bounded memory that spills into the workspace and fetches nothing from outside."""
     connection = duckdb.connect()
     connection.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it goes to standard output, where figures and JSON go
     connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
     if work is not None:
         connection.execute("SET temp_directory = ?", [work.scratch()])
