@@ -23,11 +23,12 @@ from curation import pipeline, pull
 from curation.cli import cli
 from curation.engine import LocalEngine
 from curation.errors import UsageError
-from curation.kernels import html, markup, trees
+from curation.kernels import blocks, html, markup, trees
+from curation.kernels.unicode import properties
 from curation.recipe import load
 from curation.sources.decoding import decode_page, decode_text
 from curation.sources.extract import extract
-from curation.sources.extraction import gold, model, training
+from curation.sources.extraction import claims, gold, model, training
 from curation.sources.extraction.figures import TITLES
 from curation.sources.extraction.metadata import read as read_metadata
 from curation.sources.extraction.page import NAMES, read, table
@@ -292,6 +293,58 @@ def test_known_of_repeated_blocks() -> None:
     assert len(set(alike[:, 2].tolist())) == 6
 
 
+CLAIMING = """<meta name=description content="A shelf of white wood with four rooms for whatever you own.">
+<script type="application/ld+json">{"@graph": [{"@type": "Product", "description": "<p>Hang it up or lay it down &amp; fill it.",
+"review": [{"reviewBody": "I put my records in it and now it stands in my kitchen."}]},
+{"@type": "FAQPage", "mainEntity": [{"acceptedAnswer": {"text": "Yes, it holds a load of thirty kilos."}}]}]}</script>
+<script type="application/ld+json">{"articleBody": broken</script>
+<p>Shelf<p>A shelf of white wood, with four rooms for whatever you own.<p>HANG IT UP or lay it down &amp; fill it.
+<p>Yes, it holds a load of thirty kilos.<p>A sentence that nobody claims to be anything at all.
+<div><div class=r>I put my records in it and now it stands in my kitchen.</div>
+<div class=r><b>Bo</b><p>Mine fell on my foot.</div><div class=r>Good enough for its price, I would say.</div></div>"""
+
+
+def test_what_a_page_claims_of_its_text() -> None:
+    """Blocks whose words stand in a page's description, article, reviews or answers are known by it."""
+    found = read(CLAIMING.encode())
+    assert found is not None
+    known, alike = table(found, np.zeros(1, np.uint64), np.zeros((1, 4), np.float32))
+    column = {name: known[:, NAMES.index(name)].round(2).tolist() for name in claims.NAMES}
+    assert column["is_description"] == [0, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert column["is_review"] == [0, 0, 0, 0, 0, 1, 0, 0, 0]
+    assert column["is_answer"] == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert column["to_description"] == list(range(-1, 8))
+    assert column["claims_review"] == [1] * 9
+    assert column["claims_article"] == column["claims_comment"] == [0] * 9
+    # The siblings of a review are reviews; without such a claim nothing is.
+    assert claims.reviews(found.claimed, alike).tolist() == [False] * 5 + [True] * 4
+    assert not claims.reviews(found.claimed * 0, alike).any()
+
+
+def test_claims_need_several_words_in_a_row() -> None:
+    """Neither a short block nor one of the same words in another order is what the page claims."""
+    page = "<meta property='og:description' content='we sell white shelves of wood to you'><p>white shelves of wood"
+    found = read(f"{page}<p>you shelves wood of white we sell to".encode())
+    assert found is not None
+    assert found.claimed[:, 0].tolist() == [0, 0]
+
+
+@given(text=st.text(max_size=80))
+@settings(max_examples=200, deadline=None)
+def test_pairs_of_words(text: str) -> None:
+    """A text has a pair less than words, equal for equal words whatever stands between them."""
+    words = re.findall(r"[a-z0-9]+", text.lower().encode("ascii", "ignore").decode())
+    count = []
+    for one in (" ".join(words), "... ".join(words).upper()):
+        data = np.frombuffer(one.encode(), np.uint8)
+        pairs, owners = np.empty(len(data) + 1, np.uint64), np.empty(len(data) + 1, np.int32)
+        found = blocks.hash_pairs(data, np.array([[0, len(data)]], np.int64), properties(), pairs, owners)
+        count.append(pairs[:found].tolist())
+    assert count[0] == count[1]
+    assert len(count[0]) == max(0, len(words) - 1)
+    assert len(set(count[0])) == len(set(zip(words, words[1:], strict=False)))
+
+
 def test_choice_follows_the_highest_f1_to_be_expected() -> None:
     """Rows are chosen from a share of the F1^1.5 on that a search of all bounds finds, and none below the least."""
     random = np.random.default_rng(0)
@@ -305,10 +358,12 @@ def test_choice_follows_the_highest_f1_to_be_expected() -> None:
             return 2 * (likely * sizes)[which].sum() / ((likely * sizes).sum() + sizes[which].sum())
 
         best = max(expected(steps >= bound) for bound in set(steps))
-        for share, least in ((0.5, 0.0), (0.8, 0.0), (0.1, 0.4)):
+        for share, least, doubt in ((0.5, 0.0, 0.0), (0.8, 0.0, 1.0), (0.1, 0.4, 5.0)):
             chosen = np.empty(30, np.uint8)
-            trees.choose(scores, sizes, probabilities, share, least, chosen)
-            assert chosen.tolist() == (likely >= max(share * best**1.5, least)).tolist()
+            trees.choose(scores, sizes, probabilities, share, least, doubt, chosen)
+            bound = max(share * best**1.5, least)
+            half = doubt * ((likely * sizes)[sizes >= 15].sum() / (likely * sizes).sum()) ** 4
+            assert chosen.tolist() == (likely >= bound + (1 - bound) * half / (half + sizes)).tolist()
 
 
 def test_words_are_aligned_in_order() -> None:

@@ -22,7 +22,7 @@ from curation.kernels.markup import ELEMENT, NAME, PARENT, TAG
 from curation.kernels.trees import MOST_LEAVES, STEPS
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
-from curation.sources.extraction.model import Forest, Model, choose, mean
+from curation.sources.extraction.model import Forest, Model, choose, together
 from curation.sources.extraction.rendering import render
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _MOST_WEIGHT = 3.0
 _MORE_WORDS = 6.0
 #: Of a page's gold text must be found on it for the page to be learned from.
 _LEAST_COVERAGE = 0.5
+#: What a block counts at least in which a string stands that was named as part of the main text, or as none of it.
+_NAMED = 0.15
 
 
 class Settings(BaseModel):
@@ -59,6 +61,8 @@ class Settings(BaseModel):
     last_trees: int = Field(60, ge=1)
     #: The probability that a block must have in any case to be kept.
     least: float = Field(0.1, ge=0, lt=1)
+    #: Words of a block, on a page of running text, for which the bound is halfway to certainty.
+    doubt: float = Field(5.0, ge=0)
     #: F1 that is given up, cross-validated, for fewer blocks that are kept for nothing.
     given_up: float = Field(0.001, ge=0, lt=1)
 
@@ -88,16 +92,22 @@ def example(gold: Gold) -> Example | None:
     A block is main text if half of its words are aligned with the gold text.
 
     Blocks count by their words, and `_MORE_WORDS` each, as a share of the gold text's, nearly as F1 counts them; but
-    none for more than all of it, and all of a page for no more than three times that.
+    none for more than all of it, and all of a page for no more than three times that. Those with a string that the gold
+    names as main text, or as none, count for `_NAMED` at least.
     """
     blocks = pages.read(gold.page)
     if blocks is None:
         return None
-    counts, hits, size = golds.found(blocks.texts(), gold.text)
+    texts = blocks.texts()
+    counts, hits, size = golds.found(texts, gold.text)
     weight = np.minimum((counts + _MORE_WORDS) / max(size, 30), 1.0)
     weight *= min(1.0, 3.0 / weight.sum()) if len(weight) else 1.0
     coverage = float(hits.sum() / max(size, 1))
     wanted = hits * 2 >= np.maximum(counts, 1)
+    for place, text in enumerate(texts if gold.inside or gold.outside else ()):
+        line = " ".join(text.split())
+        if any(one in line for one in (gold.inside if wanted[place] else gold.outside)):
+            weight[place] = max(weight[place], _NAMED)
     return Example(gold, blocks, wanted, weight, counts, hits, size, coverage, _tokens(blocks))
 
 
@@ -129,7 +139,10 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
         for place, (one, table, score) in enumerate(zip(usable, tables, scores, strict=True))
     ]
     seconds = _out_of_fold(usable, wide, parts, settings, settings.last_trees)
-    both = [mean(first, second) for first, second in zip(scores, seconds, strict=True)]
+    both = [
+        together(one.blocks, known[place][1], first, second)
+        for place, (one, first, second) in enumerate(zip(usable, scores, seconds, strict=True))
+    ]
     probabilities = _meaning(usable, both)
     keys, weights = _learn_tokens(usable, settings)
     return Model(
@@ -140,6 +153,7 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
         probabilities,
         _share(usable, both, probabilities, settings),
         settings.least,
+        settings.doubt,
     )
 
 
@@ -233,7 +247,7 @@ def _share(
     def f1(share: float) -> float:
         found = 0.0
         for one, score in zip(examples, scores, strict=True):
-            kept = choose(one.blocks, score, probabilities, share, settings.least)
+            kept = choose(one.blocks, score, probabilities, share, settings.least, settings.doubt)
             found += 2.0 * one.hits[kept].sum() / max(1, one.counts[kept].sum() + one.size)
         return found / len(examples)
 
