@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
@@ -294,7 +295,8 @@ def test_known_of_repeated_blocks() -> None:
 
 
 CLAIMING = """<meta name=description content="A shelf of white wood with four rooms for whatever you own.">
-<script type="application/ld+json">{"@graph": [{"@type": "Product", "description": "<p>Hang it up or lay it down &amp; fill it.",
+<script type="application/ld+json">{"@graph": [{"@type": "Product",
+"description": "<p>Hang it up or lay it down &amp; fill it.",
 "review": [{"reviewBody": "I put my records in it and now it stands in my kitchen."}]},
 {"@type": "FAQPage", "mainEntity": [{"acceptedAnswer": {"text": "Yes, it holds a load of thirty kilos."}}]}]}</script>
 <script type="application/ld+json">{"articleBody": broken</script>
@@ -342,7 +344,7 @@ def test_pairs_of_words(text: str) -> None:
         count.append(pairs[:found].tolist())
     assert count[0] == count[1]
     assert len(count[0]) == max(0, len(words) - 1)
-    assert len(set(count[0])) == len(set(zip(words, words[1:], strict=False)))
+    assert len(set(count[0])) == len(set(pairwise(words)))
 
 
 def test_choice_follows_the_highest_f1_to_be_expected() -> None:
@@ -421,13 +423,53 @@ def test_hostile_pages_need_little_memory() -> None:
     code = (
         "import resource\nfrom curation.sources.extract import extract, Fault\n"
         "for page in (b'<div>' * 4_000_000, b'<p a=1 ' + b'class=b ' * 1_000_000 + b'>x', b'<b>' * 6_000_000 + b'x',\n"
-        "             b'<script>' + b'x' * 19_000_000, b'&amp;' * 4_000_000, b'<p>x' * 5_000_000):\n"
+        "             b'<script>' + b'x' * 19_000_000, b'&amp;' * 4_000_000, b'<p>x' * 5_000_000,\n"
+        "             (b'<script type=application/ld+json>' + b'[' * 250_000 + b'</script>') * 70,\n"
+        "             b'<script type=application/ld+json>[' + b'{},' * 80_000 + b'1]</script>' + b'<p>x y' * 99_000,\n"
+        "             b'<script type=application/ld+json>{\"text\":\"' + b'<' * 250_000 + b'\"}</script><p>x',\n"
+        "             b'<meta name=description content=\"a b c d e f g\">' * 400_000 + b'<p>a b c d e f'):\n"
         "    try:\n        extract(page, 'blocks')\n    except Fault as fault:\n        print(fault)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     *faults, peak = done.stdout.split("\n")[:-1]
     assert faults == ["HTML with more than 100,000 blocks: over the limit"]
+    assert int(peak) < 2 * 1024 * 1024
+
+
+def test_hostile_pages_are_rows(tmp_path: Path) -> None:
+    """Whatever its size, nesting, attributes or scripts, each page of a WARC is one row, in bounded time and memory."""
+    hostile = {
+        "size": "<p>" + "word " * 10_000_000,
+        "nesting": "<div>" * 100_000 + "<p>Deep down it says something." + "</div>" * 100_000,
+        "attributes": "<p " + "".join(f"a{n}=1 " for n in range(1_000_000)) + ">It has attributes.",
+        "unclosed": "<html><body><div><table><tr><td><b><a href=1><ul><li><!-- x --><p title='y'>" * 5_000,
+        "scripts": "<script>var x = '<p>no</p>';</script>" * 100_000,
+        "ordinary": made(1)[0],
+    }
+    pages = {f"https://{name}.example/": page for name, page in hostile.items()}
+    (tmp_path / "pages.warc.gz").write_bytes(warc(pages))
+    (tmp_path / "recipe.toml").write_text(
+        'name = "bees"\n[extract]\nengine = "blocks"\n'
+        '[[source]]\nname = "web"\nkind = "warc"\npaths = ["pages.warc.gz"]\n'
+    )
+    code = (
+        "import re, sys\nfrom pathlib import Path\nfrom curation import pipeline\n"
+        "from curation.engine import LocalEngine\nfrom curation.recipe import load\n"
+        "LocalEngine.map = lambda _, function, items, **__: [function(item) for item in items]\n"
+        "run = pipeline.run(load(Path(sys.argv[1])), LocalEngine(1), until='pull')\n"
+        "for part in run.parts:\n    for row in run.work.documents.read(part).to_pylist():\n"
+        "        print(row['uri'], (row['error'] or 'read')[:12], 'bees' in (row['text'] or ''), sep='|')\n"
+        r"print(re.findall(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[0])"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "recipe.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    *rows, peak = done.stdout.splitlines()[-7:]
+    assert [tuple(row.split("|")[:2]) for row in rows] == [
+        (url, "HTML of 50,0" if "size" in url else "read") for url in pages
+    ]
+    assert rows[-1].endswith("True")
     assert int(peak) < 2 * 1024 * 1024
 
 

@@ -18,6 +18,8 @@ from curation.kernels.markup import END, START, TAG, Page
 from curation.kernels.unicode import properties
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 #: What a text is said to be. Reviews are those of a product, a place or a recipe; a page that is a review itself
@@ -44,7 +46,8 @@ _REVIEWS, _COMMENTS, _ANSWERS = (
 
 def linked_data(source: bytes, page: Page) -> list[Any]:
     """The values of the JSON-LD scripts of a page; those that are no JSON, or too large, are left out."""
-    found, left = [], _MAX_JSON
+    found: list[Any] = []
+    left = _MAX_JSON
     for _, _, start, end in page.marks[page.marks[:, 0] == _SCRIPT].tolist():
         if end - start <= min(_MAX_SCRIPT, left):
             left -= end - start
@@ -58,30 +61,38 @@ def linked_data(source: bytes, page: Page) -> list[Any]:
 def read(source: bytes, page: Page, data: list[Any]) -> dict[str, list[str]]:
     """The texts of each claim that a page makes."""
     found: dict[str, list[str]] = {}
-    descriptions: list[str] = []
+    for claim, text in (*_described(source, page), *_linked(data)):
+        found.setdefault(claim, []).append(text)
+    return found
+
+
+def _described(source: bytes, page: Page) -> list[tuple[str, str]]:
+    """The descriptions in `<meta>`."""
+    found: list[tuple[str, str]] = []
     for _, start, end, _ in page.marks[page.marks[:, 0] == _META].tolist():
-        if len(descriptions) < _MAX_DESCRIPTIONS and b"escription" in (raw := source[start : min(end, start + 8192)]):
+        raw = source[start : min(end, start + 8192)]
+        if b"escription" in raw and len(found) < _MAX_DESCRIPTIONS:
             said = _CONTENT.search(raw.decode("utf-8", "replace"))
             if said:
-                descriptions.append(unescape(said[1] or said[2] or ""))
-    if descriptions:
-        found["description"] = descriptions
+                found.append(("description", unescape(said[1] or said[2] or "")))
+    return found
+
+
+def _linked(data: list[Any]) -> Iterator[tuple[str, str]]:
+    """The claims in JSON-LD."""
     left = [(value, "") for value in reversed(data)]
     for _ in range(_MAX_VALUES):
         if not left:
-            break
+            return
         value, inside = left.pop()
         if isinstance(value, list):
             left += [(one, inside) for one in reversed(value)]
         elif isinstance(value, dict):
             for key, one in value.items():
-                if isinstance(one, str):
-                    claim = _claim(key, inside)
-                    if claim:
-                        found.setdefault(claim, []).append(_TAGS_IN_TEXT.sub(" ", unescape(one)))
-                else:
-                    left.append((one, _inside(key, inside)))
-    return found
+                claim = _claim(key, inside)
+                if claim and isinstance(one, str):
+                    yield claim, _TAGS_IN_TEXT.sub(" ", unescape(one))
+            left += [(one, _inside(key, inside)) for key, one in value.items() if not isinstance(one, str)]
 
 
 def _inside(key: str, inside: str) -> str:

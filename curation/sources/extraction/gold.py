@@ -80,11 +80,16 @@ def read(labels: Path, warcs: Iterable[Path]) -> list[Gold]:
                 if row:
                     page = decode_page(html, charset).replace(b"\0", b"")
                     kind = str(row.get("page_type") or row.get("kind") or "")
-                    parts = (tuple(" ".join(one.split()) for one in row.get(side) or ()) for side in ("with", "without"))
-                    found.append(Gold(url, page, row["text"], kind, domain(url), *parts))
+                    named = (_lines(row.get(side) or ()) for side in ("with", "without"))
+                    found.append(Gold(url, page, row["text"], kind, domain(url), *named))
     if not found:
         raise UsageError(f"{labels}: none of its pages is in the WARCs", remedy="give the WARCs that hold them")
     return found
+
+
+def _lines(strings: Iterable[str]) -> tuple[str, ...]:
+    """Strings with single spaces, without those that hold nothing else."""
+    return tuple(line for one in strings if (line := " ".join(one.split())))
 
 
 def domain(url: str) -> str:

@@ -41,8 +41,8 @@ class Blocks:
     """A page and the blocks in it.
 
     `local` [blocks, kernels.LOCAL], `claimed` [blocks, claims.NAMES] and `kind` (one row for the page) are columns of
-    `table`; `data` are the values of the page's JSON-LD. `whole` hashes each block's text, `words` those of short blocks, of the block in `word_blocks`; `title` those of the page's title, in
-    order.
+    `table`; `data` are the values of the page's JSON-LD. `whole` hashes each block's text, `words` those of short
+    blocks, of the block in `word_blocks`; `title` those of the page's title, in order.
     """
 
     source: bytes
@@ -79,8 +79,8 @@ def read(source: bytes) -> Blocks | None:
     data = claims.linked_data(source, page)
     claimed = claims.measure(page, claims.read(source, page, data))
     return Blocks(
-        source, page, local, data, claimed, _kind(source, page), whole, words[:count].copy(), word_blocks[:count].copy(),
-        _title(source, page),
+        source, page, local, data, claimed, _kind(source, page), whole, words[:count].copy(),
+        word_blocks[:count].copy(), _title(source, page),
     )  # fmt: skip
 
 
@@ -99,7 +99,9 @@ def table(blocks: Blocks, keys: NDArray[Any], weights: NDArray[Any]) -> tuple[ND
         page.elements, page.classes, page.blocks, sums, named, blocks.whole, blocks.words, blocks.word_blocks,
         blocks.title, keys, weights, PROPERTIES, known, alike,
     )  # fmt: skip
-    known[:, len(kernels.NAMES) :] = np.hstack([blocks.claimed, np.broadcast_to(blocks.kind, (len(known), len(blocks.kind)))])
+    claimed = len(kernels.NAMES)
+    known[:, claimed : claimed + len(claims.NAMES)] = blocks.claimed
+    known[:, claimed + len(claims.NAMES) :] = blocks.kind
     return known, alike
 
 
