@@ -559,6 +559,25 @@ def test_pages_are_judged_by_models_that_have_not_seen_their_domain(
     assert all(found)
 
 
+def test_named_strings_count_for_more(tmp_path: Path) -> None:
+    """A block with a string that is named as main text, or as none, weighs more; not where the gold text says else."""
+    page, text = made(1)
+    url = "https://site1.example/"
+    (tmp_path / "pages.warc.gz").write_bytes(warc({url: page}))
+    weights = []
+    for named in ({}, {"with": ["Title  1"], "without": [" ", "Footer 1", "Paragraph 1"]}):
+        (tmp_path / "gold.jsonl").write_text(json.dumps({"url": url, "text": text} | named))
+        read_pages = gold.read(tmp_path / "gold.jsonl", [tmp_path / "pages.warc.gz"])
+        one = example(read_pages[0])
+        assert one is not None
+        assert one.blocks.text(4) == "Title 1"
+        assert one.wanted.tolist() == [False] * 4 + [True] * 4 + [False]
+        weights.append(one.weight)
+    assert (weights[1] > weights[0]).tolist() == [False] * 4 + [True] + [False] * 3 + [True]
+    assert weights[1][[0, 1, 2, 3, 5, 6, 7]].tolist() == weights[0][[0, 1, 2, 3, 5, 6, 7]].tolist()
+    assert weights[1][4] == weights[1][8] == 0.15
+
+
 def test_pages_of_a_domain_stay_together() -> None:
     """Whether a page is held out depends on its registered domain only, and one domain in so many is."""
     pages = [gold.Gold(f"https://{n}.example/", b"", "", "", f"{n}.example") for n in range(1000)]

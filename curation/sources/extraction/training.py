@@ -2,7 +2,7 @@
 
 Three steps, each of which learns from what the one before says of pages that it was not trained on: what single tokens
 of classes, ids and text say (logistic regression), trees over what is known of a block, and fewer trees over what the
-first ones said of its surroundings. Which blocks are kept, given their scores, is chosen in the same way.
+first ones said of its surroundings. What scores mean is learned in the same way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curation.kernels.markup import ELEMENT, NAME, PARENT, TAG
 from curation.kernels.trees import MOST_LEAVES, STEPS
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
-from curation.sources.extraction.model import Forest, Model, choose, together
+from curation.sources.extraction.model import Forest, Model, together
 from curation.sources.extraction.rendering import render
 
 if TYPE_CHECKING:
@@ -63,25 +63,21 @@ class Settings(BaseModel):
     least: float = Field(0.1, ge=0, lt=1)
     #: Words of a block, on a page of running text, for which the bound is halfway to certainty.
     doubt: float = Field(5.0, ge=0)
-    #: F1 that is given up, cross-validated, for fewer blocks that are kept for nothing.
-    given_up: float = Field(0.001, ge=0, lt=1)
+    #: Of the F1 to be expected, to the power of 1.5: the probability from which on blocks are kept.
+    share: float = Field(0.7, gt=0, le=1)
 
 
 @dataclass(slots=True)
 class Example:
     """A page as it is learned from: which of its blocks are main text, and how much each counts.
 
-    `counts` and `hits` are the words of each block and those that are aligned with the gold text, which has `size`;
-    `coverage` is the share of it that is found on the page.
+    `coverage` is the share of the gold text that is found on the page.
     """
 
     gold: Gold
     blocks: Blocks
     wanted: NDArray[np.bool_]
     weight: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    size: int
     coverage: float
     tokens: tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int8]]
 
@@ -108,7 +104,7 @@ def example(gold: Gold) -> Example | None:
         line = " ".join(text.split())
         if any(one in line for one in (gold.inside if wanted[place] else gold.outside)):
             weight[place] = max(weight[place], _NAMED)
-    return Example(gold, blocks, wanted, weight, counts, hits, size, coverage, _tokens(blocks))
+    return Example(gold, blocks, wanted, weight, coverage, _tokens(blocks))
 
 
 def part_of(group: str, parts: int, salt: str) -> int:
@@ -143,15 +139,14 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
         together(one.blocks, known[place][1], first, second)
         for place, (one, first, second) in enumerate(zip(usable, scores, seconds, strict=True))
     ]
-    probabilities = _meaning(usable, both)
     keys, weights = _learn_tokens(usable, settings)
     return Model(
         keys,
         weights,
         _grow(usable, tables, settings, settings.trees),
         _grow(usable, wide, settings, settings.last_trees),
-        probabilities,
-        _share(usable, both, probabilities, settings),
+        _meaning(usable, both),
+        settings.share,
         settings.least,
         settings.doubt,
     )
@@ -234,25 +229,6 @@ def _meaning(examples: list[Example], scores: list[NDArray[np.float64]]) -> NDAr
     slope, shift = _logistic(columns, sign, weight, 1e-6)
     steps = (np.arange(STEPS) + 0.5) * 16 / STEPS - 8
     return np.asarray(np.round(1 / (1 + np.exp(-(slope * steps + shift))), 6))
-
-
-_SHARES = tuple(step / 40 for step in range(16, 37))
-
-
-def _share(
-    examples: list[Example], scores: list[NDArray[np.float64]], probabilities: NDArray[np.float64], settings: Settings
-) -> float:
-    """The highest of the shares of `choose` whose mean F1 is nearly the best, on pages that were not trained on."""
-
-    def f1(share: float) -> float:
-        found = 0.0
-        for one, score in zip(examples, scores, strict=True):
-            kept = choose(one.blocks, score, probabilities, share, settings.least, settings.doubt)
-            found += 2.0 * one.hits[kept].sum() / max(1, one.counts[kept].sum() + one.size)
-        return found / len(examples)
-
-    found = {share: f1(share) for share in _SHARES}
-    return max(share for share in _SHARES if found[share] >= max(found.values()) - settings.given_up)
 
 
 # Tokens ---------------------------------------------------------------------------------------------------------------
@@ -358,7 +334,7 @@ def is_held_out(gold: Gold, parts: int) -> bool:
 def cross_validate(pages_of: list[Gold], settings: Settings, parts: int) -> list[str]:
     """The main text of each page as a model finds it that was trained on other domains: as many models as parts.
 
-    Nothing of a model, the choice of its thresholds neither, depends on a page that it judges.
+    Nothing of a model, what its scores mean neither, depends on a page that it judges.
     """
     examples = [example(gold) for gold in pages_of]
     texts = [""] * len(pages_of)
