@@ -326,7 +326,7 @@ def test_what_a_page_claims_of_its_text() -> None:
 def test_claims_need_several_words_in_a_row() -> None:
     """Neither a short block nor one of the same words in another order is what the page claims."""
     page = "<meta property='og:description' content='we sell white shelves of wood to you'><p>white shelves of wood"
-    found = read(f"{page}<p>you shelves wood of white we sell to".encode())
+    found = read(f"{page}<p>you shelves wood of white sell we to".encode())
     assert found is not None
     assert found.claimed[:, 0].tolist() == [0, 0]
 
