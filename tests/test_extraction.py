@@ -562,6 +562,8 @@ def test_pages_are_judged_by_models_that_have_not_seen_their_domain(
 def test_named_strings_count_for_more(tmp_path: Path) -> None:
     """A block with a string that is named as main text, or as none, weighs more; not where the gold text says else."""
     page, text = made(1)
+    long = "Bees fly from flower to flower and home again. " * 30
+    page, text = page.replace("</h1>", f"</h1><p>{long}"), text.replace("Title 1", f"Title 1\n{long}")
     url = "https://site1.example/"
     (tmp_path / "pages.warc.gz").write_bytes(warc({url: page}))
     weights = []
@@ -571,11 +573,11 @@ def test_named_strings_count_for_more(tmp_path: Path) -> None:
         one = example(read_pages[0])
         assert one is not None
         assert one.blocks.text(4) == "Title 1"
-        assert one.wanted.tolist() == [False] * 4 + [True] * 4 + [False]
+        assert one.wanted.tolist() == [False] * 4 + [True] * 5 + [False]
         weights.append(one.weight)
-    assert (weights[1] > weights[0]).tolist() == [False] * 4 + [True] + [False] * 3 + [True]
-    assert weights[1][[0, 1, 2, 3, 5, 6, 7]].tolist() == weights[0][[0, 1, 2, 3, 5, 6, 7]].tolist()
-    assert weights[1][4] == weights[1][8] == 0.15
+    assert (weights[1] > weights[0]).tolist() == [False] * 4 + [True] + [False] * 4 + [True]
+    assert weights[1][[0, 1, 2, 3, 5, 6, 7, 8]].tolist() == weights[0][[0, 1, 2, 3, 5, 6, 7, 8]].tolist()
+    assert weights[1][4] == weights[1][9] == 0.15
 
 
 def test_pages_of_a_domain_stay_together() -> None:
