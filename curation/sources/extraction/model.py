@@ -13,6 +13,7 @@ import numpy as np
 
 from curation.errors import UsageError
 from curation.kernels import trees
+from curation.kernels.markup import PRE
 from curation.sources.extraction import claims
 from curation.sources.extraction import page as pages
 
@@ -71,6 +72,7 @@ class Model:
 
 
 _REVIEW_SCORE = -8.0  # the lowest that is told apart
+_CODE_SHARE = 0.5
 
 
 def together(
@@ -91,11 +93,17 @@ def choose(
 
     That is `share` * F1^1.5: what is unsure is dropped from a page that the model knows well, and kept of another. On a
     page of running text it is halfway from there to 1 for a block of `doubt` words, and nearer to 1 for shorter ones: a
-    reader stumbles over each block, however few its words are.
+    reader stumbles over each block, however few its words are. Code, which has few words where it has much to say, is
+    kept from `_CODE_SHARE` * F1^1.5 on.
     """
     chosen = np.empty(len(scores), np.uint8)
     sizes = np.ascontiguousarray(blocks.local[:, 1])
     trees.choose(scores, sizes, probabilities, share, least, doubt, chosen)
+    is_code = blocks.page.blocks[:, PRE] > 0
+    if is_code.any():
+        trusted = np.empty(len(scores), np.uint8)
+        trees.choose(scores, sizes, probabilities, min(share, _CODE_SHARE), least, 0.0, trusted)
+        chosen[is_code] = trusted[is_code]
     return chosen.view(np.bool_)
 
 
