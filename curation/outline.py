@@ -155,16 +155,30 @@ def units_of(rows: Sequence[tuple[str, str]], topics: int, seed: int) -> list[Un
     groups, centres = _groups(vectors, count, seed)
     near = np.einsum("ij,ij->i", vectors, centres[groups])
     mean = vectors.mean(axis=0)
+    most = shares(np.bincount(groups, minlength=count).tolist(), topics)
     units = []
     for group in sorted(range(count), key=lambda one: (-int((groups == one).sum()), one)):
         members = [int(row) for row in np.flatnonzero(groups == group)]
         members.sort(key=lambda row: (-round(float(near[row]), 6), row))
-        most = max(1, round(topics * len(members) / len(rows)))
-        found = [_topic(*rows[row], counts[row], spread, len(rows)) for row in members[:most]]
+        found = [_topic(*rows[row], counts[row], spread, len(rows)) for row in members[: most[group]]]
         telling = np.argsort(-(centres[group] - mean), kind="stable")[:3]
         if found:
             units.append(Unit(", ".join(words[word] for word in telling), found))
     return units
+
+
+def shares(sizes: Sequence[int], topics: int) -> list[int]:
+    """How many topics units of these sizes get: in proportion, one at least, no more than they have.
+
+    >>> shares([7, 2, 1, 0], 5), shares([2, 1], 9)
+    ([3, 1, 1, 0], [2, 1])
+    """
+    found = [min(1, size) for size in sizes]
+    for _ in range(min(topics, sum(sizes)) - sum(found)):  # the next goes where it changes the proportion least
+        best = max((size / (mine + 1), -number) for number, (size, mine) in enumerate(zip(sizes, found, strict=True))
+                   if mine < size)[1]  # fmt: skip
+        found[-best] += 1
+    return found
 
 
 def _topic(title: str, text: str, counts: Counter[str], spread: Counter[str], texts: int) -> Topic:
