@@ -7,83 +7,32 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from prefect_server import ROOT, ask, prefect, served
 
 from curation import cli, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytest.importorskip("prefect")
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables under which `prefect` speaks to a server of this test's own."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
-        "CURATE_CHECKOUT": str(ROOT),
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=variables, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2)
-                    break
-                except OSError:
-                    assert server.poll() is None, (home / "server.log").read_text()
-                    time.sleep(0.3)
-            yield variables
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def prefect(environment: dict[str, str], *arguments: str, **more: str) -> str:
-    """What a `prefect` command prints; it must succeed."""
-    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], env={**environment, **more}, cwd=ROOT,
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def ask(environment: dict[str, str], path: str, body: dict[str, object]) -> list[dict[str, object]]:
-    """The answer of the server's API to a filter."""
-    request = urllib.request.Request(  # noqa: S310  # a server of ours on loopback
-        f"{environment['PREFECT_API_URL']}/{path}/filter",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        found: list[dict[str, object]] = json.load(answer)
-    return found
+    """The variables under which `prefect` speaks to a server of these tests' own."""
+    with served(tmp_path_factory.mktemp("prefect")) as variables:
+        yield variables
 
 
 def test_a_deployment_runs_the_stages_and_publishes(environment: dict[str, str], sample: Path, tmp_path: Path) -> None:
@@ -166,6 +115,7 @@ def test_curate_deploy_makes_and_changes_a_deployment(environment: dict[str, str
     assert found["global_concurrency_limit"]["limit"] == 1
     assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert found["tags"] == ["curate", "quickstart"]
+    assert found["job_variables"] == {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
     described = found["parameter_openapi_schema"]["properties"]
     assert all(one["description"] for one in described.values())
     assert curate(environment, "deploy", str(sample), "--interval", "6h", "--pool", "laptop").returncode == 0
@@ -174,6 +124,37 @@ def test_curate_deploy_makes_and_changes_a_deployment(environment: dict[str, str
     assert "deployed  curate/quickstart, when asked to\npool      laptop\n" in again.stdout
     assert inspect(environment)["schedules"] == []
     assert inspect(environment)["id"] == found["id"]
+
+
+def test_deploying_has_dead_runs_marked(environment: dict[str, str], sample: Path) -> None:
+    """Once for a server, as the file in infra/ says; what was changed is set again, but one switched off stays off."""
+    from prefect.events.schemas.automations import AutomationCore  # noqa: PLC0415  # slow
+
+    wanted = [
+        AutomationCore.model_validate(one)
+        for one in yaml.safe_load((ROOT / "infra" / "automations.yaml").read_text())["automations"]
+    ]
+    assert curate(environment, "deploy", str(sample), "--pool", "laptop").returncode == 0
+    made = ask(environment, "automations", {})
+    assert sorted(str(one["name"]) for one in made) == sorted(one.name for one in wanted)
+    silent = next(one for one in made if "silent" in str(one["name"]))
+    changed = {**silent, "enabled": False, "description": "another"}
+    request = urllib.request.Request(  # noqa: S310  # a server of ours on loopback
+        f"{environment['PREFECT_API_URL']}/automations/{silent['id']}",
+        json.dumps({key: changed[key] for key in ("name", "description", "enabled", "trigger", "actions")}).encode(),
+        {"Content-Type": "application/json"},
+        method="PUT",
+    )
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+    assert curate(environment, "deploy", str(sample), "--pool", "laptop").returncode == 0
+    again = {one["name"]: one for one in ask(environment, "automations", {})}
+    assert {one["id"] for one in again.values()} == {one["id"] for one in made}
+    for one in wanted:
+        found = AutomationCore.model_validate(again[one.name])
+        assert found.description == one.description
+        assert found.trigger.model_dump(exclude={"id"}) == one.trigger.model_dump(exclude={"id"})
+        assert [action.model_dump() for action in found.actions] == [action.model_dump() for action in one.actions]
+        assert found.enabled is (one.name != silent["name"])
 
 
 def inspect(environment: dict[str, str]) -> dict[str, Any]:
