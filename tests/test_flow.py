@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from chat_server import refused, serving
 from click.testing import CliRunner
 from prefect_server import ROOT, ask, prefect, served
 
@@ -23,7 +25,8 @@ from curation import cli, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from s3_servers import S3Server
 
 pytest.importorskip("prefect")
 
@@ -271,3 +274,45 @@ def test_what_may_pass_is_tried_again(kind: str, again: bool) -> None:
 
     state = Failed(data=getattr(errors, kind)("it failed"))
     assert asyncio.run(may_pass(None, None, state)) is again  # type: ignore[arg-type]
+
+
+#: What must turn up nowhere: the key of an endpoint, and that of a bucket.
+KEY, SECRET = "sk-planted-9f41c7d20b6e", "planted+secret/key83a1c5e7d9"
+
+
+def test_secrets_turn_up_nowhere(
+    environment: dict[str, str], moto: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Not in what is printed, WORK, release, the server's database (logs, parameters, artifacts, states) or its logs.
+
+    One run publishes into S3; another asks an endpoint, which sends the key back in its error.
+    """
+    folder = tmp_path_factory.mktemp("secrets") / "recipes"
+    shutil.copytree(ROOT / "recipes" / "sample", folder / "sample")
+    text = (ROOT / "recipes" / "written.toml").read_text()
+    planted = {**environment, **moto.environment(), "AWS_SECRET_ACCESS_KEY": SECRET, "PLANTED_KEY": KEY}
+    with serving(lambda body, count: refused(401, f"Incorrect API key provided: {KEY}")) as server:
+        text = text.replace('url = "http://localhost:8000/v1"', f'url = "{server.url}"\nkey = "$PLANTED_KEY"')
+        (recipe := folder / "recipe.toml").write_text(text)
+        places = ("--work", f"s3://{moto.bucket}/work", "--set", f'release.to="s3://{moto.bucket}/releases"')
+        said = [curate(planted, "run", str(recipe), "--workers", "1", *places)]
+        assert said[0].returncode == 0, said[0].stderr
+        unwritten = ("--set", f'endpoint.writer.ledger="{folder / "empty"}"', "--work", str(folder / "work"))
+        said.append(curate(planted, "run", str(recipe), "--workers", "1", *unwritten, "--until", "pull"))
+        assert said[1].returncode != 0
+        assert "the key is not accepted" in said[1].stderr
+        assert KEY in str(server.headers)
+    said.append(curate(planted, "deploy", str(recipe), "--name", "planted", *places))
+    assert said[2].returncode == 0, said[2].stderr
+    looked_at = {f"output of run {number}": (one.stdout + one.stderr).encode() for number, one in enumerate(said)}
+    client = moto.client()
+    listed = client.list_objects_v2(Bucket=moto.bucket)["Contents"]
+    for name in [one["Key"] for one in listed]:
+        looked_at[name] = client.get_object(Bucket=moto.bucket, Key=name)["Body"].read()
+    for place in (folder, Path(environment["PREFECT_HOME"])):
+        looked_at |= {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    for expected in ("run.json", "manifest.json", "report.html", "README.md", "prefect.db", "server.log"):
+        assert any(name.endswith(expected) for name in looked_at), expected
+    assert any(b"planted" in content for content in looked_at.values()), "the deployment's name is in the database"
+    found = [name for name, content in looked_at.items() if KEY.encode() in content or SECRET.encode() in content]
+    assert found == []
