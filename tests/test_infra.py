@@ -192,6 +192,7 @@ def test_pods_are_bounded_and_have_no_rights(name: str) -> None:
     for bound in ("requests", "limits"):
         assert {"cpu", "memory"} <= set(container["resources"][bound])
     assert container["image"].endswith(f"/curate:{PROJECT['project']['version']}")
+    assert "livenessProbe" in container
     volumes = {volume["name"] for volume in pod["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
