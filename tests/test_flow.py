@@ -9,8 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -29,6 +32,26 @@ if TYPE_CHECKING:
     from s3_servers import S3Server
 
 pytest.importorskip("prefect")
+
+
+@contextmanager
+def messages() -> Iterator[tuple[str, list[str]]]:
+    """The address of a web hook, and what was posted to it."""
+    posted: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", posted
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +161,7 @@ def test_deploying_has_dead_runs_marked(environment: dict[str, str], sample: Pat
         for one in yaml.safe_load((ROOT / "infra" / "automations.yaml").read_text())["automations"]
     ]
     assert curate(environment, "deploy", str(sample), "--pool", "laptop").returncode == 0
-    made = ask(environment, "automations", {})
+    made = [one for one in ask(environment, "automations", {}) if "is dead" in str(one["name"])]
     assert sorted(str(one["name"]) for one in made) == sorted(one.name for one in wanted)
     silent = next(one for one in made if "silent" in str(one["name"]))
     changed = {**silent, "enabled": False, "description": "another"}
@@ -151,13 +174,52 @@ def test_deploying_has_dead_runs_marked(environment: dict[str, str], sample: Pat
     urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
     assert curate(environment, "deploy", str(sample), "--pool", "laptop").returncode == 0
     again = {one["name"]: one for one in ask(environment, "automations", {})}
-    assert {one["id"] for one in again.values()} == {one["id"] for one in made}
+    assert {one["id"] for name, one in again.items() if "is dead" in str(name)} == {one["id"] for one in made}
     for one in wanted:
         found = AutomationCore.model_validate(again[one.name])
         assert found.description == one.description
         assert found.trigger.model_dump(exclude={"id"}) == one.trigger.model_dump(exclude={"id"})
         assert [action.model_dump() for action in found.actions] == [action.model_dump() for action in one.actions]
         assert found.enabled is (one.name != silent["name"])
+
+
+#: Saves a block for a web hook, makes the automation of infra/notifications.yaml with it, and has a run crash.
+CRASH = """
+import sys
+import yaml
+from prefect import flow
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.events.schemas.automations import AutomationCore
+from prefect.states import Crashed, Running
+
+@flow(name="curate")
+def curate():
+    pass
+
+block = CustomWebhookNotificationBlock(name="ops", url=sys.argv[1], json_data={"text": "{{subject}}: {{body}}"})
+made = yaml.safe_load(open("infra/notifications.yaml"))["automations"][0]
+made["actions"][0]["block_document_id"] = str(block.save("ops"))
+with get_client(sync_client=True) as client:
+    client.create_automation(AutomationCore.model_validate(made))
+    for tags in (["another"], ["curate"]):
+        run = client.create_flow_run(curate, name=f"run-of-{tags[0]}", tags=tags)
+        client.set_flow_run_state(run.id, Running(), force=True)
+        client.set_flow_run_state(run.id, Crashed(message="No heartbeat"), force=True)
+"""
+
+
+def test_a_run_that_crashed_is_told_of(environment: dict[str, str]) -> None:
+    """infra/notifications.yaml, with the id of a block, posts which run it was and why; not of other flows' runs."""
+    with messages() as (hook, told):
+        subprocess.run([sys.executable, "-c", CRASH, hook], env=environment, cwd=ROOT, check=True, capture_output=True)
+        deadline = time.monotonic() + 120
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.2)
+    (message,) = told
+    assert "run-of-curate" in message
+    assert "is Crashed: No heartbeat" in message
+    assert "/runs/flow-run/" in message
 
 
 def inspect(environment: dict[str, str]) -> dict[str, Any]:
