@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        recipe = options.recipe or _default(Path(folder))
+        recipe = options.recipe or default_recipe(Path(folder))
         faults = torture(recipe, Path(folder), options.kills, options.seed, options.workers)
     sys.exit(1 if faults else 0)
 
@@ -159,7 +159,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _default(folder: Path) -> Path:
+def default_recipe(folder: Path) -> Path:
     """The recipe over the real input, or the sample's."""
     if "CURATE_DATA" not in os.environ:
         return ROOT / "recipes" / "quickstart.toml"

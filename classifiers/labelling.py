@@ -57,7 +57,7 @@ async def label(
                 unanswered = 0 if rows[number]["answer"] is not None else unanswered + 1
                 if unanswered >= ENOUGH:
                     raise EndpointError(
-                        f"{endpoint.service.url}: {unanswered} documents in a row got no answer; the last: "
+                        f"{endpoint.service.urls}: {unanswered} documents in a row got no answer; the last: "
                         f"{rows[number]['error']}",
                         remedy="see that the server is well, and run the same command again: nothing is asked twice",
                     )
@@ -96,7 +96,7 @@ async def _labelled(document: Document, rubric: Rubric, endpoint: Endpoint, stra
     error: str | None = None
     try:
         for more in (True, False):
-            answer = await ask(Request(messages, rubric.max_tokens))
+            answer = await ask(Request(messages, rubric.max_tokens, kind="label"))
             cost += answer.cost
             if is_refusal(answer.text, answer.finish_reason):
                 error = f"{REFUSED}: {_line(answer.text)}"

@@ -212,8 +212,8 @@ def _assign_all(task: Assign) -> None:
 def _left_over(run: Run) -> int:
     """How many kept documents are in no group; an error unless the recipe lets them go."""
     connection = connect(run.work)
-    connection.register("grouped", run.work.groups.scan(run.parts))
-    connection.register("verdicts", run.work.verdicts.scan(run.parts))
+    connection.register("grouped", run.work.groups.scan(run.parts, ["id", "group"]))
+    connection.register("verdicts", run.work.verdicts.scan(run.parts, ["id", "keep"]))
     sql = """FROM verdicts JOIN grouped USING (id) WHERE verdicts.keep AND grouped."group" IS NULL"""
     (count,) = first_row(connection, f"SELECT count(*) {sql}")
     if count and run.recipe.blend.rest == "error":
@@ -228,8 +228,8 @@ def _left_over(run: Run) -> int:
 def _bounds(run: Run, group: Group) -> dict[str, Place]:
     """For each domain of more documents than the group takes of one, the place of the last that it takes."""
     connection = connect(run.work)
-    connection.register("grouped", run.work.groups.scan(run.parts))
-    connection.register("url", run.work.signal("url").scan(run.parts))
+    connection.register("grouped", run.work.groups.scan(run.parts, ["id", "group", "rank"]))
+    connection.register("url", run.work.signal("url").scan(run.parts, ["id", "registered_domain"]))
     rows = connection.execute(f"""
         SELECT registered_domain, rank, place, id FROM (
             SELECT registered_domain, rank, place, id,
@@ -342,14 +342,14 @@ def _take(connection: duckdb.DuckDBPyConnection, wanted: list[tuple[Pile, int, i
 def _inside(run: Run, bounds: DomainBounds) -> duckdb.DuckDBPyConnection:
     """A connection with `inside`: every document in a group, and whether its domain has enough others there."""
     connection = connect(run.work)
-    connection.register("grouped", run.work.groups.scan(run.parts))
+    connection.register("grouped", run.work.groups.scan(run.parts, ["id", "group", "limits", "rank", "tokens"]))
     columns = 'id, "group", limits, rank, tokens'
     if not any(bounds.values()):
         connection.execute(f"""
             CREATE TEMP VIEW inside AS SELECT {columns}, false AS is_over FROM grouped WHERE "group" IS NOT NULL
         """)
         return connection
-    connection.register("url", run.work.signal("url").scan(run.parts))
+    connection.register("url", run.work.signal("url").scan(run.parts, ["id", "registered_domain"]))
     connection.register("bounds", _table(bounds))
     place = _PLACE.format(seed=run.recipe.seed)
     connection.execute(f"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -445,14 +446,18 @@ class Workspace:
         return joined
 
     def scratch(self) -> str:
-        """A folder for what DuckDB spills; it can be deleted whenever nothing runs."""
-        return self.storage.scratch
+        """A folder for what DuckDB spills, of this machine's own; it can be deleted whenever nothing runs.
+
+        DuckDB names its files by the number of the process, and removes those of processes that it does not find.
+        """
+        return f"{self.storage.scratch}/{socket.gethostname()}"
 
 
 def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1GB") -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with bounded memory that spills into the workspace and fetches nothing from outside."""
     connection = duckdb.connect()
     connection.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it goes to standard output, where figures and JSON go
     connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
     if work is not None:
         connection.execute("SET temp_directory = ?", [work.scratch()])

@@ -30,6 +30,7 @@ from curation.run import MARKER, refuse_overlap, release_place, work_place, work
 from curation.signals import SIGNALS, bare, signal_name
 from curation.signals.batch import Batch
 from curation.storage.file import TRIED
+from curation.textbooks import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,7 @@ EXTRAS = (
     ("trafilatura", "trafilatura", "another engine to find the main text in HTML"),
     ("stamina", "llm", "labels by a language model"),
     ("prefect", "prefect", "schedules and a record of runs"),
+    ("ray", "ray", "runs on several machines"),
     ("boto3", "s3", "inputs, WORK and releases in S3"),
 )
 #: Other distributions that are imported as `fasttext`: installed together they overwrite each other.
@@ -267,6 +269,10 @@ def _recipe(path: Path, overrides: tuple[str, ...], work: str | None) -> Iterato
         )
     yield from _against(recipe)
     yield from _endpoints(recipe)
+    if any(source.run_code for source in recipe.source):
+        why = sandbox.fault()
+        found = why or "code runs in a process that can only compute"
+        yield Check("sandbox", "fail" if why else "ok", found, "run_code = false, or another machine" if why else None)
     for name, place in (("WORK", work_place), ("TO", release_place)):
         yield from _place(name, recipe, place, total)
 
@@ -289,14 +295,16 @@ def _against(recipe: Recipe) -> Iterator[Check]:
 def _endpoints(recipe: Recipe) -> Iterator[Check]:
     """Whether endpoints could be asked: nothing is sent, and no run needs them."""
     for name, table in recipe.endpoint.items():
-        variable = table.key and table.key.removeprefix("$")
-        missing = [library for library in ("httpx", "stamina") if not _version(library)]
+        servers = recipe.service(name).servers
+        unset = [server.variable for server in servers if server.variable and not os.environ.get(server.variable)]
+        missing = [library for library in ("aiohttp", "stamina") if not _version(library)]
         if missing:
             yield Check(f"endpoint {name}", "warn", f"missing: {', '.join(missing)}", "pip install 'curate[llm]'")
-        elif variable and not os.environ.get(variable):
-            yield Check(f"endpoint {name}", "warn", f"the variable {variable} is not set", f"export {variable}=…")
+        elif unset:
+            yield Check(f"endpoint {name}", "warn", f"the variable {unset[0]} is not set", f"export {unset[0]}=…")
         else:
-            yield Check(f"endpoint {name}", "ok", f"{table.model} at {table.url}, key {variable or 'not named'}")
+            at = ", ".join(f"{server.url}, key {server.variable or 'not named'}" for server in servers)
+            yield Check(f"endpoint {name}", "ok", f"{table.model} at {at}")
 
 
 def _place(name: str, recipe: Recipe, find: Callable[[Recipe], Storage], inputs: int) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""The only concurrency: one function mapped over items by local processes.
+"""The only concurrency: one function mapped over items by local processes; `ray_engine` does the same on a cluster.
 
 A function that is mapped is a module-level function of one item; it reads and writes parts and returns something
 small. It may run twice for the same item, so what it writes appears whole or not at all.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -21,8 +24,10 @@ from curation.errors import WorkerError
 from curation.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
+
+    from curation.storage import Storage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +37,45 @@ Result = TypeVar("Result")
 ITEM_SECONDS = 3600.0
 #: Bytes a second that an item of many bytes makes at the least: it may take longer than `ITEM_SECONDS` in proportion.
 _SLOWEST = 20_000
+
+
+class Engine(Protocol):
+    """What stages fan out through: processes of this machine, or the nodes of a cluster."""
+
+    #: The cores of this machine that the run may use.
+    workers: int
+    progress: Progress
+
+    def __enter__(self) -> Self:
+        """The engine itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the workers."""
+
+    def use(self, places: Iterable[Storage]) -> None:
+        """Work in these places; `WorkerError` where a worker sees others there."""
+
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        label: str,
+        sizes: Sequence[int] | None = None,
+        unit: str = "parts",
+        little: bool = False,
+    ) -> list[Result]:
+        """`[function(item) for item in items]`, in that order, made by the workers."""
+
+    def everywhere(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, little: bool = False
+    ) -> list[Result]:
+        """What the function gives for each item on each machine."""
+
+    def processor_seconds(self) -> float:
+        """Seconds of processor that this process and the workers have taken so far."""
 
 
 class LocalEngine:
@@ -80,8 +124,7 @@ class LocalEngine:
         if not items or (little and self._pool is None):
             return [function(item) for item in items]
         weights = list(sizes) if sizes is not None else [1] * len(items)
-        slow = _SLOWEST if unit == "B" else float("inf")
-        limits = [self.item_seconds * max(1.0, weight / (slow * ITEM_SECONDS)) for weight in weights]
+        limits = [seconds_for(weight, unit, self.item_seconds) for weight in weights]
         results: dict[int, Result] = {}
         failed: list[int] = []
         waiting = deque(range(len(items)))
@@ -110,6 +153,19 @@ class LocalEngine:
             self.progress.stop()
         return [results[index] for index in range(len(items))]
 
+    def use(self, places: Iterable[Storage]) -> None:
+        """Work in these places: the processes of one machine see the same there."""
+
+    def everywhere(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, little: bool = False
+    ) -> list[Result]:
+        """What the function gives for each item: there is one machine, and `little` work is done in this process."""
+        return [function(item) for item in items] if little else self.map(function, items, label=label, unit="tasks")
+
+    def processor_seconds(self) -> float:
+        """Seconds of processor that this process and its workers have taken so far."""
+        return processor_seconds()
+
     def _start(self) -> ProcessPool:
         if self._pool is None:
             self._pool = _pool(self.workers)
@@ -131,12 +187,12 @@ class LocalEngine:
             error = future.exception()
             if not isinstance(error, ProcessExpired):
                 raise WorkerError(
-                    f"{label}: no answer within {seconds:.0f} s, twice, on {_named(item)}",
+                    f"{label}: no answer within {seconds:.0f} s, twice, on {named(item)}",
                     remedy="look at that input; finished parts are kept",
                 )
             how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
             raise WorkerError(
-                f"{label}: the worker process died twice ({how}) on {_named(item)}",
+                f"{label}: the worker process died twice ({how}) on {named(item)}",
                 remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
                 "Otherwise look at that input: finished parts are kept",
             )
@@ -150,19 +206,40 @@ def _answer(future: Future[Result], label: str, item: object) -> Result:
     try:
         return future.result()
     except Exception as error:
-        error.add_note(f"while {label} was working on {_named(item)}")
+        error.add_note(f"while {label} was working on {named(item)}")
         raise
 
 
-def _named(item: object) -> str:
+def named(item: object) -> str:
     """The item, or the first of several and how many more.
 
-    >>> _named(["a", "b", "c"])
+    >>> named(["a", "b", "c"])
     'a and 2 more'
     """
     if not isinstance(item, list) or not item:
         return str(item)
     return str(item[0]) + (f" and {len(item) - 1} more" if len(item) > 1 else "")
+
+
+def seconds_for(weight: int, unit: str, item_seconds: float) -> float:
+    """The seconds that the work on an item may take: more for one of many bytes.
+
+    >>> seconds_for(5, "parts", 3600), seconds_for(144_000_000, "B", 3600)
+    (3600.0, 7200.0)
+    """
+    slow = _SLOWEST if unit == "B" else float("inf")
+    return item_seconds * max(1.0, weight / (slow * ITEM_SECONDS))
+
+
+def processor_seconds() -> float:
+    """Seconds of processor that this process and its children, those that ended too, have taken so far."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ticks = 0
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread or a child has just ended
+            for child in listed.read_text().split():
+                ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return time.process_time() + ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_lost(future: Future[Any]) -> bool:
@@ -189,10 +266,11 @@ def _prepare_worker(parent: int) -> None:
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Look five times a second whether the parent is there, and end this process when it is not."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from curation.dataset import Part, Workspace
-    from curation.engine import LocalEngine
+    from curation.engine import Engine
     from curation.recipe import Recipe
     from curation.storage import Storage
 
@@ -103,7 +103,7 @@ class _Found:
         self.heads.add(text.strip()[:_HEAD])
 
 
-def forget(recipe: Recipe, asked: Asked, engine: LocalEngine) -> dict[str, Any]:
+def forget(recipe: Recipe, asked: Asked, engine: Engine) -> dict[str, Any]:
     """Forget what was asked for; the certificate, which also lies in `TO/NAME/certificates/`.
 
     Raises `UsageError` where no document is meant, `ReleaseError` where a release that is to be purged is pinned.
@@ -141,7 +141,7 @@ class _Forgetting:
     storage: Storage
     asked: Asked
     found: _Found
-    engine: LocalEngine
+    engine: Engine
     confirm: Callable[[], None]
 
     def do(self, holding: dict[Release, Held]) -> dict[str, Any]:

@@ -65,6 +65,18 @@ class Verdicts:
         return ", ".join(str(part) for part, _, _ in self.parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Parts of a source whose verdicts are to be counted."""
+
+    work: Workspace
+    source: str
+    parts: list[Part]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.parts))
+
+
 def judge(run: Run) -> dict[str, Any]:
     """Make `verdicts`.
 
@@ -224,45 +236,54 @@ def _write_all(task: Verdicts) -> None:
 
 def _figures(run: Run) -> dict[str, Any]:
     """Documents by source and fate, by rule, and copies of documents from outside by entry and source."""
-    connection = connect(run.work)
-    sources: dict[str, dict[str, Any]] = {}
-    outside: dict[str, dict[str, int]] = {}
-    rules: Counter[str] = Counter()
-    for source in run.recipe.source:
-        parts = [part for part in run.parts if part.source == source.name]
-        connection.register("mine", run.work.verdicts.scan(parts))
-        counted = first_row(
-            connection,
-            f"""
-            SELECT count(*), count(*) FILTER (reasons = ['{ruling.UNREADABLE}']),
-                count(*) FILTER (len(reasons) > 0 AND reasons <> ['{ruling.UNREADABLE}']),
-                count(duplicate_of), count(*) FILTER (keep)
-            FROM mine
-        """,
-        )
-        names = ("documents", "errors", "dropped", "duplicates", "kept")
-        outside[source.name] = dict(
-            connection.execute("""
-            SELECT duplicate_in, count(*) FROM mine WHERE duplicate_in IS NOT NULL GROUP BY duplicate_in
-        """).fetchall()
-        )
-        by_rule = dict(
-            connection.execute(f"""
-            SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
-            WHERE reason <> '{ruling.UNREADABLE}' GROUP BY reason ORDER BY reason
-        """).fetchall()
-        )
-        rules.update(by_rule)
-        sources[source.name] = {**dict(zip(names, counted, strict=True)), "rules": by_rule}
+    names = ("documents", "errors", "dropped", "duplicates", "kept")
+    tasks = [
+        Counted(run.work, source.name, group)
+        for source in run.recipe.source
+        if (mine := [part for part in run.parts if part.source == source.name])
+        for group in chunks(mine, [run.parts[part].rows for part in mine], 1_000_000)
+    ]
+    counted = run.engine.map(_count, tasks, label="judge: count", little=run.is_little)
+    fates: dict[str, Counter[str]] = {source.name: Counter(dict.fromkeys(names, 0)) for source in run.recipe.source}
+    by_rule: dict[str, Counter[str]] = {source.name: Counter() for source in run.recipe.source}
+    outside: dict[str, Counter[str]] = {source.name: Counter() for source in run.recipe.source}
+    for task, (numbers, rules, found) in zip(tasks, counted, strict=True):
+        fates[task.source].update(dict(zip(names, numbers, strict=True)))
+        by_rule[task.source].update(rules)
+        outside[task.source].update(found)
     entries = run.recipe.dedup.against if run.recipe.dedup.enabled else []
     return {
-        "sources": sources,
-        "rules": dict(sorted(rules.items())),
+        "sources": {name: {**fate, "rules": dict(sorted(by_rule[name].items()))} for name, fate in fates.items()},
+        "rules": dict(sorted(sum(by_rule.values(), Counter()).items())),
         "against": {
             entry: {name: counts[entry] for name, counts in outside.items() if entry in counts} for entry in entries
         },
         "stable": run.basis.release.version if run.basis and run.basis.release else None,
     }
+
+
+def _count(task: Counted) -> tuple[tuple[int, ...], dict[str, int], dict[str, int]]:
+    """How many documents, by fate; how many of them each rule hit, and each entry from outside has."""
+    columns = ["keep", "reasons", "duplicate_of", "duplicate_in"]
+    connection = connect(task.work)
+    connection.register("mine", pa.concat_tables(task.work.verdicts.read(part, columns) for part in task.parts))
+    fates = first_row(
+        connection,
+        f"""
+        SELECT count(*), count(*) FILTER (reasons = ['{ruling.UNREADABLE}']),
+            count(*) FILTER (len(reasons) > 0 AND reasons <> ['{ruling.UNREADABLE}']),
+            count(duplicate_of), count(*) FILTER (keep)
+        FROM mine
+    """,
+    )
+    by_rule = connection.execute(f"""
+        SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM mine)
+        WHERE reason <> '{ruling.UNREADABLE}' GROUP BY reason
+    """).fetchall()
+    outside = connection.execute("""
+        SELECT duplicate_in, count(*) FROM mine WHERE duplicate_in IS NOT NULL GROUP BY duplicate_in
+    """).fetchall()
+    return fates, dict(by_rule), dict(outside)
 
 
 def _refuse_wipe_out(run: Run, figures: dict[str, Any]) -> None:

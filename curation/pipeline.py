@@ -19,7 +19,7 @@ from curation.report import report
 from curation.run import Run, claim_workspace, refuse_overlap, release_place, workspace
 
 if TYPE_CHECKING:
-    from curation.engine import LocalEngine
+    from curation.engine import Engine
     from curation.recipe import Recipe
 
 STAGES = (pull, measure, compare, judge, blend, report, publish)
@@ -35,7 +35,7 @@ def plainly(stage: Stage, run: Run) -> dict[str, Any]:
 
 def run(
     recipe: Recipe,
-    engine: LocalEngine,
+    engine: Engine,
     *,
     until: str | None = None,
     call: Callable[[Stage, Run], dict[str, Any]] = plainly,
@@ -55,6 +55,7 @@ def run(
     with work.storage.lock() as confirm:
         state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
+        engine.use((work.storage, release_place(recipe)))
         work.storage.sweep()
         try:
             for stage in STAGES:
@@ -80,7 +81,7 @@ def check_until(until: str | None) -> None:
 
 def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]) -> None:
     name = stage.__name__
-    began = time.monotonic()
+    began, before = time.monotonic(), state.engine.processor_seconds()
     try:
         state.figures[name] = call(stage, state)
     except BaseException:
@@ -89,7 +90,10 @@ def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]
             state.save("failed")
         raise
     seconds = time.monotonic() - began
-    state.stages[name] = {"seconds": round(seconds, 3), "rows": state.documents}
+    processor = state.engine.processor_seconds() - before
+    state.stages[name] = {
+        "seconds": round(seconds, 3), "processor_seconds": round(processor, 3), "rows": state.documents
+    }  # fmt: skip
     state.progress.line(f"{name:8} {seconds:7.1f} s  {_said(name, state)}")
 
 

@@ -28,6 +28,7 @@ from curation.signals import SIGNALS, signal_name
 from curation.sources import archives, decoding, extract
 from curation.sources.record import MAX_TEXT_BYTES, Record, Records, Skipped, as_json
 from curation.textbooks.asking import Asking
+from curation.textbooks.checking import Acceptance
 from curation.tombstones import PULLED
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Pull:
     whole_files: bool
     #: Whether an endpoint may be asked; else only what its ledger has is read.
     asks: bool = True
+    #: What answers of an endpoint must keep to.
+    acceptance: Acceptance = field(default_factory=Acceptance)
     #: Where is told how many documents were written.
     progress: Progress = field(default_factory=Silent, compare=False)
 
@@ -84,13 +87,14 @@ class Pull:
     def fingerprint(self, index: int) -> str:
         """What this part is made from."""
         module = sources.load(self.source.kind)
-        settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss", "endpoint"})
+        settings = self.source.model_dump(mode="json", exclude={"paths", "root", "max_loss", "endpoint", "run_code"})
         asked = self.recipe.extraction
         engine = extract.version(asked.engine, asked.format, asked.model) if _extracts(self.source) else None
         content = [[_name(file, module), digest] for file, digest in self.inputs]
         software = [VERSION, module.VERSION, decoding.version(), engine]
         if self.source.endpoint is not None:
-            software.append(cast("sources.Asks", module).made_from(self.recipe.service(self.source.endpoint)))
+            asks, service = cast("sources.Asks", module), self.recipe.service(self.source.endpoint)
+            software.append(asks.made_from(service, self.acceptance))
         if self.is_archive:
             software.append(archives.VERSION)
         if self.source.where is not None or any(not expressions.is_path(sql) for sql in self.source.fields.values()):
@@ -193,9 +197,11 @@ def plan(recipe: Recipe, work: Workspace, found: dict[str, list[Input]], digests
         stems: dict[str, list[Input]] = {}
         for file in found[source.name]:
             stems.setdefault(_stem_of(source, file), []).append(file)
+        acceptance = Acceptance() if source.endpoint is None else Acceptance.of(recipe, source)
         for stem in sorted(stems):
             files = tuple((file, digests[file.path]) for file in stems[stem])
-            pulls.append(Pull(work.documents, recipe, source, files, stem, is_whole(source, files[0][0])))
+            whole = is_whole(source, files[0][0])
+            pulls.append(Pull(work.documents, recipe, source, files, stem, whole, acceptance=acceptance))
     return pulls
 
 
@@ -344,9 +350,9 @@ def _read(task: Pull, stream: BinaryIO, name: str, start: int) -> Iterator[Recor
         return archives.read(stream, name, start, task.source, task.recipe.extraction, cast("archives.Files", module))
     if (endpoint := task.source.endpoint) is not None:
         service, folder = task.recipe.service(endpoint), task.recipe.ledger(endpoint)
-        asking = Asking(service, folder, task.recipe.endpoint[endpoint].key, task.asks, task.progress)
+        asking = Asking(service, folder, task.asks, task.progress)
         asked = cast("sources.Asks", module)
-        return asked.read(stream, name, start, task.source, task.recipe.extraction, asking)
+        return asked.read(stream, name, start, task.source, task.recipe.extraction, asking, task.acceptance)
     return module.read(stream, name, start, task.source, task.recipe.extraction)
 
 

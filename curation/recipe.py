@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from curation import tokenizing
+from curation.endpoint.service import Server as EndpointServer
 from curation.endpoint.service import Service
 from curation.errors import RecipeError
 from curation.sources import KINDS
@@ -126,6 +127,14 @@ class Source(_Table):
     where: Text | None = _field("an SQL predicate as text: the documents that are wanted", None)
     max_loss: Annotated[Number, Field(ge=0, le=1)] | None = _field(_SHARE, None)
     endpoint: Name | None = _field("the name of a table [endpoint.NAME]", None)
+    run_code: Switch = _field("true or false", default=False)
+
+    @model_validator(mode="after")
+    def _runs_what_was_written(self) -> Self:
+        if self.run_code and self.kind != "textbooks":
+            message = f"only code of textbooks is run, not of {self.kind}"
+            raise PydanticCustomError("place", "{message}", {"at": ["run_code"], "message": message})
+        return self
 
     @model_validator(mode="after")
     def _asks_where_it_must(self) -> Self:
@@ -408,6 +417,8 @@ class Price(_Table):
 
 
 _SECONDS = "seconds, above 0"
+_ADDRESS = 'an address like "http://localhost:8000/v1"'
+_VARIABLE = 'the name of an environment variable, like "$OPENAI_API_KEY"'
 #: What a request holds that is not the recipe's to say; some of these would change how answers come, or how many.
 _OWN_PARAMETERS = (
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "best_of", "tools",
@@ -456,17 +467,28 @@ def _parameters(table: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
-class Endpoint(_Table):
-    """A language model behind an OpenAI-compatible server, and what may be spent there."""
+class Server(_Table):
+    """One of several servers of an endpoint."""
 
-    url: Annotated[Text, AfterValidator(_url)] = _field('an address like "http://localhost:8000/v1"')
+    url: Annotated[Text, AfterValidator(_url)] = _field(_ADDRESS)
+    weight: Annotated[Number, Field(gt=0, le=1000)] = _field("a number above 0, at most 1000", 1.0)
+    model: Annotated[Text, Field(min_length=1)] | None = _field("the name of a model", None)
+    key: Annotated[Text, AfterValidator(_variable)] | None = _field(_VARIABLE, None)
+
+
+class Endpoint(_Table):
+    """A language model behind OpenAI-compatible servers, and what may be spent there."""
+
+    url: Annotated[Text, AfterValidator(_url)] | None = _field(_ADDRESS, None)
+    server: list[Server] = _field("tables [[endpoint.NAME.server]]", default_factory=list)
     model: Annotated[Text, Field(min_length=1)] = _field("the name of a model")
-    key: Annotated[Text, AfterValidator(_variable)] | None = _field(
-        'the name of an environment variable, like "$OPENAI_API_KEY"', None
-    )
+    key: Annotated[Text, AfterValidator(_variable)] | None = _field(_VARIABLE, None)
     price: Price | None = _field("a table of prices of a million tokens, like { input = 0.1, output = 0.4 }", None)
     budget: Annotated[Number, Field(ge=0, le=10**6)] | None = _field("an amount of money", None)
     budget_requests: Annotated[Whole, Field(ge=0, lt=10**12)] | None = _field("a whole number of requests", None)
+    budgets: dict[Text, Annotated[Number, Field(ge=0, le=10**6)]] = _field(
+        "a table of amounts of money by kind, like { story = 5.0, exercise = 10.0 }", default_factory=dict
+    )
     budget_tokens: Annotated[Whole, Field(ge=0, lt=10**15)] | None = _field("a whole number of tokens", None)
     ledger: Annotated[Text, AfterValidator(_on_this_machine)] | None = _field(
         "a path of a folder on this machine", None
@@ -489,7 +511,12 @@ class Endpoint(_Table):
         is_paid = self.price is not None and self.price.input + self.price.output > 0
         limits = (self.budget, self.budget_requests, self.budget_tokens)
         problem = None
-        if self.budget is not None and self.price is None:
+        if (self.url is None) == (not self.server):
+            problem = (
+                "url",
+                (f"missing: expected {_ADDRESS}" if self.url is None else "either `url` or tables `server`, not both"),
+            )
+        elif (self.budget is not None or self.budgets) and self.price is None:
             problem = "price", "missing: expected prices, which `budget` is counted by"
         elif is_paid and all(limit is None for limit in limits):
             problem = "budget", "missing: what costs money needs a budget, budget_requests or budget_tokens"
@@ -582,9 +609,15 @@ class Recipe(_Table):
             raise RecipeError(faults_text(self.path, [f"endpoint: {unknown(name, self.endpoint, 'endpoint')}"]) if
                               self.endpoint else f"{self.path}: there is no table [endpoint.{name}]",
                               remedy=f'add it: [endpoint.{name}] with url = "…" and model = "…"')  # fmt: skip
-        settings = table.model_dump(exclude={"key", "ledger", "price"})
+        settings = table.model_dump(exclude={"url", "server", "key", "ledger", "price"})
         price = table.price or Price(input=0, output=0)
-        return Service(name=name, input_price=price.input, output_price=price.output, **settings)
+        servers = tuple(
+            EndpointServer(
+                server.url, server.weight, server.model, (server.key or table.key or "").removeprefix("$") or None
+            )
+            for server in table.server or [Server(url=table.url or "")]
+        )
+        return Service(name=name, servers=servers, input_price=price.input, output_price=price.output, **settings)
 
     def ledger(self, name: str) -> Path:
         """The folder of an endpoint's ledger: what its table says, or `ledger/NAME` beside the recipe."""
@@ -703,7 +736,7 @@ def _model_at(place: list[Any]) -> type[BaseModel]:
     model: type[BaseModel] = Recipe
     tables: dict[str, type[BaseModel]] = {
         "source": Source, "extract": Extract, "dedup": Dedup, "rules": Rules, "edit": Edit, "blend": Blend,
-        "group": Group, "limit": Limit, "release": Release, "price": Price,
+        "group": Group, "limit": Limit, "release": Release, "price": Price, "server": Server,
     }  # fmt: skip
     if place[:1] == ["endpoint"]:  # and then a name, which may be that of another table
         model, place = (Endpoint, place[2:]) if len(place) > 1 else (model, [])

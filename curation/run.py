@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from curation.against import Outside
     from curation.dataset import Footer, Part
-    from curation.engine import LocalEngine
+    from curation.engine import Engine
     from curation.progress import Progress
     from curation.recipe import Recipe
     from curation.signals import Signal
@@ -44,7 +44,7 @@ class Run:
     recipe: Recipe
     work: Workspace
     signals: dict[str, Signal]
-    engine: LocalEngine
+    engine: Engine
     progress: Progress
     #: Raises `StorageError` when this run holds its workspace no more; asked before what cannot be taken back.
     confirm: Callable[[], None]

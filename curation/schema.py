@@ -138,6 +138,7 @@ TOMBSTONES = pa.schema(
 LEDGER = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
+        pa.field("kind", pa.string()),
         pa.field("model", pa.string(), nullable=False),
         pa.field("request", pa.string(), nullable=False),
         pa.field("reserved_at", _TIME, nullable=False),

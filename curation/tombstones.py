@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from curation.dataset import Footer
-    from curation.engine import LocalEngine
+    from curation.engine import Engine
     from curation.storage import Storage
 
 #: The `error` of a document that is forgotten, and the reason of its verdict.
@@ -157,7 +157,7 @@ class Apply:
         return ", ".join(map(str, self.parts))
 
 
-def apply(work: Workspace, parts: Mapping[Part, Footer], stones: Tombstones, engine: LocalEngine) -> dict[Part, Footer]:
+def apply(work: Workspace, parts: Mapping[Part, Footer], stones: Tombstones, engine: Engine) -> dict[Part, Footer]:
     """Take what is forgotten out of these parts of `documents`; the parts with their footers as they are then.
 
     Its row stays, with `error`, without all that it said. A part is looked through once for the same tombstones, and

@@ -36,6 +36,7 @@ TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[[blend.limit]]", recipe.Limit, "blend.limit"),
     ("[release]", recipe.Release, "release"),
     ("[endpoint.NAME]", recipe.Endpoint, "endpoint"),
+    ("[[endpoint.NAME.server]]", recipe.Server, "endpoint.server"),
 )
 
 #: What each key does. What it expects and its default come from the code.
@@ -60,6 +61,8 @@ ABOUT = {
     "source.where": "documents for which it is false are counted and not kept; one without an answer stops the run: "
     "[sources.md](sources.md#where)",
     "source.endpoint": "for textbooks: who writes them: [textbooks.md](textbooks.md)",
+    "source.run_code": "for textbooks: whether the code of exercises is run against its own tests, in a sandbox: "
+    "[textbooks.md](textbooks.md#code-that-is-run)",
     "source.max_loss": "how much of this source deduplication may remove; left out, `dedup.max_loss`",
     "extract.engine": "how the main text is found in HTML; what each is worth: [sources.md](sources.md#html-to-text)",
     "extract.format": "how it is written; Markdown by the engine `blocks` only",
@@ -137,12 +140,20 @@ ABOUT = {
     "release.end_of_document": "what follows each document there; left out, the first that the tokenizer knows of "
     "`<|endoftext|>`, `<|end_of_text|>`, `</s>`, `<eos>`, `<|eos|>`, `[EOS]` and `<|im_end|>`",
     "endpoint.url": "an OpenAI-compatible server; `/chat/completions` is put behind it: [classifier.md](classifier.md)",
+    "endpoint.server": "several servers in place of `url`: [textbooks.md](textbooks.md#several-servers)",
+    "endpoint.server.url": "its address",
+    "endpoint.server.weight": "its share of the requests against the others'",
+    "endpoint.server.model": "what this server calls the model; left out, `model` of the endpoint",
+    "endpoint.server.key": "where the key of this server is; left out, `key` of the endpoint, so name one for each "
+    "server that is another's",
     "endpoint.model": "which of its models is asked",
     "endpoint.key": "where the key is, which itself never stands in a file; left out, CURATE_ENDPOINT_NAME_KEY, and "
     "none where that is not set",
     "endpoint.price": "in any currency, the one of `budget`",
     "endpoint.budget": "how much may be spent, by all that the ledger holds together; never exceeded: each request "
     "counts with the most it can cost until its answer is there. Needs `price`",
+    "endpoint.budgets": "how much of it may be spent on each kind: those of [textbooks.md](textbooks.md#the-kinds), "
+    "and `label`. A kind that is not named has the whole `budget`",
     "endpoint.budget_requests": "how many requests may go out, tries counted one by one",
     "endpoint.budget_tokens": "how many tokens of prompts and answers may be spent",
     "endpoint.ledger": "what was asked, answered and paid; left out, `ledger/NAME` beside the recipe. Keep it: nothing "
@@ -150,8 +161,9 @@ ABOUT = {
     "endpoint.concurrency": "how many requests may be under way at most; how many are is found out, from 4 on",
     "endpoint.attempts": "how often a request is tried",
     "endpoint.connect_seconds": "how long to wait for a connection",
-    "endpoint.read_seconds": "how long nothing may come",
-    "endpoint.total_seconds": "how long an answer may take",
+    "endpoint.read_seconds": "how long nothing may come; a request that hangs holds one of the `concurrency` for so "
+    "long each time it is tried",
+    "endpoint.total_seconds": "how long an answer may take, also one of which something comes again and again",
     "endpoint.stream": "whether answers come piece by piece, so that `read_seconds` can be short; false for servers "
     "that cannot",
     "endpoint.tokens_parameter": "how the server calls the longest answer, in tokens",

@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from curation import pipeline
-from curation.engine import LocalEngine
+from curation.engines import engine_of
 from curation.errors import CurationError, InputError, StorageError, WorkerError
 from curation.progress import Lines
 from curation.recipe import load
@@ -43,6 +43,7 @@ def curate(
     recipe: Path,
     overrides: list[str] | None = None,
     work: str | None = None,
+    engine: Literal["local", "ray"] = "local",
     workers: Annotated[int, Field(ge=1)] | None = None,
     until: Literal["pull", "measure", "compare", "judge", "blend", "report", "publish"] | None = None,
 ) -> dict[str, Any]:
@@ -54,12 +55,13 @@ def curate(
         recipe: The recipe's file, with its full path on the machine of the worker.
         overrides: Values of the recipe to set for this run, like blend.tokens=20000; as for --set.
         work: A folder or s3:// place to work in instead of the recipe's.
-        workers: Processes to use; one for each core if left out.
+        engine: Processes of this machine, or the nodes of the Ray cluster that RAY_ADDRESS names.
+        workers: Processes or tasks at a time; one for each core if left out.
         until: The stage to stop after; left out, all of them.
     """
     loaded = load(recipe, tuple(overrides or ()), work=work)
-    with tags("curate", loaded.name), LocalEngine(workers, Logged(get_run_logger())) as engine:
-        state = pipeline.run(loaded, engine, until=until, call=Recorded(loaded.name, until))
+    with tags("curate", loaded.name), engine_of(engine, workers, Logged(get_run_logger())) as used:
+        state = pipeline.run(loaded, used, until=until, call=Recorded(loaded.name, until))
     _artifacts(state)
     return state.figures[until or "publish"]
 

@@ -29,7 +29,27 @@ SENTENCES = (
     "They would {verb}, and then {name} would {verb} too.",
     "A {noun} like this one, {adjective} and {adjective}, is hard to find.",
 )
-CODE = "```python\ndef {noun}(values):\n    return [value for value in values if value > {number}]\n```"
+#: A function to write, its solution, and its tests, as far as they are right.
+CODE = (
+    """def {noun}(values: list[int]) -> list[int]:
+    '''The values above {number}; a ValueError for none.
+
+    >>> {noun}([{number}, 1000])
+    [1000]
+    >>> {noun}([{number}])
+    []
+    '''
+    ...
+""",
+    """def {noun}(values: list[int]) -> list[int]:
+    if not values:
+        raise ValueError("no {noun}")
+    return [value for value in values if value > {number}]
+""",
+    """assert {noun}([{number}, 200, -3]) == [200]
+assert {noun}([-{number} - 1]) == []
+""",
+)
 
 
 def lots(body, *more):
@@ -60,11 +80,12 @@ def written(body):
         return text + f' "Why is the {lot.choice(NOUNS)} here?" asked {lot.choice(NAMES)}.'
     parts = re.findall(r"^## (\w+)$", asked, re.MULTILINE)
     if "## Tests" in asked:
-        code = [CODE.replace("{noun}", lot.choice(NOUNS)).replace("{number}", str(lot.randrange(99))) for _ in parts]
-        extra = "\n\n```python\ndef f(x: int) -> int:\n    '''Double.\n\n    >>> f(1)\n    2\n    '''\n"
-        extra += "    raise ValueError(x)\n```"
-        blocks = [f"## {name}\n\n{sentences(lot, 6)}\n\n{block}" for name, block in zip(parts, code, strict=True)]
-        return "\n\n".join(blocks) + extra
+        noun, number = lot.choice(NOUNS), str(lot.randrange(99))
+        code = [block.replace("{noun}", f"each_{noun}").replace("{number}", number) for block in CODE]
+        return "\n\n".join(
+            f"## {name}\n\n{sentences(lot, 6)}\n\n```python\n{block}```"
+            for name, block in zip(parts, code, strict=True)
+        )
     extra = ' "What now?" they said, "and why?" (a) 1 (b) 2 (c) 3?'
     if parts:
         return "\n\n".join(f"## {name}\n\n{sentences(lot, 16)}{extra}" for name in parts)

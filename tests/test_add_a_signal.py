@@ -25,9 +25,9 @@ class Block(NamedTuple):
     text: str
 
 
-def blocks() -> list[Block]:
+def blocks(name: str = "add-a-signal.md") -> list[Block]:
     """The page's blocks that make or change a file, in order."""
-    page = (ROOT / "docs" / "add-a-signal.md").read_text()
+    page = (ROOT / "docs" / name).read_text()
     found = re.findall(r'^```(\w+) title="([^"]+)"( append)?\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
     return [Block(language, path, bool(append), text) for language, path, append, text in found]
 

@@ -253,6 +253,8 @@ def test_init_makes_a_folder_that_runs_and_changes_none(
     assert status == 0
     assert "curate run" in out
     assert (tmp_path / "book" / "recipe.toml").is_file()
+    assert (tmp_path / "book" / "written.toml").is_file()
+    assert (tmp_path / "book" / "sample" / "written" / "ledger" / "answers").is_dir()
     status, _, error = call("init", tmp_path / "book")
     assert (status, "not empty" in error) == (2, True)
 

@@ -37,6 +37,11 @@ def file_of(dataset: Dataset, part: Part = PART) -> Path:
     return Path(dataset.storage.path(dataset.path(part)))
 
 
+def test_a_query_that_takes_long_prints_nothing() -> None:
+    """DuckDB would draw a bar on standard output, in the middle of what `--json` prints."""
+    assert first_row(connect(), "SELECT current_setting('enable_progress_bar')") == (False,)
+
+
 def test_a_part_says_what_made_it(dataset: Dataset) -> None:
     """The footer holds fingerprint, rows and notes, and only that fingerprint is the one it was made from."""
     with dataset.writing(PART, "f1") as writer:

@@ -228,7 +228,7 @@ def test_the_commented_recipe_has_every_key() -> None:
     text = (ROOT / "recipes" / "textbook.toml").read_text(encoding="utf-8")
     for path, *_ in reference.recipe_keys():
         key = path.rpartition(".")[2]
-        if key not in ("NAME", "group", "limit"):
+        if key not in ("NAME", "group", "limit", "server"):
             assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), path
 
 
@@ -314,6 +314,18 @@ def test_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = _printed([sys.executable, "-c", code]).split("\x1e\n")
     for (block, output), text in zip(blocks, printed, strict=True):
         _compare(block, output, text, tmp_path)
+
+
+def test_the_walk_of_the_textbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands, run in order, print what it shows; the plan that they make is the one that ships."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    steps = _steps(_page("textbooks.md").partition("## A walk\n")[2].partition("\n## ")[0])
+    assert [kind for kind, _, _ in steps] == ["sh"] * 8
+    for _, block, output in steps:
+        _compare(block, output, "".join(_curate(words) for words in _lines(block)), tmp_path)
+    shipped = ROOT / "recipes" / "sample" / "written" / "plan.parquet"
+    assert (tmp_path / "my-textbook" / "plan.parquet").read_bytes() == shipped.read_bytes()
 
 
 SNIPPETS = [block for kind, block in _fences(_page("reading.md")) if kind == "python"]

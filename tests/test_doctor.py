@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from curation import doctor
 from curation.cli import cli
 from curation.doctor import Check, cores_and_memory, examine
+from curation.textbooks import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,20 @@ def test_an_endpoint_without_its_key_is_told(recipe: Path, monkeypatch: pytest.M
     check = found(recipe, *overrides)["endpoint a"]
     assert check.state == "ok"
     assert "nobody" not in check.found
+
+
+def test_a_recipe_that_runs_code_needs_a_sandbox(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is one is said where the recipe asks for it, and only there."""
+    recipe.with_name("plan.parquet").write_bytes(b"")
+    overrides = ('source.1.kind="textbooks"', 'source.1.paths=["plan.parquet"]', 'source.1.endpoint="a"',
+                 'endpoint.a.url="http://localhost/v1"', 'endpoint.a.model="m"')  # fmt: skip
+    assert "sandbox" not in found(recipe, *overrides)
+    monkeypatch.setattr(sandbox, "fault", lambda: "no Linux")
+    check = found(recipe, *overrides, "source.1.run_code=true")["sandbox"]
+    assert (check.state, check.found) == ("fail", "no Linux")
+    assert check.remedy
+    monkeypatch.setattr(sandbox, "fault", lambda: None)
+    assert found(recipe, *overrides, "source.1.run_code=true")["sandbox"].state == "ok"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from curation.endpoint.client import Endpoint, UnansweredError, key_from, retry_
 from curation.endpoint.ledger import Ledger
 from curation.endpoint.limit import Limit
 from curation.endpoint.reply import UnreadableError, read
-from curation.endpoint.service import UNIT, Answer, Cost, Request, Service, key_of
+from curation.endpoint.servers import Place
+from curation.endpoint.service import UNIT, Answer, Cost, Request, Server, Service, key_of
+from curation.endpoint.syncing import Syncing
 from curation.errors import BudgetError, EndpointError, StorageError, UsageError
 from curation.storage import journal
 
@@ -47,14 +50,14 @@ def question(number, max_tokens=50):
 def service_of(server, **settings):
     """The server as a service with short times."""
     times = {"connect_seconds": 2.0, "read_seconds": 0.4, "total_seconds": 1.5}
-    return Service("test", server.url, "model-1", **{**times, **settings})
+    return Service("test", (Server(server.url),), "model-1", **{**times, **settings})
 
 
 def ask(service, folder, requests, key=KEY):
     """The answers to requests asked at once, exceptions among them, and the ledger's cost after."""
 
     async def all_of_them(ledger):
-        async with Endpoint(service, ledger, key) as endpoint:
+        async with Endpoint(service, ledger, [key] * len(service.servers)) as endpoint:
             return await asyncio.gather(*map(endpoint.ask, requests), return_exceptions=True), endpoint
 
     with Ledger(folder) as ledger:
@@ -83,6 +86,7 @@ def test_an_answer_comes_with_its_cost(tmp_path, stream):
     assert money / UNIT == pytest.approx(120 * 0.1e-6 + 30 * 0.4e-6)
     assert server.bodies[0]["max_tokens"] == 50
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert server.headers[0]["Content-Type"] == "application/json"
 
 
 def test_nothing_is_asked_twice(tmp_path):
@@ -90,7 +94,7 @@ def test_nothing_is_asked_twice(tmp_path):
     with serving(lambda body, count: Reply(f"{body['messages'][1]['content']}, {count}")) as server:
         service = service_of(server)
         first, spent, _ = ask(service, tmp_path / "ledger", [question(1), question(1), question(2)])
-        elsewhere = replace(service, url=server.url.replace("127.0.0.1", "localhost"))
+        elsewhere = replace(service, servers=(Server(server.url.replace("127.0.0.1", "localhost")),))
         second, again, _ = ask(elsewhere, tmp_path / "ledger", [question(2), question(1), question(3)])
         other, _, _ = ask(replace(service, model="model-2"), tmp_path / "ledger", [question(1)])
     assert [answer.text for answer in first] == ["question 1, 0", "question 1, 0", "question 2, 0"]
@@ -102,9 +106,11 @@ def test_nothing_is_asked_twice(tmp_path):
 
 def test_the_hash_of_a_request_holds_all_that_decides_its_answer():
     """Model, messages, length and sampling change the key; the server, and how answers come, do not."""
-    service = Service("a", "http://one/v1", "m")
+    service = Service("a", (Server("http://one/v1"),), "m")
     key = key_of(service.body(question(1)))
-    assert key == key_of(replace(service, url="http://two/v1", name="b", stream=False).body(question(1)))
+    assert key == key_of(
+        replace(service, servers=(Server("http://two/v1", model="org/m"),), name="b", stream=False).body(question(1))
+    )
     others = [
         replace(service, model="n").body(question(1)), service.body(question(2)), service.body(question(1, 51)),
         replace(service, parameters={"temperature": 0}).body(question(1)),
@@ -147,6 +153,23 @@ def test_what_passes_is_tried_again(tmp_path, fault, stream):
     assert spent.requests == 2
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_never_ends_has_an_end(tmp_path, stream):
+    """A byte now and then is given up after `total_seconds`, silence after `read_seconds`."""
+    faults = [Reply("never", drips=0.1), Reply(hangs=True)]
+    with serving(lambda body, count: faults[count] if count < 2 else RIGHT) as server:
+        began = time.monotonic()
+        service = service_of(server, stream=stream, read_seconds=0.5, total_seconds=1.0)
+        (answer,), spent, endpoint = ask(service, tmp_path / "ledger", [question(1)])
+    assert answer.text == "right"
+    assert 1.4 < time.monotonic() - began < 10
+    assert endpoint.failures == {"timeout": 2}
+    whole, nothing, _ = rows_of(tmp_path / "ledger")
+    assert whole["error"] == "no whole answer within 1 s"
+    assert nothing["error"] == "nothing came for 0.5 s"
+    assert spent.output_tokens == 50 + 50 + 20
+
+
 def test_what_does_not_pass_is_not_tried_again(tmp_path):
     """A request that is wrong is asked once, and fails alone."""
     with serving(
@@ -182,8 +205,9 @@ def test_tries_end(tmp_path):
 def test_an_answer_that_is_too_large_is_refused(tmp_path):
     """Five megabytes are not read to their end, and not asked for again."""
     with serving(lambda body, count: Reply("x" * 5_000_000)) as server:
-        (failed,), spent, _ = ask(service_of(server), tmp_path / "ledger", [question(1)])
-        whole, _, _ = ask(service_of(server), tmp_path / "ledger", [question(1, 4_000)])
+        service = service_of(server, read_seconds=10.0, total_seconds=20.0)
+        (failed,), spent, _ = ask(service, tmp_path / "ledger", [question(1)])
+        whole, _, _ = ask(service, tmp_path / "ledger", [question(1, 4_000)])
     assert failed.kind == "too large"
     assert spent.output_tokens == 50
     assert len(whole[0].text) == 5_000_000  # 4,000 tokens are 8 MB at most
@@ -259,52 +283,115 @@ def test_a_stream_says_how_it_ended():
     assert read(begun + ended, "text/event-stream").finish_reason == "length"
 
 
+def test_a_sign_that_comes_in_two_pieces_is_whole():
+    """Half a surrogate pair in one event and half in the next are one sign; a half alone is none."""
+    chunks = [{"choices": [{"delta": {"content": piece}}]} for piece in ("a\ud83d", "\ude00b\ud83d")]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks)
+    assert read(data, "text/event-stream").text == "a😀b\ufffd"
+
+
+def test_events_that_are_not_objects_are_unreadable():
+    """Also where all of them together would be JSON."""
+    whole = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
+    for line in (b'{"choices"', b"", b"1", b'"a"', b'{"a": 1}, {"b": 2}'):
+        with pytest.raises(UnreadableError):
+            read(b"data: " + line + b"\n\n" + whole, "text/event-stream")
+
+
 # How many at once
 
 
-def test_the_limit_rises_while_all_is_well_and_halves_when_it_is_not(monkeypatch):
-    """It doubles in a round of answers, halves at a refusal, once for all that were under way, then grows by one."""
-
-    async def walk():
-        limit, now = Limit(64), 1_000.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)  # each answer takes a second
-        assert limit.allowed == 4
-        began = now
-        now += 1
-        for _ in range(4):
-            limit.answered(began)
-        assert limit.allowed == 8
-        limit.lower(began)
-        limit.lower(began)  # was under way when it was lowered
-        assert limit.allowed == 4
-        for _ in range(4):
-            now += 1
-            limit.answered(now - 1)
-        assert 4.8 < limit.allowed <= 5
-        for _ in range(10):
-            limit.lower(now)
-        assert limit.allowed == 1
-
-    asyncio.run(walk())
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock in a list, which a test moves."""
+    now = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
 
 
-def test_the_limit_falls_when_answers_take_longer_and_longer(monkeypatch):
+def test_the_limit_rises_while_all_is_well_and_falls_when_it_is_not(clock):
+    """It doubles in a round of answers, halves at the first refusal, once for all that were under way."""
+    limit, began = Limit(64), clock[0]
+    assert limit.allowed == 4
+    clock[0] += 1  # each answer takes a second
+    for _ in range(4):
+        limit.answered(began)
+    assert limit.allowed == 8
+    limit.lower(began)
+    limit.lower(began)  # was under way when it was lowered
+    assert limit.allowed == 4
+    for _ in range(10):
+        limit.lower(clock[0])
+    assert limit.allowed == 1
+    limit.restart()
+    clock[0] += 1
+    limit.answered(clock[0] - 1)
+    assert limit.allowed == 2
+
+
+@pytest.mark.parametrize("capacity", [3, 20, 100])
+def test_the_limit_stays_near_what_the_server_bears(clock, capacity):
+    """Of a server that refuses what is too much, three quarters are had, and few requests are refused."""
+    limit, had, refused_, rounds = Limit(512), 0, 0, 200
+    for number in range(rounds):
+        began, sent = clock[0], int(limit.allowed)
+        clock[0] += 1
+        for place in range(sent):
+            if place < capacity:
+                limit.answered(began)
+            else:
+                limit.lower(began)
+        if number >= 20:
+            had += min(sent, capacity)
+            refused_ += max(0, sent - capacity)
+    assert had >= 0.75 * capacity * (rounds - 20)
+    assert refused_ <= had / 50 + (rounds - 20) / 2
+
+
+def test_the_limit_falls_when_answers_take_longer_and_longer(clock):
     """A server that queues what it cannot do at once is sent less, though it refuses nothing."""
+    limit = Limit(64)
+    for _ in range(200):
+        clock[0] += 1
+        limit.answered(clock[0] - 1)
+    high = limit.allowed
+    assert high > 15
+    for _ in range(100):
+        clock[0] += 10
+        limit.answered(clock[0] - 10)
+    assert limit.allowed < high
 
-    async def walk():
-        limit, now = Limit(64), 1_000.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)
-        for _ in range(200):
-            now += 1
-            limit.answered(now - 1)
-        high = limit.allowed
-        assert high > 15
-        for _ in range(40):
-            now += 10
-            limit.answered(now - 10)
-        assert limit.allowed < high / 2
 
-    asyncio.run(walk())
+@pytest.mark.parametrize("capacity", [8, 64, 300])
+def test_the_limit_stops_where_more_at_once_is_no_more_in_all(clock, capacity):
+    """A server that slows down beyond what it can do gets that and not many times it, though times differ at random."""
+    limit, lot = Limit(1_024), random.Random(1)  # noqa: S311  # no secret
+    seen = []
+    for _ in range(1_000):
+        began, sent = clock[0], int(limit.allowed)
+        slower = max(1.0, sent / capacity)
+        for seconds in sorted(slower * lot.expovariate(1.0) for _ in range(sent)):
+            clock[0] = began + seconds
+            limit.answered(began)
+        seen.append(sent)
+    late = seen[100:]
+    assert sum(min(sent, capacity) for sent in late) >= 0.7 * capacity * len(late)
+    assert sum(late) <= 4 * capacity * len(late)
+
+
+@pytest.mark.parametrize("slower", [2.0, 8.0])
+def test_a_server_that_became_slower_for_good_is_used_as_before(clock, slower):
+    """What takes long whatever is sent is no reason to send less."""
+    limit = Limit(64)
+    seen = []
+    for number in range(300):
+        began, seconds = clock[0], 1.0 if number < 100 else slower
+        clock[0] += seconds
+        seen.append(int(limit.allowed))
+        for _ in range(seen[-1]):
+            limit.answered(began)
+    assert sum(seen[-100:]) > 50 * 100
 
 
 def test_a_server_that_bears_three_is_found_out(tmp_path):
@@ -394,7 +481,7 @@ def test_a_line_that_was_not_finished_is_left_out(tmp_path):
     """Half a last line is nothing; half a line in the middle is damage that is told with its place."""
     path = tmp_path / "00001.jsonl"
     written = journal.Journal.begin(path)
-    places = [written.append({"number": number}) for number in range(3)]
+    places = [written.write({"number": number}) for number in range(3)]
     written.close()
     assert list(journal.lines(path)) == [(place, {"number": number}) for number, place in enumerate(places)]
     assert journal.line_at(path, places[1]) == {"number": 1}
@@ -410,13 +497,13 @@ def test_a_line_that_was_not_finished_is_left_out(tmp_path):
 def test_a_full_disk_ends_the_journal(tmp_path, monkeypatch):
     """After a line that could not be written none is, since none behind it could be read."""
     written = journal.Journal.begin(tmp_path / "00001.jsonl")
-    written.append({"number": 1})
+    written.write({"number": 1})
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(StorageError, match="No space left"):
-            written.append({"number": 2})
+            written.sync()
     with pytest.raises(StorageError, match="earlier line"):
-        written.append({"number": 3})
+        written.write({"number": 3})
 
 
 def test_what_was_reserved_and_has_no_answer_counts_as_spent(tmp_path):
@@ -424,9 +511,9 @@ def test_what_was_reserved_and_has_no_answer_counts_as_spent(tmp_path):
     folder, body = tmp_path / "ledger", {"model": "m", "messages": []}
     most = Cost(1, 100, 50, 7)
     with Ledger(folder) as ledger:
-        ledger.settle(ledger.reserve({**body, "seed": 1}, most), key_of({**body, "seed": 1}), most,
-                      Answer("one", "stop", Cost(1, 10, 5, 1)))  # fmt: skip
-        ledger.reserve(body, most)
+        other = {**body, "seed": 1}
+        ledger.settle(ledger.reserve(key_of(other), other, most), Answer("one", "stop", Cost(1, 10, 5, 1)))
+        ledger.reserve(key_of(body), body, most)
         copy = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
     closed = ledger.spent
     assert closed == Cost(2, 110, 55, 8)
@@ -449,8 +536,8 @@ def test_a_ledger_reads_its_answers_from_any_row_group(tmp_path, monkeypatch):
     for start in (0, 30):
         with Ledger(tmp_path / "ledger") as ledger:
             for body in bodies[start : start + 30]:
-                number = ledger.reserve(body, Cost(1))
-                ledger.settle(number, key_of(body), Cost(1), Answer(f"answer {body['seed']}", "stop", Cost(1)))
+                reserved = ledger.reserve(key_of(body), body, Cost(1))
+                ledger.settle(reserved, Answer(f"answer {body['seed']}", "stop", Cost(1)))
     with Ledger(tmp_path / "ledger") as ledger:
         parts = ledger._parts
         assert [len(parts.groups(part, "key")) > 3 for part in parts.parts()] == [True, True]
@@ -469,11 +556,11 @@ import asyncio, sys
 from pathlib import Path
 from curation.endpoint.client import Endpoint
 from curation.endpoint.ledger import Ledger
-from curation.endpoint.service import Request, Service
+from curation.endpoint.service import Request, Server, Service
 
 async def main(ledger):
-    service = Service("test", sys.argv[1], "m", budget_requests=int(sys.argv[3]), concurrency=4)
-    async with Endpoint(service, ledger, None) as endpoint:
+    service = Service("test", (Server(sys.argv[1]),), "m", budget_requests=int(sys.argv[3]), concurrency=4)
+    async with Endpoint(service, ledger, [None]) as endpoint:
         requests = [Request((("user", f"question {number}"),), 50) for number in range(40)]
         answers = await asyncio.gather(*map(endpoint.ask, requests))
         print("\\n".join(answer.text for answer in answers))
@@ -560,3 +647,173 @@ def test_a_key_that_the_server_repeats_is_kept_nowhere(tmp_path, stream):
     rows = rows_of(tmp_path / "ledger")
     assert len(rows) == 3
     assert KEY[:12] not in repr(rows)
+
+
+# Several servers
+
+
+def servers_of(*servers, **settings):
+    """A service of several servers, with these weights."""
+    times = {"connect_seconds": 2.0, "read_seconds": 0.4, "total_seconds": 1.5, "concurrency": 4}
+    listed = tuple(Server(server.url, weight) for server, weight in servers)
+    return Service("test", listed, "model-1", **{**times, **settings})
+
+
+def saying(name, wait=0.0):
+    """A server that answers with its name."""
+    return serving(lambda body, count: Reply(name, wait=wait))
+
+
+def test_servers_share_the_work_by_their_weights(tmp_path):
+    """One with three times the weight gets three times the requests where both are as fast."""
+    with saying("a", 0.02) as a, saying("b", 0.02) as b:
+        service = servers_of((a, 3.0), (b, 1.0))
+        answers, _, _ = ask(service, tmp_path / "ledger", [question(number) for number in range(80)])
+    assert {answer.text for answer in answers} == {"a", "b"}
+    assert 2.0 < len(a.bodies) / len(b.bodies) < 4.5
+
+
+def test_a_server_without_room_is_not_waited_for(tmp_path):
+    """Where one refuses all, or asks for a pause, the other does the work."""
+    with serving(lambda body, count: refused(429, Retry_After="30")) as a, saying("b") as b:
+        began = time.monotonic()
+        service = servers_of((a, 5.0), (b, 1.0))
+        answers, _, _ = ask(service, tmp_path / "ledger", [question(number) for number in range(40)])
+    assert {answer.text for answer in answers} == {"b"}
+    assert time.monotonic() - began < 20
+    assert len(a.bodies) <= 4
+
+
+@pytest.mark.parametrize("fault", ["nobody", "HTTP 500", "silence", "closed for an hour"])
+def test_a_server_that_is_down_is_left_out(tmp_path, fault):
+    """It gets a few requests, and no request fails for it."""
+    bad = {"HTTP 500": refused(500), "silence": Reply(hangs=True),
+           "closed for an hour": refused(503, Retry_After="3600")}  # fmt: skip
+    with serving(lambda body, count: bad[fault]) as a, saying("b", 0.01) as b:
+        service = servers_of((a, 1.0), (b, 1.0))
+        if fault == "nobody":
+            service = replace(service, servers=(Server("http://127.0.0.1:1/v1"), service.servers[1]))
+        answers, _, endpoint = ask(service, tmp_path / "ledger", [question(number) for number in range(60)])
+    assert {getattr(answer, "text", answer) for answer in answers} == {"b"}
+    assert len(b.bodies) == 60
+    assert endpoint.failures.total() <= 12
+    assert len(a.bodies) <= 12
+
+
+def test_a_server_that_was_down_is_tried_again(tmp_path, monkeypatch):
+    """After a while one request goes there; when that is answered it is used as before."""
+    monkeypatch.setattr("curation.endpoint.servers.FIRST_ABSENCE", 0.2)
+    is_down = {"is": True}
+
+    def sometimes(body, count):
+        is_down["is"] = len(a.bodies) <= 6
+        return refused(500) if is_down["is"] else Reply("a", wait=0.01)
+
+    with serving(sometimes) as a, saying("b", 0.01) as b:
+        requests = [question(number) for number in range(250)]
+        answers, _, _ = ask(servers_of((a, 1.0), (b, 1.0)), tmp_path / "ledger", requests)
+    texts = [answer.text for answer in answers]
+    assert set(texts) == {"a", "b"}
+    assert texts.count("a") >= 5
+
+
+def test_where_all_are_down_that_is_said(tmp_path):
+    """The last failure is told, after all tries."""
+    nobody = (Server("http://127.0.0.1:1/v1"), Server("http://127.0.0.1:2/v1"))
+    service = Service("test", nobody, "m", connect_seconds=1.0)
+    (failed,), spent, _ = ask(service, tmp_path / "ledger", [question(1)])
+    assert isinstance(failed, UnansweredError)
+    assert "no connection" in failed.message
+    assert spent == Cost()
+
+
+def test_each_server_gets_its_own_key_and_name_of_the_model(tmp_path):
+    """No server sees the key of another, and the ledger knows one model."""
+    with saying("a") as a, saying("b") as b:
+        service = servers_of((a, 1.0), (b, 1.0), concurrency=2)
+        service = replace(service, servers=(service.servers[0], replace(service.servers[1], model="org/model")))
+        keys = [f"{KEY}-a", f"{KEY}-b"]
+
+        async def all_of_them(ledger):
+            async with Endpoint(service, ledger, keys) as endpoint:
+                return await asyncio.gather(*(endpoint.ask(question(number)) for number in range(20)))
+
+        with Ledger(tmp_path / "ledger") as ledger:
+            asyncio.run(all_of_them(ledger))
+    assert {headers["Authorization"] for headers in a.headers} == {f"Bearer {KEY}-a"}
+    assert {headers["Authorization"] for headers in b.headers} == {f"Bearer {KEY}-b"}
+    assert {body["model"] for body in a.bodies} == {"model-1"}
+    assert {body["model"] for body in b.bodies} == {"org/model"}
+    assert {row["model"] for row in rows_of(tmp_path / "ledger")} == {"model-1"}
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    """As other programs do it, and not where no_proxy says so."""
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    for url, proxy in (("https://outside.example/v1", "http://proxy:3128"), ("https://inside.example/v1", None),
+                       ("http://outside.example/v1", None)):  # fmt: skip
+        assert Place(Server(url), None, 1).proxy == proxy
+
+
+# Money by kind
+
+
+def test_a_kind_has_a_budget_of_its_own(tmp_path):
+    """It is never exceeded, also by a later run, and other kinds go on."""
+    with serving(lambda body, count: Reply("right", usage=(100, 50))) as server:
+        service = service_of(server, input_price=1.0, output_price=2.0, budget=1.0, budgets={"story": 0.004})
+        requests = [replace(question(number), kind=("story", "scene")[number % 2]) for number in range(60)]
+        answers, _, _ = ask(service, tmp_path / "ledger", requests)
+        again, _, _ = ask(service, tmp_path / "ledger", [replace(question(100), kind="story")])
+        with Ledger(tmp_path / "ledger") as ledger:
+            spent = dict(ledger.spent_on)
+    stories, scenes = answers[::2], answers[1::2]
+    assert all(isinstance(answer, Answer) for answer in scenes)
+    assert any(isinstance(answer, BudgetError) for answer in stories)
+    assert isinstance(again[0], BudgetError)
+    assert "the budget of story is used up: " in again[0].message
+    most = service.cost(question(1).most_input, 50).money
+    assert 0.004 * UNIT - most < spent["story"].money <= 0.004 * UNIT
+    assert spent["story"].requests == sum(isinstance(answer, Answer) for answer in stories)
+    assert spent["scene"] == service.cost(3_000, 1_500) + Cost(29, 0, 0, 0)
+
+
+# Waiting for the disk together
+
+
+def test_those_who_wait_share_the_next_sync():
+    """Nobody's wait ends with a sync that began before it came, and many wait for one."""
+    begun, ended = [], []
+
+    def sync():
+        begun.append(time.monotonic())
+        time.sleep(0.05)
+        ended.append(time.monotonic())
+
+    async def all_of_them():
+        on_disk = Syncing(sync)
+
+        async def wait(seconds):
+            await asyncio.sleep(seconds)
+            came = time.monotonic()
+            await on_disk()
+            assert any(came <= start for start, end in zip(begun, ended, strict=False) if end <= time.monotonic())
+
+        await asyncio.gather(*(wait(0.001 * number) for number in range(100)))
+
+    asyncio.run(all_of_them())
+    assert 2 <= len(begun) <= 12
+
+
+def test_a_disk_that_fails_is_told_to_all_who_wait():
+    """Each gets the error; none goes on as if its line were there."""
+
+    def sync():
+        raise StorageError("no space")
+
+    async def all_of_them():
+        on_disk = Syncing(sync)
+        return await asyncio.gather(*(on_disk() for _ in range(5)), return_exceptions=True)
+
+    assert [type(found) for found in asyncio.run(all_of_them())] == [StorageError] * 5

@@ -107,6 +107,12 @@ def large(item):
     return b"x" * item
 
 
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 def threads(item):
     import pyarrow as pa
     return pa.cpu_count(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -240,6 +246,17 @@ def test_a_worker_killed_twice_names_its_item(local: LocalEngine, work: Any) -> 
     with pytest.raises(WorkerError, match=r"died twice \(exit status 7\) on x"):
         local.map(work.leave, ["x"], label="parts")
     assert local.map(work.shout, [2], label="again") == [4]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see processes")
+def test_the_work_of_workers_is_counted(work: Any) -> None:
+    """Seconds of processor: of workers that live, and after they ended."""
+    with LocalEngine(2) as engine:
+        engine.map(work.burn, [0, 0], label="begin")
+        before = engine.processor_seconds()
+        engine.map(work.burn, [0.4, 0.4], label="burn")
+        assert 0.7 < (alive := engine.processor_seconds() - before) < 3
+    assert engine.processor_seconds() - before >= alive - 0.1
 
 
 def test_an_item_that_does_not_come_back_is_named(work: Any) -> None:

@@ -47,8 +47,8 @@ def test_main_content(engine: str) -> None:
     assert title == "Bees & flowers"
     for kept in ("Bees fly from flower to flower", "ultraviolet light.", "dance to tell", "    return"):
         assert kept in text
-    scripted = text.replace("NO SCRIPT", "")
-    assert (scripted != text) == (engine == "blocks")  # which reads it where a page has next to no other text
+    # `blocks` reads it where a page has next to no other text, and may keep it.
+    scripted = text.replace("NO SCRIPT", "") if engine == "blocks" else text
     for gone in ("ALTERNATIVE", "SCRIPT", "FORM FIELD", "COMMENT", "FOOTER", "Home"):
         assert gone not in scripted
 

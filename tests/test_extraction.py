@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,11 +24,12 @@ from curation import pipeline, pull
 from curation.cli import cli
 from curation.engine import LocalEngine
 from curation.errors import UsageError
-from curation.kernels import html, markup, trees
+from curation.kernels import blocks, html, markup, trees
+from curation.kernels.unicode import properties
 from curation.recipe import load
 from curation.sources.decoding import decode_page, decode_text
 from curation.sources.extract import extract
-from curation.sources.extraction import gold, model, training
+from curation.sources.extraction import claims, gold, model, training
 from curation.sources.extraction.figures import TITLES
 from curation.sources.extraction.metadata import read as read_metadata
 from curation.sources.extraction.page import NAMES, read, table
@@ -292,6 +294,59 @@ def test_known_of_repeated_blocks() -> None:
     assert len(set(alike[:, 2].tolist())) == 6
 
 
+CLAIMING = """<meta name=description content="A shelf of white wood with four rooms for whatever you own.">
+<script type="application/ld+json">{"@graph": [{"@type": "Product",
+"description": "<p>Hang it up or lay it down &amp; fill it.",
+"review": [{"reviewBody": "I put my records in it and now it stands in my kitchen."}]},
+{"@type": "FAQPage", "mainEntity": [{"acceptedAnswer": {"text": "Yes, it holds a load of thirty kilos."}}]}]}</script>
+<script type="application/ld+json">{"articleBody": broken</script>
+<p>Shelf<p>A shelf of white wood, with four rooms for whatever you own.<p>HANG IT UP or lay it down &amp; fill it.
+<p>Yes, it holds a load of thirty kilos.<p>A sentence that nobody claims to be anything at all.
+<div><div class=r>I put my records in it and now it stands in my kitchen.</div>
+<div class=r><b>Bo</b><p>Mine fell on my foot.</div><div class=r>Good enough for its price, I would say.</div></div>"""
+
+
+def test_what_a_page_claims_of_its_text() -> None:
+    """Blocks whose words stand in a page's description, article, reviews or answers are known by it."""
+    found = read(CLAIMING.encode())
+    assert found is not None
+    known, alike = table(found, np.zeros(1, np.uint64), np.zeros((1, 4), np.float32))
+    column = {name: known[:, NAMES.index(name)].round(2).tolist() for name in claims.NAMES}
+    assert column["is_description"] == [0, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert column["is_review"] == [0, 0, 0, 0, 0, 1, 0, 0, 0]
+    assert column["is_answer"] == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert column["to_description"] == list(range(-1, 8))
+    assert column["claims_review"] == [1] * 9
+    assert column["claims_article"] == column["claims_comment"] == [0] * 9
+    # The siblings of a review are reviews; without such a claim nothing is.
+    assert claims.reviews(found.claimed, alike).tolist() == [False] * 5 + [True] * 4
+    assert not claims.reviews(found.claimed * 0, alike).any()
+
+
+def test_claims_need_several_words_in_a_row() -> None:
+    """Neither a short block nor one of the same words in another order is what the page claims."""
+    page = "<meta property='og:description' content='we sell white shelves of wood to you'><p>white shelves of wood"
+    found = read(f"{page}<p>you shelves wood of white sell we to".encode())
+    assert found is not None
+    assert found.claimed[:, 0].tolist() == [0, 0]
+
+
+@given(text=st.text(max_size=80))
+@settings(max_examples=200, deadline=None)
+def test_pairs_of_words(text: str) -> None:
+    """A text has a pair less than words, equal for equal words whatever stands between them."""
+    words = re.findall(r"[a-z0-9]+", text.lower().encode("ascii", "ignore").decode())
+    count = []
+    for one in (" ".join(words), "... ".join(words).upper()):
+        data = np.frombuffer(one.encode(), np.uint8)
+        pairs, owners = np.empty(len(data) + 1, np.uint64), np.empty(len(data) + 1, np.int32)
+        found = blocks.hash_pairs(data, np.array([[0, len(data)]], np.int64), properties(), pairs, owners)
+        count.append(pairs[:found].tolist())
+    assert count[0] == count[1]
+    assert len(count[0]) == max(0, len(words) - 1)
+    assert len(set(count[0])) == len(set(pairwise(words)))
+
+
 def test_choice_follows_the_highest_f1_to_be_expected() -> None:
     """Rows are chosen from a share of the F1^1.5 on that a search of all bounds finds, and none below the least."""
     random = np.random.default_rng(0)
@@ -305,10 +360,12 @@ def test_choice_follows_the_highest_f1_to_be_expected() -> None:
             return 2 * (likely * sizes)[which].sum() / ((likely * sizes).sum() + sizes[which].sum())
 
         best = max(expected(steps >= bound) for bound in set(steps))
-        for share, least in ((0.5, 0.0), (0.8, 0.0), (0.1, 0.4)):
+        for share, least, doubt in ((0.5, 0.0, 0.0), (0.8, 0.0, 1.0), (0.1, 0.4, 5.0)):
             chosen = np.empty(30, np.uint8)
-            trees.choose(scores, sizes, probabilities, share, least, chosen)
-            assert chosen.tolist() == (likely >= max(share * best**1.5, least)).tolist()
+            trees.choose(scores, sizes, probabilities, share, least, doubt, chosen)
+            bound = max(share * best**1.5, least)
+            half = doubt * ((likely * sizes)[sizes >= 15].sum() / (likely * sizes).sum()) ** 4
+            assert chosen.tolist() == (likely >= bound + (1 - bound) * half / (half + sizes)).tolist()
 
 
 def test_words_are_aligned_in_order() -> None:
@@ -366,13 +423,53 @@ def test_hostile_pages_need_little_memory() -> None:
     code = (
         "import resource\nfrom curation.sources.extract import extract, Fault\n"
         "for page in (b'<div>' * 4_000_000, b'<p a=1 ' + b'class=b ' * 1_000_000 + b'>x', b'<b>' * 6_000_000 + b'x',\n"
-        "             b'<script>' + b'x' * 19_000_000, b'&amp;' * 4_000_000, b'<p>x' * 5_000_000):\n"
+        "             b'<script>' + b'x' * 19_000_000, b'&amp;' * 4_000_000, b'<p>x' * 5_000_000,\n"
+        "             (b'<script type=application/ld+json>' + b'[' * 250_000 + b'</script>') * 70,\n"
+        "             b'<script type=application/ld+json>[' + b'{},' * 80_000 + b'1]</script>' + b'<p>x y' * 99_000,\n"
+        "             b'<script type=application/ld+json>{\"text\":\"' + b'<' * 250_000 + b'\"}</script><p>x',\n"
+        "             b'<meta name=description content=\"a b c d e f g\">' * 400_000 + b'<p>a b c d e f'):\n"
         "    try:\n        extract(page, 'blocks')\n    except Fault as fault:\n        print(fault)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     *faults, peak = done.stdout.split("\n")[:-1]
     assert faults == ["HTML with more than 100,000 blocks: over the limit"]
+    assert int(peak) < 2 * 1024 * 1024
+
+
+def test_hostile_pages_are_rows(tmp_path: Path) -> None:
+    """Whatever its size, nesting, attributes or scripts, each page of a WARC is one row, in bounded time and memory."""
+    hostile = {
+        "size": "<p>" + "word " * 10_000_000,
+        "nesting": "<div>" * 100_000 + "<p>Deep down it says something." + "</div>" * 100_000,
+        "attributes": "<p " + "".join(f"a{n}=1 " for n in range(1_000_000)) + ">It has attributes.",
+        "unclosed": "<html><body><div><table><tr><td><b><a href=1><ul><li><!-- x --><p title='y'>" * 5_000,
+        "scripts": "<script>var x = '<p>no</p>';</script>" * 100_000,
+        "ordinary": made(1)[0],
+    }
+    pages = {f"https://{name}.example/": page for name, page in hostile.items()}
+    (tmp_path / "pages.warc.gz").write_bytes(warc(pages))
+    (tmp_path / "recipe.toml").write_text(
+        'name = "bees"\n[extract]\nengine = "blocks"\n'
+        '[[source]]\nname = "web"\nkind = "warc"\npaths = ["pages.warc.gz"]\n'
+    )
+    code = (
+        "import re, sys\nfrom pathlib import Path\nfrom curation import pipeline\n"
+        "from curation.engine import LocalEngine\nfrom curation.recipe import load\n"
+        "LocalEngine.map = lambda _, function, items, **__: [function(item) for item in items]\n"
+        "run = pipeline.run(load(Path(sys.argv[1])), LocalEngine(1), until='pull')\n"
+        "for part in run.parts:\n    for row in run.work.documents.read(part).to_pylist():\n"
+        "        print(row['uri'], (row['error'] or 'read')[:12], 'bees' in (row['text'] or ''), sep='|')\n"
+        r"print(re.findall(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[0])"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "recipe.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    *rows, peak = done.stdout.splitlines()[-7:]
+    assert [tuple(row.split("|")[:2]) for row in rows] == [
+        (url, "HTML of 50,0" if "size" in url else "read") for url in pages
+    ]
+    assert rows[-1].endswith("True")
     assert int(peak) < 2 * 1024 * 1024
 
 
@@ -460,6 +557,27 @@ def test_pages_are_judged_by_models_that_have_not_seen_their_domain(
     assert sorted(group for some in taught for group in groups - some) == sorted(groups)
     assert len(found) == 60
     assert all(found)
+
+
+def test_named_strings_count_for_more(tmp_path: Path) -> None:
+    """A block with a string that is named as main text, or as none, weighs more; not where the gold text says else."""
+    page, text = made(1)
+    long = "Bees fly from flower to flower and home again. " * 30
+    page, text = page.replace("</h1>", f"</h1><p>{long}"), text.replace("Title 1", f"Title 1\n{long}")
+    url = "https://site1.example/"
+    (tmp_path / "pages.warc.gz").write_bytes(warc({url: page}))
+    weights = []
+    for named in ({}, {"with": ["Title  1"], "without": [" ", "Footer 1", "Paragraph 1"]}):
+        (tmp_path / "gold.jsonl").write_text(json.dumps({"url": url, "text": text} | named))
+        read_pages = gold.read(tmp_path / "gold.jsonl", [tmp_path / "pages.warc.gz"])
+        one = example(read_pages[0])
+        assert one is not None
+        assert one.blocks.text(4) == "Title 1"
+        assert one.wanted.tolist() == [False] * 4 + [True] * 5 + [False]
+        weights.append(one.weight)
+    assert (weights[1] > weights[0]).tolist() == [False] * 4 + [True] + [False] * 4 + [True]
+    assert weights[1][[0, 1, 2, 3, 5, 6, 7, 8]].tolist() == weights[0][[0, 1, 2, 3, 5, 6, 7, 8]].tolist()
+    assert weights[1][4] == weights[1][9] == 0.15
 
 
 def test_pages_of_a_domain_stay_together() -> None:

@@ -215,8 +215,8 @@ def test_purging_removes_earlier_releases_what_was_measured_and_answers(
         with Ledger(tmp_path / "ledger") as ledger:
             body = {"model": "m", "messages": [{"role": "user", "content": f"Grade this:\n{words}"}]}
             keys.append(key_of(body))
-            number = ledger.reserve(body, Cost(1, 10, 10, 10))
-            ledger.settle(number, key_of(body), Cost(1, 10, 10, 10), Answer("good", "stop", Cost(1, 5, 5, 5)))
+            reserved = ledger.reserve(key_of(body), body, Cost(1, 10, 10, 10))
+            ledger.settle(reserved, Answer("good", "stop", Cost(1, 5, 5, 5)))
     done = forget(recipe(tmp_path), Asked(ASKED.wanted, None, "x", purge=True), engine)
     assert done["ledger_answers"] == 1
     with Ledger(tmp_path / "ledger") as ledger:

@@ -24,7 +24,10 @@ LAYERS = (
         "curation", "curation.errors", "curation.storage", "curation.inputs", "curation.kernels", "curation.schema",
         "curation.progress", "curation.sample",
     },
-    {"curation.dataset", "curation.endpoint", "curation.engine", "curation.expressions", "classifiers"},
+    {
+        "curation.dataset", "curation.endpoint", "curation.engine", "curation.engines", "curation.ray_engine",
+        "curation.expressions", "classifiers",
+    },
     {  # recipe.py names the kinds of sources and of rules, and these ask it how faults are worded
         "curation.sources", "curation.signals", "curation.dedup", "curation.rules", "curation.textbooks",
         "curation.recipe", "curation.releases", "curation.tokenizing", "curation.tokenised", "curation.tombstones",
@@ -41,7 +44,7 @@ LAYERS = (
     },
     {  # the others ask the stages where things lie
         "curation.pipeline", "curation.explain", "curation.hits", "curation.query", "curation.whatif",
-        "curation.selection", "curation.coverage",
+        "curation.selection", "curation.coverage", "curation.outline",
         "curation.doctor", "curation.tokenizer_training", "curation.plan", "curation.clusters", "curation.difference",
         "curation.release_diff", "curation.forget",
     },
@@ -67,7 +70,7 @@ ONLY = {
     "prefect": "flows",
     "boto3": "curation.storage",
     "botocore": "curation.storage",
-    "ray": "curation.engine",
+    "ray": "curation.ray_engine",
     "pebble": "curation.engine",
     "multiprocessing": "curation.engine",
     "fasttext": "classifiers",

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curation import rules as ruling
+from curation.endpoint.service import Server
 from curation.errors import RecipeError
 from curation.recipe import Recipe, load, parse
 from curation.run import workspace
@@ -140,7 +141,7 @@ def test_every_table_of_the_design_is_understood(tmp_path: Path) -> None:
     assert recipe.release.shard_bytes == 256_000_000
     assert recipe.base == tmp_path
     service = recipe.service("writer")
-    assert (service.url, service.input_price, service.output_price) == ("http://localhost:8000/v1", 0.1, 0.4)
+    assert (service.urls, service.input_price, service.output_price) == ("http://localhost:8000/v1", 0.1, 0.4)
     assert (service.budget, service.concurrency, service.total_seconds) == (25, 8, 120)
     assert service.parameters == {"temperature": 0.5, "stop": ["END"]}
     assert recipe.ledger("writer") == tmp_path / "paid"
@@ -294,6 +295,16 @@ def test_values_of_the_wrong_type_or_size(tmp_path: Path, old: str, new: str, fa
         ("temperature = 0.5", "n = 3", 'parameters: "n" is not for the recipe to say'),
         ("temperature = 0.5", 'api_key = "secret"', 'parameters: "api_key" is not for the recipe to say'),
         ("temperature = 0.5", "since = 2026-01-01", 'parameters: "since": expected what JSON can hold'),
+        ('url = "http://localhost:8000/v1"\n', "",
+         'url: missing: expected an address like "http://localhost:8000/v1"'),
+        ("[endpoint.writer]\n", '[endpoint.writer]\nserver = [{ url = "http://localhost/v1" }]\n',
+         "url: either `url` or tables `server`, not both"),
+        ('url = "http://localhost:8000/v1"', 'server = [{ url = "http://a/v1", weight = 0 }]',
+         "server[0].weight: expected a number above 0, at most 1000, got 0"),
+        ('url = "http://localhost:8000/v1"', 'server = [{ url = "http://a/v1", key = "sk-secret" }]',
+         f"server[0].{NO_KEY}"),
+        ("budget = 25.0", "budget = 25.0\nbudgets = { story = -1 }",
+         "budgets.story: expected a table of amounts of money by kind, like { story = 5.0, exercise = 10.0 }, got -1"),
         ("concurrency = 8", "concurency = 8", 'unknown key "concurency"; did you mean "concurrency"?'),
     ],
 )  # fmt: skip
@@ -310,6 +321,18 @@ def test_faults_of_an_endpoint_come_together(tmp_path: Path) -> None:
     """Three keys that are wrong are three lines."""
     text = FULL.replace("$WRITER_KEY", "x").replace("http://localhost", "localhost").replace('"paid"', '"s3://a"')
     assert len(faults(tmp_path, text)) == 3
+
+
+def test_an_endpoint_may_be_several_servers(tmp_path: Path) -> None:
+    """Each with its weight, and with a name of the model and a key of its own or those of the endpoint."""
+    servers = """server = [{ url = "http://a/v1" }, { url = "http://b/v1", weight = 2, model = "n", key = "$B_KEY" }]"""
+    service = loaded(tmp_path, FULL.replace('url = "http://localhost:8000/v1"', servers)).service("writer")
+    assert service.servers == (
+        Server("http://a/v1", 1.0, None, "WRITER_KEY"), Server("http://b/v1", 2.0, "n", "B_KEY"),
+    )  # fmt: skip
+    assert loaded(tmp_path, FULL).service("writer").servers == (
+        Server("http://localhost:8000/v1", variable="WRITER_KEY"),
+    )
 
 
 def test_an_endpoint_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import re
 import zlib
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from curation import schema
 from curation.dataset import save
 from curation.endpoint.service import Answer, Cost
 from curation.errors import UsageError
-from curation.textbooks import checking, curriculum, kinds, planning, vocabulary, writing
+from curation.textbooks import checking, curriculum, figures, kinds, planning, vocabulary, writing
+from curation.textbooks import code as code_
 from curation.textbooks.diversity import diversity
 from curation.textbooks.planning import Order, Plan, plan
+from curation.textbooks.readability import grade
 
 TINY = """
 name = "tiny"
@@ -266,7 +269,7 @@ def fault(one, text, reason="stop", checker=None):
     """Why an answer is refused."""
     checker = checker or checking.Checker()
     parsed = checking.parsed(text)
-    return checker.fault(one, answer(text, reason), parsed, checker.measure([parsed.text])[0])
+    return checker.faults([one], [answer(text, reason)], [parsed])[0]
 
 
 def good(one):
@@ -295,11 +298,20 @@ REFUSALS = {
     "wrong_form": (CODE, good(CODE).replace("## Tests", "## Others"), "stop"),
     "wrong_form, a fence left open": (CODE, good(CODE) + "\n```python\nx = 1\n", "stop"),
     "broken_code": (CODE, good(CODE).replace("def ", "deaf "), "stop"),
+    "wrong_exercise": (CODE, good(CODE).replace("def each_", "def every_", 1), "stop"),
+    "wrong_exercise, nothing to write": (CODE, good(CODE).replace("    ...\n", "    return values\n", 1), "stop"),
+    "wrong_exercise, no docstring": (CODE, re.sub(r"    '''.*?'''\n", "", good(CODE), flags=re.DOTALL), "stop"),
+    "wrong_exercise, no test": (CODE, good(CODE).replace("assert ", ""), "stop"),
+    "wrong_exercise, another parameter": (CODE, good(CODE).replace("(values:", "(numbers:", 1), "stop"),
     "broken_code, nested": (CODE, good(CODE) + "\n```python\n" + "-" * 50_000 + "1\n```\n", "stop"),
     "looped": (STORY, sentences(lots_of("y"), 3) * 8, "stop"),
     "wrong_language": (STORY, GERMAN, "stop"),
     "missing_words": (STORY, sentences(lots_of(0), 16).replace(STORY.nouns[0], "thing"), "stop"),
 }
+
+
+#: What is said of code that is run: tests/test_sandbox.py.
+RUN = ("forbidden_calls", "over_limits", "failed_tests", "idle_tests")
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -312,7 +324,7 @@ def test_each_reason_refuses_what_it_says(name):
 def test_good_answers_are_taken():
     """What the grammar writes for each kind passes; so each refusal above is of one thing."""
     assert {name.partition(",")[0] for name in REFUSALS} | {
-        "missing_features", "common_opening", "near_duplicate"
+        "missing_features", "common_opening", "near_duplicate", "contaminated", *RUN
     } == set(kinds.REASONS)  # fmt: skip
     assert fault(STORY, good(STORY)) is None
     assert fault(CODE, good(CODE)) is None
@@ -359,7 +371,7 @@ def test_code_is_never_run(tmp_path):
     """What would write, fork or never end is parsed, and that is all."""
     place = tmp_path / "made"
     code = f"open({str(place)!r}, 'w').write('x')\nimport os\nos.fork()\nwhile True:\n    pass\n"
-    assert checking.parses(code)
+    assert code_.parses(code)
     assert not place.exists()
     for bomb in (  # each of which brings some parser to its knees
         "(" * 50_000,
@@ -369,7 +381,7 @@ def test_code_is_never_run(tmp_path):
         "1" + "+1" * 40_000,
         "9" * 200_000,
     ):
-        assert not checking.parses(bomb)
+        assert not code_.parses(bomb)
 
 
 def independent(texts):
@@ -379,19 +391,18 @@ def independent(texts):
     def grams(listed, n):
         return [" ".join(listed[at : at + n]) for at in range(len(listed) - n + 1)]
 
-    def rouge(one, other):
-        a, b = grams(one, 2), grams(other, 2)
-        common = sum(min(a.count(gram), b.count(gram)) for gram in set(a))
-        precision, recall = common / len(a), common / len(b)
+    pairs = [Counter(grams(listed, 2)) for listed in words]
+
+    def rouge(a, b):
+        common = sum(min(count, b.get(gram, 0)) for gram, count in a.items())
+        precision, recall = common / a.total(), common / b.total()
         return 0 if not common else 2 * precision * recall / (precision + recall)
 
-    best = [max(rouge(words[one], words[other]) for other in range(len(words)) if other != one)
+    best = [max(rouge(pairs[one], pairs[other]) for other in range(len(words)) if other != one)
             for one in range(len(words))]  # fmt: skip
-    near = 0
-    for number in range(len(words)):
-        mine = set(grams(words[number], 5))
-        near += any(len(mine & set(grams(words[o], 5))) / len(mine | set(grams(words[o], 5))) >= 0.5
-                    for o in range(number))  # fmt: skip
+    fives = [set(grams(listed, 5)) for listed in words]
+    near = sum(any(len(mine & other) / len(mine | other) >= 0.5 for other in fives[:number])
+               for number, mine in enumerate(fives))  # fmt: skip
     first = Counter(" ".join(listed[:4]) for listed in words)
     raw = "\n".join(texts).encode()
     squeezer = zlib.compressobj(6)
@@ -425,6 +436,37 @@ def test_diversity_is_what_an_independent_computation_says():
     assert same.novelty == [1.0] + [0.0] * 9
     assert same.self_rouge_2 == 1.0
     assert diversity([]).texts == 0
+
+
+def test_reading_is_graded_by_the_formula():
+    """As counted by hand; code and headings are no prose, and a text without words has no grade."""
+    text = "# A Heading With Many Words\n\nThe dog ran home. It was very happy!\n\n```python\nx = 1\n```\n"
+    words, sentences_, beats = 8, 2, 1 + 1 + 1 + 1 + 1 + 1 + 2 + 2
+    assert grade([text]) == round(0.39 * words / sentences_ + 11.8 * beats / words - 15.59, 1)
+    assert grade([text, text]) == grade([text])
+    assert grade(["```\nx = 1\n```", ""]) is None
+    hard = "Interdisciplinary considerations necessitate comprehensive methodological reconsideration of terminology."
+    assert grade([hard]) > 20
+    assert grade(["The cat sat. The dog ran. A bee fled."]) < 0
+
+
+def test_the_pace_is_that_of_the_ledger(tmp_path):
+    """Tokens over the time from the first request to the last answer of a run, without batches and other models."""
+    start = datetime(2026, 11, 26, tzinfo=UTC)
+
+    def row(number, begin, end, model="m", answer="text"):
+        return {"key": str(number), "model": model, "request": "{}", "reserved_at": start + timedelta(seconds=begin),
+                "settled_at": start + timedelta(seconds=end), "answer": answer, "finish_reason": "stop", "error": None,
+                "requests": 1, "input_tokens": 9, "output_tokens": 100, "money": 0}  # fmt: skip
+
+    (tmp_path / "writer" / "answers").mkdir(parents=True)
+    assert figures.pace(tmp_path / "writer", "m") is None
+    runs = [[row(1, 0, 20), row(2, 10, 30), row(3, 0, 900, model="other"), row(4, 0, 900, answer=None)],
+            [row(5, 5000, 5010), row(6, 9000, 9000)]]  # fmt: skip
+    for number, rows in enumerate(runs, start=1):
+        save(pa.Table.from_pylist(rows, schema.LEDGER), tmp_path / "writer" / "answers" / f"{number:05}.parquet")
+    assert figures.pace(tmp_path / "writer", "m") == 300 / 40 * 3600
+    assert figures.pace(tmp_path / "nowhere", "m") is None
 
 
 def test_all_pairs_are_seen_by_self_rouge():
@@ -473,6 +515,33 @@ def test_a_refused_answer_is_made_good_from_its_own_slot_then_its_cell_then_else
     state, order, judged = walked(table, lambda *_: True)
     assert (state.accepted, state.missing) == (0, 6)
     assert sorted(order) == list(range(18))  # every request once, and then it is over
+
+
+def test_a_kind_that_is_not_paid_for_leaves_the_others(tmp_path):
+    """Once an answer of a kind cannot be had none of that kind is asked for; the others come, from their own rows."""
+    loaded = curriculum.load(tiny(tmp_path, TINY.replace("section = 1", "section = 1\nexercise = 1")))
+    table = plan(loaded, Order(documents=12, round_size=2))
+    kinds_ = table["kind"].to_pylist()
+    wanted = Counter(kind for kind, is_spare in zip(kinds_, table["is_spare"].to_pylist(), strict=True) if not is_spare)
+    state, asked, bad = writing.Writing(Plan(table)), [], {kinds_.index("section")}
+
+    def answers(due):
+        asked.extend(one.request.kind for one in due)
+        return [
+            None
+            if one.request.kind == "exercise"
+            else answer("No." if one.request.number in bad else good(one.request))
+            for one in due
+        ]
+
+    judged = list(writing.walk(state, answers))
+    assert state.missing == wanted["exercise"] > 2
+    assert state.accepted == wanted["section"] > 2
+    assert 1 <= asked.count("exercise") <= 2  # of one round
+    assert {one.asked.request.kind for one in judged} == {"section"}
+    nothing = writing.Writing(Plan(table))
+    assert list(writing.walk(nothing, lambda due: [None] * len(due))) == []
+    assert nothing.missing == 12
 
 
 def test_a_correction_is_asked_for_once():

@@ -137,13 +137,12 @@ def _graded_by_model(
 
     from classifiers import labelling
     from curation.dataset import save
-    from curation.endpoint.client import Endpoint, key_from
+    from curation.endpoint.client import Endpoint, keys_from
     from curation.endpoint.ledger import Ledger
     from curation.endpoint.service import UNIT
 
     service = loaded.service(endpoint)
-    variable = loaded.endpoint[endpoint].key
-    key = key_from(variable and variable.removeprefix("$"), endpoint)
+    keys = keys_from(service)
     documents = chosen()
     made = labelling.made_by(grading, service)
     labelling.refuse_loss(to, (document.id for document in documents), made)
@@ -155,7 +154,7 @@ def _graded_by_model(
         before = ledger.spent
 
         async def ask() -> tuple[list[dict[str, Any]], CurationError | None, dict[str, int]]:
-            async with Endpoint(service, ledger, key) as asked:
+            async with Endpoint(service, ledger, keys) as asked:
                 rows, failed = await labelling.label(documents, grading, asked, strategy, lambda: progress.advance(1))
                 return rows, failed, dict(asked.failures)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curation.cli.options import RECIPE, SET, WORKERS
+from curation.cli.options import ENGINE, RECIPE, SET, WORKERS
 from curation.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--serve", is_flag=True, help="Need no worker: run what is due from here, until Ctrl-C.")
 @SET
 @click.option("--work", metavar="DIR", help="Work in this folder instead of the recipe's.")
+@ENGINE
 @WORKERS
 def deploy(
     recipe: Path,
@@ -35,6 +36,7 @@ def deploy(
     serve: bool,
     overrides: tuple[str, ...],
     work: str | None,
+    engine_name: str,
     workers: int | None,
 ) -> None:
     """Have a Prefect server run RECIPE: when asked to, and on a schedule.
@@ -54,6 +56,7 @@ def deploy(
     schedule = deploying.schedule_of(cron, interval, timezone)
     parameters: dict[str, Any] = {"recipe": str(recipe.resolve()), "overrides": list(overrides)}
     parameters |= {"work": loaded.work} if work else {}
+    parameters |= {"engine": engine_name} if engine_name != "local" else {}
     parameters |= {"workers": workers} if workers else {}
     named = name or loaded.name
     if serve:

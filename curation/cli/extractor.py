@@ -112,8 +112,8 @@ def extractor_evaluate(
     """Judge a model by the pages of WARCS whose main text is in GOLD.
 
     With `--held-out` as it was trained with, only by the domains that it has not seen. With `--folds` all pages are
-    judged, each by a model that is trained here on other registered domains only; nothing of that model, its thresholds
-    neither, depends on the page.
+    judged, each by a model that is trained here on other registered domains only; nothing of that model, what its
+    scores mean neither, depends on the page.
 
     Example: curate extractor evaluate gold.jsonl.gz pages.warc.gz --folds 5
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from curation.cli.options import JSON, RECIPE, SET, WORK, WORKERS
+from curation.cli.options import ENGINE, JSON, RECIPE, SET, WORK, WORKERS
 from curation.cli.printing import aligned, plain
 from curation.errors import CurationError, UsageError
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from curation.recipe import Recipe
 
 
-@click.command(short_help="Make a folder with a recipe and a sample.")
+@click.command(short_help="Make a folder with recipes and a sample.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
-    """Make FOLDER with a commented recipe and a small sample to run it on.
+    """Make FOLDER with a commented recipe and a small sample to run it on, and a recipe with textbooks out of a ledger.
 
     Example: curate init my-textbook
     """
@@ -38,6 +38,7 @@ def init(folder: Path) -> None:
 @RECIPE
 @SET
 @WORK
+@ENGINE
 @WORKERS
 @click.option("--until", metavar="STAGE", help="Stop after pull, measure, compare, judge, blend, report or publish.")
 @click.option("--single-writer", is_flag=True, help="Nothing else writes there: for S3 servers that let races happen.")
@@ -47,6 +48,7 @@ def run(
     recipe: Path,
     overrides: tuple[str, ...],
     work: str | None,
+    engine_name: str,
     workers: int | None,
     until: str | None,
     single_writer: bool,
@@ -58,14 +60,14 @@ def run(
     Example: curate run my-textbook/recipe.toml --set rules.low_value="education_score < 2"
     """
     from curation import pipeline
-    from curation.engine import LocalEngine
+    from curation.engines import engine_of
     from curation.recipe import load
 
     overrides = (*overrides, "single_writer=true") if single_writer else overrides
     loaded = load(recipe, overrides, work=work)
     pipeline.check_until(until)
     if flow := _flow(prefect):
-        answer = flow(recipe.absolute(), list(overrides), work, workers, until)
+        answer = flow(recipe.absolute(), list(overrides), work, engine_name, workers, until)
         if as_json:
             click.echo(json.dumps(answer, indent=1, default=str))
         elif "release" in answer:
@@ -73,7 +75,7 @@ def run(
         return
     with ExitStack() as stack:
         progress = progress_for(stack, as_json)
-        engine = stack.enter_context(LocalEngine(workers, progress))
+        engine = stack.enter_context(engine_of(engine_name, workers, progress))
         state = pipeline.run(loaded, engine, until=until)
     if as_json:
         record = {"recipe": loaded.name, "stages": state.stages, "figures": state.figures, "warnings": state.warnings}

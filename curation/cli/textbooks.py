@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from curation.endpoint.service import Service
     from curation.recipe import Recipe
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Acceptance
     from curation.textbooks.curriculum import Curriculum
     from curation.textbooks.planning import Plan
-    from curation.textbooks.writing import Judged
 
 
 @click.group(short_help="Plan what a language model writes, and see what it wrote.")
@@ -34,6 +34,36 @@ def textbooks() -> None:
 
     `curate run` carries a plan out: it is a source of kind "textbooks".
     """
+
+
+@textbooks.command("curriculum")
+@RECIPE
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The TOML file to write.")
+@click.option("--topics", default=60, show_default=True, type=click.IntRange(1, 2_000), help="Topics at most.")
+@SET
+@WORK
+def textbooks_curriculum(recipe: Path, out: Path, topics: int, overrides: tuple[str, ...], work: str | None) -> None:
+    """Draw a curriculum from what RECIPE's last run kept: titles as topics, in units of documents that are alike.
+
+    It is a draft to correct: the names of topics go into prompts.
+
+    Example: curate textbooks curriculum recipe.toml --out curriculum.toml --topics 40
+    """
+    from curation import outline
+    from curation.recipe import load
+    from curation.textbooks import curriculum as curriculums
+
+    if out.suffix != ".toml":
+        raise UsageError(f"--out {out}: curricula are TOML", remedy=f"--out {out.with_suffix('.toml')}")
+    if out.exists():
+        raise UsageError(f"--out {out}: is there already, and may be corrected by hand", remedy="name a new file")
+    out.write_text(outline.draw(load(recipe, overrides, work=work), topics), encoding="utf-8")
+    drawn = curriculums.load(out)
+    rows: list[tuple[Any, ...]] = [("unit", "topics", "the first")]
+    rows += [(plain(unit.name), len(unit.topics), plain(unit.topics[0].name)) for unit in drawn.subjects[0].unit]
+    click.echo("\n".join(aligned(rows)))
+    click.echo(f"\n{len(drawn.topics):,} topics   {out}\nread it, correct it, then: curate textbooks plan "
+               f"{recipe} --curriculum {out} --out plan.parquet --documents 100")  # fmt: skip
 
 
 @textbooks.command("plan")
@@ -64,6 +94,7 @@ def textbooks_plan(
     from curation.dataset import save
     from curation.recipe import load
     from curation.textbooks import curriculum as curriculums
+    from curation.textbooks.figures import pace
     from curation.textbooks.planning import Order, plan
 
     if (documents is None) == (tokens is None):
@@ -80,6 +111,8 @@ def textbooks_plan(
     table = plan(curriculum, Order(documents, tokens, seed, round_size, there, seen.seeds))
     save(table, out)
     told = _planned(table, curriculum, seen, service) | {"plan": str(out), "corpus_was_looked_at": found is not None}
+    an_hour = pace(loaded.ledger(asked), service.model) if asked is not None and service is not None else None
+    told["hours"] = round(told["output_tokens"] / an_hour, 4) if an_hour else None
     click.echo(json.dumps(told, indent=1) if as_json else "\n".join(_plan_lines(told, out)))
 
 
@@ -101,6 +134,7 @@ def _planned(table: pa.Table, curriculum: Curriculum, seen: Coverage, service: S
         if service is not None:
             most += service.cost(Request(texts, tokens).most_input, tokens)
     cost = service.cost(characters // 4, output) if service else None
+    kinds = _by_kind(first, curriculum, service) if service else {}
     cells: list[dict[str, Any]] = [
         {"subject": cell.subject, "unit": cell.unit, "topic": cell.topic.name, "audience": cell.audience,
          "kind": cell.kind, "share": round(cell.share, 6), "written": seen.written.get(cell.name, 0),
@@ -120,8 +154,27 @@ def _planned(table: pa.Table, curriculum: Curriculum, seen: Coverage, service: S
         "curriculum": curriculum.name, "documents": first.num_rows, "requests": table.num_rows,
         "input_tokens": characters // 4, "output_tokens": output, "cost": cost.money / UNIT if cost else None,
         "most_cost": most.money / UNIT if service else None,
-        "temperature": service.parameters.get("temperature") if service else None, "topics": topics, "cells": cells,
+        "temperature": service.parameters.get("temperature") if service else None, "topics": topics, "kinds": kinds,
+        "cells": cells,
     }  # fmt: skip
+
+
+def _by_kind(first: pa.Table, curriculum: Curriculum, service: Service) -> dict[str, Any]:
+    """What the documents of each kind cost, and its budget."""
+    import pyarrow.compute as pc
+
+    from curation.endpoint.service import UNIT
+
+    found = {}
+    for kind in curriculum.kinds:
+        rows = first.filter(pc.equal(first["kind"], kind))
+        sent = sum(len(one["content"]) for messages in rows["messages"].to_pylist() for one in messages)
+        cost = service.cost(sent // 4, pc.sum(rows["tokens"]).as_py() or 0)
+        found[kind] = {
+            "documents": rows.num_rows, "output_tokens": cost.output_tokens, "cost": cost.money / UNIT,
+            "budget": service.budgets.get(kind),
+        }  # fmt: skip
+    return found
 
 
 def _plan_lines(told: dict[str, Any], out: Path) -> list[str]:
@@ -140,10 +193,19 @@ def _plan_lines(told: dict[str, Any], out: Path) -> list[str]:
         f"prompts of about {told['input_tokens']:,}; {told['requests'] - told['documents']:,} spare requests"
     )
     if told["cost"] is not None:
+        costs: list[tuple[Any, ...]] = [("kind", "documents", "tokens", "cost about", "budget")]
+        for kind, one in told["kinds"].items():
+            budget = "-" if one["budget"] is None else f"{one['budget']:g}"
+            costs.append((plain(kind), one["documents"], one["output_tokens"], f"{one['cost']:,.4f}", budget))
+        lines = [*lines[:-1], *aligned(costs), "", lines[-1]]
         lines.append(
             f"cost about {told['cost']:,.4f}, at most {told['most_cost']:,.4f} if no answer is refused; "
             "the endpoint's budget holds in any case"
         )
+    if told["hours"] is not None:
+        lines.append(f"{told['hours']:,.2g} hours, as fast as the ledger's answers came so far")
+    elif told["cost"] is not None:
+        lines.append("how many hours that takes is known once the ledger has answers")
     if told["temperature"] == 0:
         lines.append(
             "warning: the endpoint's temperature is 0, and a model repeats itself: parameters = { temperature = 1.0 }"
@@ -157,7 +219,7 @@ def _plan_lines(told: dict[str, Any], out: Path) -> list[str]:
 @WORK
 @JSON
 def textbooks_stats(place: Path, overrides: tuple[str, ...], work: str | None, as_json: bool) -> None:
-    """How much differs what was written by RECIPE's plans, what was refused and why, and what a token cost.
+    """How much differs what was written by RECIPE's plans, what was refused and why, what it cost, who can read it.
 
     It reads the ledger and asks nothing. Of a PLAN it says how much differs what is asked.
 
@@ -166,6 +228,7 @@ def textbooks_stats(place: Path, overrides: tuple[str, ...], work: str | None, a
     from curation.recipe import load
     from curation.textbooks import planning
     from curation.textbooks.diversity import diversity
+    from curation.textbooks.figures import written
 
     if place.suffix == ".parquet":
         table = planning.read(place).table
@@ -173,18 +236,19 @@ def textbooks_stats(place: Path, overrides: tuple[str, ...], work: str | None, a
         told: dict[str, Any] = {"prompts": asdict(diversity(prompts))}
     else:
         told = {}
-        for source, plan, asking in _plans(load(place, overrides, work=work)):
-            with asking:
-                told[source] = _written(plan, asking)
+        for source, plan, asking, acceptance in _plans(load(place, overrides, work=work)):
+            with asking, acceptance.checker(asking.folder) as checker:
+                told[source] = written(plan, asking.service.model, asking.answers, checker)
     lines = [line for name, one in told.items() for line in _stats_lines(name, one)]
     click.echo(json.dumps(told, indent=1) if as_json else "\n".join(lines))
 
 
-def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking]]:
-    """Every plan of a recipe by the name of its source and file, and its ledger, which is not asked for more."""
+def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking, Acceptance]]:
+    """Every plan of a recipe by the name of its source and file, its ledger, not to be asked, and what is taken."""
     from curation.pull import inputs_of
     from curation.textbooks import planning
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Acceptance
 
     sources = [source for source in recipe.source if source.endpoint is not None]
     if not sources:
@@ -197,53 +261,28 @@ def _plans(recipe: Recipe) -> Iterator[tuple[str, Plan, Asking]]:
             with file.open() as stream:
                 plan = planning.read(stream, file.path)
             name = source.endpoint or ""
-            asking = Asking(recipe.service(name), recipe.ledger(name), recipe.endpoint[name].key, asks=False)
-            yield f"{source.name}: {file.name}", plan, asking
-
-
-def _written(plan: Plan, asking: Asking) -> dict[str, Any]:
-    """What became of a plan, as far as its ledger goes."""
-    from curation.textbooks import writing
-    from curation.textbooks.diversity import diversity
-
-    judged = list(writing.walk(writing.Writing(plan), asking.answers))
-    kinds = sorted({one.asked.request.kind for one in judged})
-    texts = [one.text.text for one in judged if one.reason is None]
-    return {
-        "wanted": len(plan.slots), "accepted": len(texts),
-        "kinds": {kind: _kind([one for one in judged if one.asked.request.kind == kind]) for kind in kinds},
-        "diversity": asdict(diversity(texts)),
-    }  # fmt: skip
-
-
-def _kind(judged: list[Judged]) -> dict[str, Any]:
-    from collections import Counter
-
-    from curation.endpoint.service import UNIT
-
-    taken = [one for one in judged if one.reason is None]
-    money = sum(one.answer.cost.money for one in judged) / UNIT
-    tokens = sum(one.answer.cost.output_tokens for one in taken)
-    return {
-        "answers": len(judged), "accepted": len(taken), "accept_rate": round(len(taken) / len(judged), 4),
-        "refused": dict(sorted(Counter(one.reason for one in judged if one.reason is not None).items())),
-        "templates": sorted({one.asked.request.template for one in judged}), "tokens": tokens, "cost": money,
-        "cost_per_million_tokens": round(money / tokens * 10**6, 4) if tokens else None,
-    }  # fmt: skip
+            asking = Asking(recipe.service(name), recipe.ledger(name), asks=False)
+            yield f"{source.name}: {file.name}", plan, asking, Acceptance.of(recipe, source)
 
 
 def _stats_lines(name: str, told: dict[str, Any]) -> list[str]:
     lines = [plain(name), ""]
     if "kinds" in told:
-        rows: list[tuple[Any, ...]] = [("kind", "answers", "accepted", "rate", "tokens", "cost", "per million tokens")]
+        rows: list[tuple[Any, ...]] = [
+            ("kind", "prompt", "model", "answers", "accepted", "rate", "tokens", "cost", "per million tokens")
+        ]
         for kind, one in told["kinds"].items():
             each = "-" if one["cost_per_million_tokens"] is None else f"{one['cost_per_million_tokens']:,.4f}"
-            rate = f"{one['accept_rate']:.1%}"
-            rows.append((kind, one["answers"], one["accepted"], rate, one["tokens"], f"{one['cost']:,.4f}", each))
+            prompts = " ".join(label.rpartition("@")[2] for label in one["templates"])
+            counts = (one["answers"], one["accepted"], f"{one['accept_rate']:.1%}", one["tokens"])
+            rows.append((kind, prompts, plain(one["model"]), *counts, f"{one['cost']:,.4f}", each))
         lines += [f"{told['accepted']:,} of {told['wanted']:,} documents are there", "", *aligned(rows), ""]
         refused = [(f"{kind} {reason}", count) for kind, one in told["kinds"].items()
                    for reason, count in one["refused"].items()]  # fmt: skip
         lines += ["refused:", *(f"  {line}" for line in aligned(refused)), ""] if refused else []
+        read = [(plain(audience), one["texts"], "-" if one["grade"] is None else f"{one['grade']:.1f}")
+                for audience, one in told["audiences"].items()]  # fmt: skip
+        lines += [*aligned([("audience", "texts", "school year"), *read]), ""] if read else []
     figures = told.get("diversity", told)
     shares = {name: value for name, value in figures.items() if not isinstance(value, list)}
     lines += aligned([(name.replace("_", " "), shown(value)) for name, value in shares.items()])
@@ -267,9 +306,9 @@ def textbooks_export(recipe: Path, to: Path, overrides: tuple[str, ...]) -> None
     from curation.textbooks import batches
 
     most, lines = Cost(), dict[str, str]()
-    for _, plan, asking in _plans(load(recipe, overrides)):
-        with asking:
-            due = batches.due(plan, asking)
+    for _, plan, asking, acceptance in _plans(load(recipe, overrides)):
+        with asking, acceptance.checker(asking.folder) as checker:
+            due = batches.due(plan, asking, checker)
             lines |= {key: batches.line(key, asked, asking.service) for key, asked in due.items()}
             most += batches.most(due.values(), asking.service)
     if not lines:
@@ -292,11 +331,11 @@ def textbooks_import(recipe: Path, answers: tuple[Path, ...], overrides: tuple[s
     from curation.textbooks import batches
 
     totals = batches.Taken()
-    for _, plan, asking in _plans(load(recipe, overrides)):
-        with asking, ExitStack() as stack:
+    for _, plan, asking, acceptance in _plans(load(recipe, overrides)):
+        with asking, acceptance.checker(asking.folder) as checker, ExitStack() as stack:
             files = [(path, stack.enter_context(_opened(path))) for path in answers]
             lines = ((f"{path}:{number}", line) for path, file in files for number, line in enumerate(file, start=1))
-            found = batches.take(lines, batches.due(plan, asking), asking)
+            found = batches.take(lines, batches.due(plan, asking, checker), asking)
         totals.taken += found.taken
         totals.known += found.known
         totals.unasked += found.unasked

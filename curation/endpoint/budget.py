@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from curation.endpoint.service import UNIT, Answer, Cost, Request
 from curation.errors import BudgetError
 
 if TYPE_CHECKING:
-    from curation.endpoint.ledger import Ledger
+    from curation.endpoint.ledger import Ledger, Reserved
     from curation.endpoint.service import Service
 
 
@@ -18,76 +19,70 @@ class Budget:
 
     def __init__(self, service: Service, ledger: Ledger) -> None:
         self.service, self.ledger = service, ledger
-        self._under_way = 0
+        self._under_way: Counter[str | None] = Counter()
         self._changed = asyncio.Condition()
 
-    async def reserve(self, request: Request, body: dict[str, Any]) -> Reservation:
-        """A reservation for a request, which may go out now.
+    async def reserve(self, request: Request, key: str, body: dict[str, Any]) -> Reserved:
+        """A reservation for a request, which may go out when it is on the disk; `give_back` must follow.
 
         Waits where others that are under way hold what it needs, since they cost less as a rule.
         Raises `BudgetError` where it does not fit though none is under way.
         """
         most = self.service.cost(request.most_input, request.max_tokens)
         async with self._changed:
-            while fault := self._fault(self.ledger.spent + most):
-                if not self._under_way:
+            while fault := self._fault(most, request.kind):
+                message, holders = fault
+                if not holders:
                     raise BudgetError(
-                        f"[endpoint.{self.service.name}]: {fault}",
+                        f"[endpoint.{self.service.name}]: {message}",
                         remedy="raise it in the recipe and run the same command again: nothing is asked twice",
                     )
                 await self._changed.wait()
-            self._under_way += 1
-        try:
-            return Reservation(self, most, self.ledger.reserve(body, most))
-        except BaseException:
-            await self.give_back()
-            raise
+            reserved = self.ledger.reserve(key, body, most, request.kind)
+            self._under_way[request.kind] += 1
+        return reserved
 
-    async def give_back(self) -> None:
+    async def give_back(self, reserved: Reserved) -> None:
         """One that was under way is settled."""
         async with self._changed:
-            self._under_way -= 1
+            self._under_way[reserved.kind] -= 1
             self._changed.notify_all()
 
-    def _fault(self, spent: Cost) -> str | None:
-        """What would be spent too much."""
-        service, so_far = self.service, self.ledger.spent
-        if service.budget is not None and spent.money > round(service.budget * UNIT):
-            return (
-                f"the budget is used up: {so_far.money / UNIT:,.6g} of {service.budget:g} is spent, and the next "
-                f"request may cost {(spent.money - so_far.money) / UNIT:,.3g}"
-            )
-        if service.budget_requests is not None and spent.requests > service.budget_requests:
-            return f"budget_requests is used up: {so_far.requests:,} of {service.budget_requests:,} went out"
-        if service.budget_tokens is not None and spent.tokens > service.budget_tokens:
-            return (
-                f"budget_tokens is used up: {so_far.tokens:,} of {service.budget_tokens:,} are spent, and the next "
-                f"request may take {spent.tokens - so_far.tokens:,}"
-            )
-        return None
-
-
-class Reservation:
-    """What a request that is under way may cost; until it is settled that is spent."""
-
-    def __init__(self, budget: Budget, most: Cost, number: int) -> None:
-        self.budget, self.most, self.number = budget, most, number
-
-    def settle(self, key: str, answer: Answer) -> None:
+    def settle(self, reserved: Reserved, answer: Answer, url: str) -> None:
         """Note the answer.
 
         Raises `BudgetError` where it cost more than was reserved: then no budget can be kept.
         """
-        self.budget.ledger.settle(self.number, key, self.most, answer)
-        cost, service = answer.cost, self.budget.service
-        over = cost.input_tokens > self.most.input_tokens or cost.output_tokens > self.most.output_tokens
-        if over and (service.budget is not None or service.budget_tokens is not None):
+        self.ledger.settle(reserved, answer)
+        cost, most, service = answer.cost, reserved.most, self.service
+        over = cost.input_tokens > most.input_tokens or cost.output_tokens > most.output_tokens
+        if over and (service.budget is not None or service.budget_tokens is not None or service.budgets):
             raise BudgetError(
-                f"{service.url} counted {cost.input_tokens:,} tokens of prompt and {cost.output_tokens:,} of answer, "
-                f"where {self.most.input_tokens:,} and {self.most.output_tokens:,} are the most: no budget can be kept",
+                f"{url} counted {cost.input_tokens:,} tokens of prompt and {cost.output_tokens:,} of answer, "
+                f"where {most.input_tokens:,} and {most.output_tokens:,} are the most: no budget can be kept",
                 remedy='does the server know max_tokens? If not: tokens_parameter = "max_completion_tokens"',
             )
 
-    def fail(self, key: str, cost: Cost, why: str) -> None:
-        """Note that no answer came."""
-        self.budget.ledger.fail(self.number, key, self.most, cost, why)
+    def _fault(self, most: Cost, kind: str | None) -> tuple[str, int] | None:
+        """What would be spent too much, and how many that are under way may give some of it back."""
+        service, so_far, spent = self.service, self.ledger.spent, self.ledger.spent + most
+        all_kinds = self._under_way.total()
+        if service.budget is not None and spent.money > round(service.budget * UNIT):
+            return f"the budget is used up: {_money(so_far, service.budget, most)}", all_kinds
+        if service.budget_requests is not None and spent.requests > service.budget_requests:
+            message = f"budget_requests is used up: {so_far.requests:,} of {service.budget_requests:,} went out"
+            return message, all_kinds
+        if service.budget_tokens is not None and spent.tokens > service.budget_tokens:
+            return (
+                f"budget_tokens is used up: {so_far.tokens:,} of {service.budget_tokens:,} are spent, and the next "
+                f"request may take {most.tokens:,}"
+            ), all_kinds
+        own = service.budgets.get(kind) if kind is not None else None
+        if own is not None and (self.ledger.spent_on[kind] + most).money > round(own * UNIT):
+            message = f"the budget of {kind} is used up: {_money(self.ledger.spent_on[kind], own, most)}"
+            return message, self._under_way[kind]
+        return None
+
+
+def _money(spent: Cost, budget: float, most: Cost) -> str:
+    return f"{spent.money / UNIT:,.6g} of {budget:g} is spent, and the next request may cost {most.money / UNIT:,.3g}"

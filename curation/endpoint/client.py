@@ -6,9 +6,9 @@ The key comes from an environment variable, goes into one header, and is taken o
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
-import random
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -18,22 +18,24 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from curation.endpoint.budget import Budget
-from curation.endpoint.limit import Limit
 from curation.endpoint.reply import Reply, UnreadableError, read
+from curation.endpoint.servers import Place, Servers
 from curation.endpoint.service import Answer, Cost, key_of
+from curation.endpoint.syncing import Syncing
 from curation.errors import EndpointError, UsageError
 
 try:
-    import httpx
+    import aiohttp
     import stamina
     from stamina.instrumentation import set_on_retry_hooks
 except ImportError as error:
-    raise UsageError("asking an endpoint needs httpx and stamina", remedy="pip install 'curate[llm]'") from error
+    raise UsageError("asking an endpoint needs aiohttp and stamina", remedy="pip install 'curate[llm]'") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
-    from curation.endpoint.ledger import Ledger
+    from curation.endpoint.ledger import Ledger, Reserved
     from curation.endpoint.service import Request, Service
 
 #: A refused request is sent again after half a second, then twice as long each time up to a minute, each with jitter.
@@ -68,35 +70,39 @@ class _Failure(Exception):  # noqa: N818  # how one try ended, seen in this modu
     is_final: bool = False
     is_hopeless: bool = False
     wait: float | None = None
+    url: str = ""
 
     def __str__(self) -> str:
         return self.message
 
 
 class Endpoint:
-    """A service that can be asked, with a ledger, as an async context manager."""
+    """A service that can be asked, with a ledger, as an async context manager; `keys` are those of its servers."""
 
-    def __init__(self, service: Service, ledger: Ledger, key: str | None) -> None:
+    def __init__(self, service: Service, ledger: Ledger, keys: Sequence[str | None]) -> None:
         self.service, self.ledger = service, ledger
-        self.limit = Limit(service.concurrency)
+        places = [Place(server, key, service.concurrency) for server, key in zip(service.servers, keys, strict=True)]
+        self.servers = Servers(places, service.concurrency)
         #: Failures by kind, those that a further try made good too.
         self.failures: Counter[str] = Counter()
-        self._key = key
-        self._secret = key if key and len(key) >= SECRET else None
+        self._secrets = [key for key in dict.fromkeys(keys) if key and len(key) >= SECRET]
         self._budget = Budget(service, ledger)
+        self._on_disk = Syncing(ledger.sync)
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
         self._held = AsyncExitStack()
         set_on_retry_hooks([])  # it would log each retry; they are counted in `failures` instead
 
     async def __aenter__(self) -> Self:
-        headers = {"Accept-Encoding": "identity"}  # so that a body's size is known before it is unpacked
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key}"
         service = self.service
-        timeout = httpx.Timeout(service.read_seconds, connect=service.connect_seconds, pool=None)
-        limits = httpx.Limits(max_connections=service.concurrency, max_keepalive_connections=service.concurrency)
-        client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits, follow_redirects=False)
-        self._client = await self._held.enter_async_context(client)
+        # Nothing is unpacked, so that a body's size is known; no cookie is kept; how many there are the servers say.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False,
+            headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=service.connect_seconds, sock_read=service.read_seconds
+            ),
+        )  # fmt: skip
+        await self._held.enter_async_context(self._session)
         return self
 
     async def __aexit__(
@@ -135,45 +141,63 @@ class Endpoint:
 
     async def _persist(self, request: Request, body: dict[str, Any], key: str) -> Answer:
         """The answer of the first try that gets one."""
-        where = f"{self.service.url}, model {self.service.model}"
         tries = stamina.retry_context(
-            on=_pause, attempts=self.service.attempts, timeout=None, wait_initial=FIRST_WAIT, wait_max=LONGEST_WAIT,
-            wait_jitter=JITTER,
+            on=_is_passing, attempts=self.service.attempts, timeout=None, wait_initial=FIRST_WAIT,
+            wait_max=LONGEST_WAIT, wait_jitter=JITTER,
         )  # fmt: skip
         try:
             async for attempt in tries:
                 with attempt:
                     return await self._try(request, body, key)
         except _Failure as failure:
-            remedy = "look at `url`, `model` and `key` of this endpoint in the recipe"
+            message = f"{failure.url}, model {self.service.model}: {failure}"
             if failure.is_hopeless:
-                raise EndpointError(f"{where}: {failure}", remedy=remedy) from failure
+                remedy = "look at `url`, `model` and `key` of this endpoint in the recipe"
+                raise EndpointError(message, remedy=remedy) from failure
             raise UnansweredError(
-                f"{where}: {failure}", failure.kind, remedy="run the same command again later: nothing is asked twice"
+                message, failure.kind, remedy="run the same command again later: nothing is asked twice"
             ) from failure
         raise AssertionError
 
     async def _try(self, request: Request, body: dict[str, Any], key: str) -> Answer:
-        async with self.limit:
-            reservation = await self._budget.reserve(request, body)
-            began = time.monotonic()
+        async with self.servers.place() as place:
+            reserved = await self._budget.reserve(request, key, body)
             try:
-                reply = await self._send(request, body)
-                answer = self._answer(reply, reservation.most)
-            except _Failure as failure:
-                reservation.fail(key, self._cost_of(failure, reservation.most), str(failure))
-                self.failures[failure.kind] += 1
-                if failure.kind in ("HTTP 429", "HTTP 503", "HTTP 529", "timeout"):
-                    self.limit.lower(began)
-                if failure.wait is not None and not failure.is_final:
-                    self.limit.pause(failure.wait)
-                raise
-            else:
-                self.limit.answered(began)
-                reservation.settle(key, answer)
-                return answer
+                await self._on_disk()
+                answer = await self._send_to(place, request, body, reserved)
             finally:
-                await self._budget.give_back()
+                await self._budget.give_back(reserved)
+        await self._on_disk()  # while another request has the place
+        return answer
+
+    async def _send_to(self, place: Place, request: Request, body: dict[str, Any], reserved: Reserved) -> Answer:
+        """The answer of this server, noted in the ledger, as is a failure."""
+        began = time.monotonic()
+        try:
+            reply = await self._send(place, request, body)
+            answer = self._answer(reply, reserved.most)
+        except _Failure as failure:
+            failure.url = place.server.url
+            self.ledger.fail(reserved, self._cost_of(failure, reserved.most), str(failure))
+            self._note(place, failure, began)
+            raise
+        place.answered(began)
+        self._budget.settle(reserved, answer, place.server.url)
+        return answer
+
+    def _note(self, place: Place, failure: _Failure, began: float) -> None:
+        """What a failure says of a server: that it is away, or has too much to do, or wants a pause."""
+        self.failures[failure.kind] += 1
+        if failure.kind in ("HTTP 429", "HTTP 503", "HTTP 529", "timeout"):
+            place.limit.lower(began)
+        if failure.wait is not None and failure.wait > PATIENCE:
+            if self.servers.others(place):
+                failure.is_final = failure.is_hopeless = False
+                place.leave_out(failure.wait)
+        elif failure.wait is not None and not failure.is_final:
+            place.limit.pause(failure.wait)
+        if not failure.is_final and failure.kind != "HTTP 429":
+            place.failed(is_away=failure.kind == "no connection")
 
     def _cost_of(self, failure: _Failure, most: Cost) -> Cost:
         """What a failed try counts as: nothing where nothing went out, a request alone where the server refused it.
@@ -185,44 +209,49 @@ class Endpoint:
         refused = failure.kind.startswith("HTTP ") and 300 <= int(failure.kind[5:]) < 500 and failure.kind != "HTTP 408"
         return Cost(requests=1) if refused else most
 
-    async def _send(self, request: Request, body: dict[str, Any]) -> Reply:
-        service = self.service
+    async def _send(self, place: Place, request: Request, body: dict[str, Any]) -> Reply:
+        service, server = self.service, place.server
+        sent = {**body, "model": server.model or service.model}
         if service.stream:
-            body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+            sent |= {"stream": True, "stream_options": {"include_usage": True}}
+        headers = {"Authorization": f"Bearer {place.key}"} if place.key is not None else None
         try:
             async with (
                 asyncio.timeout(service.total_seconds),
-                self._client.stream("POST", f"{service.url.rstrip('/')}/chat/completions", json=body) as response,
-            ):
+                self._session.post(
+                    f"{server.url.rstrip('/')}/chat/completions", data=json.dumps(sent).encode(), headers=headers,
+                    allow_redirects=False, proxy=place.proxy,
+                ) as response,
+            ):  # fmt: skip
                 data = await self._body(response, _BYTES_BESIDES + _BYTES_A_TOKEN * request.max_tokens)
-                if self._secret:
-                    data = data.replace(self._secret.encode(), b"[key]")
+                for secret in self._secrets:
+                    data = data.replace(secret.encode(), b"[key]")
                 self._refuse_status(response, data)
                 return read(data, response.headers.get("Content-Type", ""))
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _Failure("no connection", f"no connection: {str(error) or 'timed out'}") from error
-        except httpx.TimeoutException as error:
+        except aiohttp.ServerTimeoutError as error:
             raise _Failure("timeout", f"nothing came for {service.read_seconds:g} s") from error
         except TimeoutError as error:
             raise _Failure("timeout", f"no whole answer within {service.total_seconds:g} s") from error
-        except httpx.HTTPError as error:
-            raise _Failure("cut", f"the answer was cut: {error}") from error
+        except aiohttp.ClientError as error:
+            raise _Failure("cut", f"the answer was cut: {str(error) or type(error).__name__}") from error
         except UnreadableError as error:
             raise _Failure("unreadable", f"the answer cannot be read: {error}") from error
 
-    async def _body(self, response: httpx.Response, most: int) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, most: int) -> bytes:
         """The whole body; one that is packed or larger than an answer can be is refused."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise _Failure("unreadable", "the answer is packed, though that was not asked for", is_final=True)
         data = bytearray()
-        async for piece in response.aiter_raw():
+        async for piece in response.content.iter_any():
             data += piece
             if len(data) > most:
                 raise _Failure("too large", f"the answer is larger than {most:,} bytes", is_final=True)
         return bytes(data)
 
-    def _refuse_status(self, response: httpx.Response, data: bytes) -> None:
-        status = response.status_code
+    def _refuse_status(self, response: aiohttp.ClientResponse, data: bytes) -> None:
+        status = response.status
         if status == 200:
             return
         said = " ".join(data[:2_000].decode("utf-8", "replace").split())[:300]
@@ -233,7 +262,7 @@ class Endpoint:
         wait = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
         if wait is not None and wait > PATIENCE:
             message += f"; it asks to come back in {wait:,.0f} s"
-            raise _Failure(f"HTTP {status}", message, is_final=True, is_hopeless=True)
+            raise _Failure(f"HTTP {status}", message, is_final=True, is_hopeless=True, wait=wait)
         is_final = status < 500 and status not in _AGAIN
         raise _Failure(f"HTTP {status}", message, is_final=is_final, wait=wait)
 
@@ -247,15 +276,14 @@ class Endpoint:
         return Answer(self._safe(reply.text), self._safe(reply.finish_reason), cost)
 
     def _safe(self, text: str) -> str:
-        """The text without the key, which a stream may have repeated in pieces."""
-        return text.replace(self._secret, "[key]") if self._secret else text
+        """The text without a key, which a stream may have repeated in pieces."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
+        return text
 
 
-def _pause(error: Exception) -> bool | float:
-    """Whether to try again; or after how many seconds, where the server said it."""
-    if not isinstance(error, _Failure) or error.is_final:
-        return False
-    return True if error.wait is None else error.wait + random.uniform(0, JITTER)  # noqa: S311  # no secret
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, _Failure) and not error.is_final
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
@@ -277,6 +305,11 @@ def retry_after(header: str | None, now: datetime) -> float | None:
             return None
         seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def keys_from(service: Service) -> list[str | None]:
+    """The key of each server of a service, as `key_from` finds it."""
+    return [key_from(server.variable, service.name) for server in service.servers]
 
 
 def key_from(variable: str | None, name: str) -> str | None:

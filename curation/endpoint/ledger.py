@@ -2,6 +2,8 @@
 
 A line says that a request is about to go out, and what it may cost at most, before it does; another what came of it.
 What was reserved and has no second line counts as spent. When the work ends, the lines become a part of Parquet.
+A line is with the system when its method returns, so that a kill cannot take it, and on the disk after `sync`: who
+waits for that waits once for the lines of many requests.
 
 `LEDGER/00001.jsonl` is the journal of a run that goes on or was killed, `LEDGER/answers/00001.parquet` what became of
 it. Both say the same; where both are there the journal is what a kill left behind.
@@ -10,6 +12,7 @@ it. Both say the same; where both are there the journal is what a kill left behi
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +23,7 @@ import pyarrow as pa
 
 from curation import schema
 from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, fingerprint
-from curation.endpoint.service import Answer, Cost, key_of
+from curation.endpoint.service import Answer, Cost
 from curation.errors import StorageError
 from curation.storage import open_storage
 from curation.storage.journal import SUFFIX, Journal, line_at, lines
@@ -31,21 +34,34 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _COSTS = ("requests", "input_tokens", "output_tokens", "money")
+#: Where an answer lies is one number: that of its part or journal, and in these bits the row or the place in it.
+_PLACE = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A request that is noted in a ledger and not settled: it counts with `most`."""
+
+    number: int
+    key: str
+    most: Cost
+    kind: str | None
 
 
 @dataclass
 class Ledger:
-    """A ledger that this process holds, as a context manager; `spent` is the cost of all that is in it.
+    """A ledger that this process holds, as a context manager.
 
+    `spent` is the cost of all that is in it, `spent_on` that of each kind of request.
     Raises `StorageError` where another process holds it, or where it is damaged.
     """
 
     folder: Path
     spent: Cost = field(default_factory=Cost)
-    #: For the key of each answered request, where its answer lies: the number of a part and a row in it, or the number
-    #: of a journal and a place in that.
-    _rows: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _lines: dict[str, tuple[int, int]] = field(default_factory=dict)
+    spent_on: defaultdict[str | None, Cost] = field(default_factory=lambda: defaultdict(Cost))
+    #: For the key of each answered request where its answer lies, in a part or in a journal.
+    _rows: dict[bytes, int] = field(default_factory=dict)
+    _lines: dict[bytes, int] = field(default_factory=dict)
     _journal: Journal = field(init=False)
     _number: int = 0
     _count: int = 0
@@ -72,6 +88,7 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._held:
+            self._journal.sync()
             self._journal.close()
             if kind is None or not issubclass(kind, StorageError):
                 for number in self._journals():
@@ -79,46 +96,52 @@ class Ledger:
 
     def answer(self, key: str) -> Answer | None:
         """The answer to a request that was asked before; None where there is none."""
-        if key in self._lines:
-            number, place = self._lines[key]
-            row = line_at(self._path(number), place)
-        elif key in self._rows:
-            row = self._row(*self._rows[key])
+        digest = _digest(key)
+        if (at := self._lines.get(digest)) is not None:
+            row = line_at(self._path(at >> _PLACE), at % (1 << _PLACE))
+        elif (at := self._rows.get(digest)) is not None:
+            row = self._row(at >> _PLACE, at % (1 << _PLACE))
         else:
             return None
-        return Answer(row["answer"], row["finish_reason"], Cost(*(row[name] for name in _COSTS)))
+        return Answer(row["answer"], row["finish_reason"], _cost(row))
 
     def request(self, key: str) -> dict[str, Any] | None:
         """What was sent to get the answer that the ledger has to this key; None where it has none."""
-        if key in self._lines:
-            found = (line for _, line in lines(self._path(self._lines[key][0])) if line["key"] == key)
+        digest = _digest(key)
+        if (at := self._lines.get(digest)) is not None:
+            found = (line for _, line in lines(self._path(at >> _PLACE)) if line["key"] == key)
             return dict(next(line["request"] for line in found if line["is"] == "reserved"))
-        if key in self._rows:
-            number, row = self._rows[key]
+        if (at := self._rows.get(digest)) is not None:
+            number, row = at >> _PLACE, at % (1 << _PLACE)
             (table,) = self._parts.pick(Part("answers", f"{number:05}"), np.array([row]), ["request"])
             return dict(json.loads(table["request"][0].as_py()))
         return None
 
-    def reserve(self, body: dict[str, Any], most: Cost) -> int:
-        """Note that a request is about to go out; the number to settle it by. It is on the disk when this returns."""
+    def reserve(self, key: str, body: dict[str, Any], most: Cost, kind: str | None = None) -> Reserved:
+        """Note that a request is about to go out, which it may after `sync`."""
         self._count += 1
-        line = {"is": "reserved", "number": self._count, "at": _now(), "key": key_of(body), "request": body}
-        self._journal.append(line | _costs(most))
-        self.spent += most
-        return self._count
+        line = {"is": "reserved", "number": self._count, "at": _now(), "key": key, "kind": kind, "request": body}
+        self._journal.write(line | _costs(most))
+        self._spend(kind, most)
+        return Reserved(self._count, key, most, kind)
 
-    def settle(self, number: int, key: str, reserved: Cost, answer: Answer) -> None:
+    def settle(self, reserved: Reserved, answer: Answer) -> None:
         """Note the answer to a request, and what it cost in place of what was reserved."""
-        line = {"is": "answered", "number": number, "at": _now(), "key": key}
+        line = {"is": "answered", "number": reserved.number, "at": _now(), "key": reserved.key}
         line |= {"answer": answer.text, "finish_reason": answer.finish_reason}
-        self._lines[key] = (self._number, self._journal.append(line | _costs(answer.cost)))
-        self.spent += answer.cost - reserved
+        place = self._journal.write(line | _costs(answer.cost))
+        self._lines[_digest(reserved.key)] = self._number << _PLACE | place
+        self._spend(reserved.kind, answer.cost - reserved.most)
 
-    def fail(self, number: int, key: str, reserved: Cost, cost: Cost, why: str) -> None:
+    def fail(self, reserved: Reserved, cost: Cost, why: str) -> None:
         """Note that no answer came, why, and what that costs in place of what was reserved."""
-        line = {"is": "failed", "number": number, "at": _now(), "key": key, "error": why}
-        self._journal.append(line | _costs(cost))
-        self.spent += cost - reserved
+        line = {"is": "failed", "number": reserved.number, "at": _now(), "key": reserved.key, "error": why}
+        self._journal.write(line | _costs(cost))
+        self._spend(reserved.kind, cost - reserved.most)
+
+    def sync(self) -> None:
+        """Wait until all that was noted before is on the disk; any thread may."""
+        self._journal.sync()
 
     def forget(self, heads: list[str]) -> int:
         """Remove what was asked and answered about texts that begin so; how many requests that were.
@@ -135,7 +158,7 @@ class Ledger:
             gone = [row for row in rows if any(mark in row["request"] for mark in marks)]
             for row in gone:
                 row |= {"request": "{}", "answer": None, "finish_reason": None, "error": "forgotten"}
-                self._rows.pop(row["key"], None)
+                self._rows.pop(_digest(row["key"]), None)
             if gone:
                 made_from = fingerprint("ledger", int(part.name))
                 self._parts.write(part, pa.Table.from_pylist(rows, schema.LEDGER), made_from)
@@ -159,18 +182,29 @@ class Ledger:
         made = {int(part.name): part for part in parts.parts() if part.source == "answers"}
         for number, part in sorted(made.items()):
             self._path(number).unlink(missing_ok=True)
-            table = parts.read(part, ["key", "finish_reason", *_COSTS])
-            answered = table["finish_reason"].is_valid().to_pylist()
-            keys = table["key"].to_pylist()
-            self._rows |= {key: (number, row) for row, key in enumerate(keys) if answered[row]}
-            self.spent += Cost(*(sum(table[name].to_pylist()) for name in _COSTS))
+            first = 0
+            for table in parts.batches(part, ["key", "kind", "finish_reason", *_COSTS]):
+                self._take(number, first, table)
+                first += table.num_rows
         for number in self._journals():
             for row in _settled(self._path(number)):
-                self.spent += row.cost
+                self._spend(row.asked["kind"], row.cost)
                 if row.answered is not None:
-                    self._lines[row.key] = (number, row.answered)
+                    self._lines[_digest(row.asked["key"])] = number << _PLACE | row.answered
         self._number = max([0, *made, *self._journals()]) + 1
         self._journal = Journal.begin(self._path(self._number))
+
+    def _take(self, number: int, first: int, table: pa.Table) -> None:
+        """Join the rows of a part, from this one on."""
+        keys, answered = table["key"].to_pylist(), table["finish_reason"].is_valid().to_pylist()
+        at = number << _PLACE
+        self._rows |= {_digest(key): at | first + row for row, key in enumerate(keys) if answered[row]}
+        for spent in table.group_by("kind").aggregate([(name, "sum") for name in _COSTS]).to_pylist():
+            self._spend(spent["kind"], Cost(*(spent[f"{name}_sum"] for name in _COSTS)))
+
+    def _spend(self, kind: str | None, cost: Cost) -> None:
+        self.spent += cost
+        self.spent_on[kind] += cost
 
     def _row(self, number: int, row: int) -> dict[str, Any]:
         """A row of a part. The row group that holds it is kept: what was asked in order is asked again in order."""
@@ -194,11 +228,10 @@ class Ledger:
         path, group, size = self._path(number), list[dict[str, Any]](), 0
         with self._parts.writing(Part("answers", f"{number:05}"), fingerprint("ledger", number)) as writer:
             for row in _settled(path):
-                asked = line_at(path, row.reserved)
-                came = line_at(path, row.settled) if row.settled is not None else {}
+                asked, came = row.asked, row.came or {}
                 request = json.dumps(asked["request"], ensure_ascii=False)
                 group.append({
-                    "key": row.key, "model": asked["request"]["model"], "request": request,
+                    "key": asked["key"], "kind": asked["kind"], "model": asked["request"]["model"], "request": request,
                     "reserved_at": datetime.fromisoformat(asked["at"]),
                     "settled_at": datetime.fromisoformat(came["at"]) if came else None,
                     "answer": came.get("answer"), "finish_reason": came.get("finish_reason"),
@@ -215,29 +248,43 @@ class Ledger:
 
 @dataclass(slots=True)
 class _Settled:
-    """A request of a journal: the places of its lines, and what it cost."""
+    """A request of a journal: its lines, the place of the second where that holds an answer, and what it cost."""
 
-    key: str
-    reserved: int
+    asked: dict[str, Any]
+    came: dict[str, Any] | None
+    answered: int | None
     cost: Cost
-    settled: int | None = None
-    answered: int | None = None
 
 
 def _settled(path: Path) -> Iterator[_Settled]:
-    """The requests of a journal in the order in which they went out; what has no second line cost what it could."""
-    found: dict[int, _Settled] = {}
+    """The requests of a journal in the order in which they ended; then those that did not, which cost what they could.
+
+    Memory holds those alone whose end is not read yet.
+    """
+    begun: dict[int, dict[str, Any]] = {}
     for place, line in lines(path):
         try:
-            number, cost = line["number"], Cost(*(line[name] for name in _COSTS))
             if line["is"] == "reserved":
-                found[number] = _Settled(line["key"], place, cost)
+                begun[line["number"]] = line
             else:
-                found[number].settled, found[number].cost = place, cost
-                found[number].answered = place if line["is"] == "answered" else None
+                asked = begun.pop(line["number"])
+                yield _Settled(asked, line, place if line["is"] == "answered" else None, _cost(line))
         except KeyError as error:
             raise StorageError(f"{path}: damaged at byte {place:,}: no {error}", remedy="restore the file") from error
-    yield from found.values()
+    for asked in begun.values():
+        yield _Settled(asked, None, None, _cost(asked))
+
+
+def _digest(key: str) -> bytes:
+    """A key in half its size; what is no key is none that a ledger has."""
+    try:
+        return bytes.fromhex(key)
+    except ValueError:
+        return b""
+
+
+def _cost(row: dict[str, Any]) -> Cost:
+    return Cost(*(row[name] for name in _COSTS))
 
 
 def _costs(cost: Cost) -> dict[str, int]:

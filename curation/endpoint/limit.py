@@ -1,81 +1,108 @@
-"""How many requests may be under way at once: more while all goes well, half as many when the server has had enough.
+"""How many requests a server gets at once: more while all goes well, fewer when it has had enough.
 
-Additive increase, multiplicative decrease, as TCP does it (Chiu and Jain 1989): the share that many clients get of one
-server comes out fair, and nobody needs to know how large the server is. Until it is lowered for the first time each
-answer makes room for one more, which doubles the limit in a round.
+Until it is lowered for the first time each answer makes room for one more, which doubles the limit in a round; then it
+is halved. From then on it moves in each round by half of its distance from where the server had enough, one at least:
+ever slower up to there, ever faster beyond. When the server has had enough again it is lowered by a quarter. That is
+binary increase and multiplicative decrease, as in BIC (Xu, Harfoush and Rhee 2004): the limit stays near what the
+server bears, and nobody needs to know how much that is.
+
+A server that refuses nothing takes longer when it has too much to do. How long it takes when it has not is seen with
+half as many, every so often, as BBR does (Cardwell et al. 2016); where answers take much longer than that no more are
+tried.
 """
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from dataclasses import dataclass
 
 #: Where it begins.
 FIRST = 4
-#: Of the seconds that a request takes, the share of the newest in the mean, and how much the best mean is let grow.
-_NEWEST, _DRIFT = 0.2, 1.01
-#: No more requests are tried while the mean is this many times the best, and fewer where it is twice as many.
-_SLOWER = 2.0
+#: What is left of the limit where the server has had enough: the first time, and later.
+_FIRST_LEFT, _LEFT = 0.5, 0.75
+#: Answers of which a mean is taken at least, since lengths differ, and so do times: until it is first lowered, later.
+_FIRST_ROUND, _ROUND = 16, 50
+#: After so many rounds one is with half as many requests.
+_HALF = 25
+#: No more requests are tried while the mean is more than this many times that of few, and fewer beyond the second.
+_SLOWER, _MUCH_SLOWER = 1.5, 1.8
+#: Fewer requests did not help where the mean is still this much of what it was: then it is not they that take long.
+_HELPED = 0.9
 
 
+@dataclass
 class Limit:
-    """Places for requests, at most `most`; to enter it is to wait for one, and for the end of a pause."""
+    """How many requests may be under way, `allowed`, at most `most`; `resumes` is when a pause ends."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.allowed = float(min(FIRST, most))
-        self.busy = 0
-        self._resumes = 0.0
-        self._lowered: float | None = None
-        self._mean = self._best = 0.0
-        self._changed = asyncio.Condition()
+    most: int
+    allowed: float = 0.0
+    resumes: float = 0.0
+    _lowered: float | None = None
+    _enough: float = 0.0
+    _grows: bool = True
+    #: Of the round: its number, how many answers it has, those that came and their seconds, which count if they were
+    #: asked for since then, and whether it is with half.
+    _rounds: int = 0
+    _size: float = _FIRST_ROUND
+    _answers: int = 0
+    _seconds: float = 0.0
+    _since: float = 0.0
+    _is_half: bool = False
+    #: How long answers take where the server has little to do, and how long they took before it was given less.
+    _least: float | None = None
+    _before: float = math.inf
 
-    async def __aenter__(self) -> Self:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.busy < int(self.allowed))
-            self.busy += 1
-        try:
-            while (left := self._resumes - time.monotonic()) > 0:  # noqa: ASYNC110  # it may be put off meanwhile
-                await asyncio.sleep(left)
-        except BaseException:
-            await self._give_back()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._give_back()
+    def __post_init__(self) -> None:
+        self.allowed, self._enough = float(min(FIRST, self.most)), float(self.most)
 
     def pause(self, seconds: float) -> None:
         """Let nobody begin for so long."""
-        self._resumes = max(self._resumes, time.monotonic() + seconds)
+        self.resumes = max(self.resumes, time.monotonic() + seconds)
 
-    def lower(self, began: float, factor: float = 0.5) -> None:
+    def restart(self) -> None:
+        """Begin anew with one request, as after a time in which there was no server."""
+        new = Limit(self.most, resumes=self.resumes)
+        new.allowed = 1.0
+        vars(self).update(vars(new))
+
+    def lower(self, began: float) -> None:
         """The server refused, or did not come back in time: fewer at once, down to one.
 
         `began` is when the request went out, by `time.monotonic`: all that were under way when the limit was lowered
         tell of the same moment, and lower it once.
         """
         if self._lowered is None or began >= self._lowered:
-            self.allowed = max(1.0, self.allowed * factor)
+            self._enough = self.allowed
+            self.allowed = max(1.0, self.allowed * (_FIRST_LEFT if self._lowered is None else _LEFT))
             self._lowered = time.monotonic()
 
     def answered(self, began: float) -> None:
-        """An answer came: more at once, unless answers take longer and longer."""
-        seconds = time.monotonic() - began
-        self._mean = seconds if not self._mean else (1 - _NEWEST) * self._mean + _NEWEST * seconds
-        self._best = min(self._best * _DRIFT, self._mean) if self._best else self._mean
-        if self._mean > 2 * _SLOWER * self._best:
-            self.lower(began, 0.75)
-        elif self._mean <= _SLOWER * self._best:
-            self.allowed = min(float(self.most), self.allowed + (1 / self.allowed if self._lowered is not None else 1))
+        """An answer came: more at once, unless answers take longer than they need."""
+        if began >= self._since:
+            self._seconds += time.monotonic() - began
+            self._answers += 1
+        if self._answers >= self._size:
+            self._end_round()
+        if self._grows:
+            a_round = self.allowed if self._lowered is None else max(1.0, abs(self._enough - self.allowed) / 2)
+            self.allowed = min(float(self.most), self.allowed + a_round / self.allowed)
 
-    async def _give_back(self) -> None:
-        async with self._changed:
-            self.busy -= 1
-            self._changed.notify_all()
+    def _end_round(self) -> None:
+        """See how long answers took, and what that says of those that come."""
+        mean, now = self._seconds / self._answers, time.monotonic()
+        self._seconds, self._answers = 0.0, 0
+        self._rounds += 1
+        self._least = mean if self._least is None or self._is_half else min(self._least, mean)
+        is_much = mean > _MUCH_SLOWER * self._least
+        if is_much and mean > _HELPED * self._before:
+            self._least, is_much = mean, False
+        self._before = mean if is_much else math.inf
+        self._grows, self._is_half = mean <= _SLOWER * self._least, False
+        if is_much:
+            self.lower(now)
+            self._since = now + mean  # until then answers tell of what was, and of its rest
+        elif self._rounds % _HALF == 0 and self.allowed > 1:
+            self._enough, self.allowed = self.allowed, max(1.0, self.allowed / 2)
+            self._grows, self._is_half, self._since = False, True, now + mean
+        self._size = max(_FIRST_ROUND if self._lowered is None else _ROUND, self.allowed)

@@ -42,28 +42,39 @@ def _of_events(data: bytes) -> Reply:
     text, refusal = [], []
     reason: Any = None
     usage: Any = None
-    is_done = False
-    for line in data.splitlines():
-        if not line.startswith(b"data:"):
-            continue
-        event = line[5:].strip()
-        if event == b"[DONE]":
-            is_done = True
-            break
-        chunk = _object(event)
+    events, is_done = _events(data)
+    for chunk in events:
         if "error" in chunk:
-            raise UnreadableError(f"an error in the stream: {_shown(event)}")
+            raise UnreadableError(f"an error in the stream: {_shown(json.dumps(chunk).encode())}")
         usage = chunk.get("usage") or usage
         choice = _choice(chunk)
         if choice is None:  # the last one, with the usage
             continue
         delta = choice.get("delta") or {}
+        if not isinstance(delta, dict):
+            raise UnreadableError("no delta in it")
         text.append(_text(delta))
-        refusal.append(_text(delta, "refusal"))
+        if "refusal" in delta:
+            refusal.append(_text(delta, "refusal"))
         reason = choice.get("finish_reason") or reason
     if reason is None:
         raise UnreadableError("the stream ended without a finish_reason" if is_done else "the stream was cut")
     return _reply("".join(text), "".join(refusal), reason, usage)
+
+
+def _events(data: bytes) -> tuple[list[dict[str, Any]], bool]:
+    """The objects of a stream, and whether it says that it is at its end."""
+    events = [line[5:].strip() for line in data.splitlines() if line.startswith(b"data:")]
+    is_done = b"[DONE]" in events
+    if is_done:
+        del events[events.index(b"[DONE]") :]
+    try:  # all at once: a server that sends a token at a time sends hundreds
+        found = json.loads(b"[%b]" % b",".join(events))
+    except (ValueError, RecursionError):
+        found = []
+    if len(found) != len(events) or not all(isinstance(event, dict) for event in found):
+        found = [_object(event) for event in events]
+    return found, is_done
 
 
 def _reply(text: str, refusal: str, reason: Any, usage: Any) -> Reply:
@@ -73,7 +84,7 @@ def _reply(text: str, refusal: str, reason: Any, usage: Any) -> Reply:
     for name in ("prompt_tokens", "completion_tokens"):
         count = usage.get(name) if isinstance(usage, dict) else None
         counts.append(count if type(count) is int and count >= 0 else None)
-    return Reply(refusal or text, "refusal" if refusal else reason[:40], *counts)
+    return Reply(_whole(refusal or text), "refusal" if refusal else _whole(reason[:40]), *counts)
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -93,7 +104,12 @@ def _choice(answer: dict[str, Any]) -> dict[str, Any] | None:
 
 def _text(message: dict[str, Any], key: str = "content") -> str:
     text = message.get(key)
-    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""  # half a surrogate pair is no text
+    return text if isinstance(text, str) else ""
+
+
+def _whole(text: str) -> str:
+    """The text without halves of surrogate pairs: two that follow each other, in two pieces perhaps, are one sign."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _shown(data: bytes) -> str:

@@ -46,21 +46,35 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """An OpenAI-compatible server and one of its models, with what may be spent there.
+class Server:
+    """One OpenAI-compatible server: its address, and its share of the requests against the others' `weight`.
 
-    Prices are for a million tokens. `budget` (money), `budget_requests` and `budget_tokens` hold for all that the
-    ledger knows of, not for one run; None: no limit.
+    `model` is its own name of the endpoint's model, None where it is the same; `variable` holds its key.
+    """
+
+    url: str
+    weight: float = 1.0
+    model: str | None = None
+    variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A model on one server or several, with what may be spent there.
+
+    Prices are for a million tokens. `budget` (money), `budgets` (money for requests of a kind), `budget_requests` and
+    `budget_tokens` hold for all that the ledger knows of, not for one run; None: no limit.
     """
 
     name: str
-    url: str
+    servers: tuple[Server, ...]
     model: str
     input_price: float = 0.0
     output_price: float = 0.0
     budget: float | None = None
     budget_requests: int | None = None
     budget_tokens: int | None = None
+    budgets: dict[str, float] = field(default_factory=dict)
     concurrency: int = 16
     attempts: int = 8
     connect_seconds: float = 10.0
@@ -69,6 +83,11 @@ class Service:
     stream: bool = True
     tokens_parameter: str = "max_tokens"
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def urls(self) -> str:
+        """The addresses of the servers, to be shown."""
+        return ", ".join(server.url for server in self.servers)
 
     def cost(self, input_tokens: int, output_tokens: int) -> Cost:
         """What one request costs with so many tokens of prompt and answer."""
@@ -85,10 +104,14 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Messages, each a role and a text, and how many tokens the answer may have."""
+    """Messages, each a role and a text, and how many tokens the answer may have.
+
+    `kind` says what is asked for, like story: no server is told, but money can be kept apart by it.
+    """
 
     messages: tuple[tuple[str, str], ...]
     max_tokens: int
+    kind: str | None = None
 
     @property
     def most_input(self) -> int:

@@ -200,6 +200,59 @@ def hash_word(word: str) -> int:
     return value
 
 
+@helper
+def _lower(point: int) -> int:
+    """A letter of ASCII, Latin-1 or Cyrillic in lower case, any other as it is."""
+    return point + 32 if 65 <= point <= 90 or 0xC0 <= point <= 0xDE or 0x410 <= point <= 0x42F else point
+
+
+@kernel(
+    types.int64(array(types.uint8), array(types.int64, 2), array(types.uint32), out(types.uint64), out(types.int32))
+)
+def hash_pairs(text: Any, ranges: Any, table: Any, pairs: Any, owners: Any) -> int:
+    """A hash for each two words in a row in each of `ranges` [n, 2] of a text, and which range it is of; how many.
+
+    A word is letters and digits in a row, each character of a script without spaces one of its own. There are fewer
+    pairs than bytes.
+    """
+    count = 0
+    for row in range(len(ranges)):
+        at, end = ranges[row, 0], ranges[row, 1]
+        before, word = np.uint64(0), FNV
+        in_word = False
+        while at <= end:
+            point, bits, width = 32, 0, 1
+            if at < end:
+                point, width = decode(text, at, end)
+                bits = property_of(table, point)
+            at += width
+            is_part = (bits & (unicode.LETTER | unicode.MARK | unicode.DIGIT)) != 0
+            is_alone = (bits & unicode.SPACELESS) != 0
+            if in_word and (is_alone or not is_part):
+                if before:
+                    pairs[count], owners[count] = (word ^ (before * PRIME)) * PRIME, row
+                    count += 1
+                before, word, in_word = word, FNV, False
+            if is_part or is_alone:
+                word = (word ^ np.uint64(_lower(point))) * PRIME
+                in_word = True
+    return count
+
+
+@kernel(types.void(array(types.uint64), array(types.int32), array(types.uint64), out(types.float32)))
+def share_found(pairs: Any, owners: Any, keys: Any, shares: Any) -> None:
+    """Set `shares` to the share of each owner's pairs that are among the sorted `keys`, 0 for one without pairs."""
+    shares[:] = 0
+    start = 0
+    while start < len(pairs):
+        end, count = start, 0
+        while end < len(pairs) and owners[end] == owners[start]:
+            count += find(keys, pairs[end]) >= 0
+            end += 1
+        shares[owners[start]] = count / (end - start)
+        start = end
+
+
 @kernel(
     types.int64(
         array(types.uint8), array(types.int32, 2), array(types.uint32), out(types.float32, 2), out(types.uint64),
@@ -238,8 +291,7 @@ def read_text(text: Any, blocks: Any, table: Any, local: Any, whole: Any, words:
             else:
                 in_word = True
             if is_letter and not is_alone:
-                lower = point + 32 if 65 <= point <= 90 or 0xC0 <= point <= 0xDE or 0x410 <= point <= 0x42F else point
-                word = (word ^ np.uint64(lower)) * PRIME
+                word = (word ^ np.uint64(_lower(point))) * PRIME
                 word_letters += 1
             elif word_letters:
                 if word_count <= _MOST_WORDS + 1 and count - first_words <= _MOST_WORDS:

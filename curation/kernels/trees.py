@@ -15,6 +15,7 @@ STEPS = 512
 _SCALE = STEPS / 16
 #: Leaves that a tree may have: a bit for each.
 MOST_LEAVES = 64
+_LARGE = 15
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -53,22 +54,28 @@ def add_up(
 
 @kernel(
     types.void(
-        array(types.float64), array(types.float32), array(types.float64), types.float64, types.float64, out(types.uint8)
+        array(types.float64), array(types.float32), array(types.float64), types.float64, types.float64, types.float64,
+        out(types.uint8),
     )
-)
-def choose(scores: Any, sizes: Any, probabilities: Any, share: float, least: float, chosen: Any) -> None:
+)  # fmt: skip
+def choose(
+    scores: Any, sizes: Any, probabilities: Any, share: float, least: float, doubt: float, chosen: Any
+) -> None:  # fmt: skip
     """Set `chosen` to 1 for the rows whose probability is high enough for the F1 to be expected, by size; else 0.
 
     `probabilities` [STEPS], which ascend, are what scores mean. With F the highest F1 to be expected, a row is chosen
     from the probability `share` * F^1.5 on, but not below `least`. If rows were independent, F / 2 would be best
-    (Lipton et al. 2014); a model that is wrong about one row is wrong about its neighbours.
+    (Lipton et al. 2014); a model that is wrong about one row is wrong about its neighbours. For a row of the size
+    `doubt` * L^4 the bound is halfway from there to 1, for smaller ones nearer to 1. L is the share of what is expected
+    to be chosen that is in large rows: where small ones are the matter itself, as in a listing, they are not doubted.
     """
     mass = np.zeros(STEPS, np.int64)
-    expected = 0.0
+    expected, in_large = 0.0, 0.0
     for row in range(len(scores)):
         step = np.int64(min(max((scores[row] + 8.0) * _SCALE, 0.0), STEPS - 1.0))
         mass[step] += np.int64(sizes[row])
         expected += probabilities[step] * sizes[row]
+        in_large += probabilities[step] * sizes[row] if sizes[row] >= _LARGE else 0.0
     found, taken, best = 0.0, np.int64(0), 0.0
     for step in range(STEPS - 1, -1, -1):
         if mass[step]:
@@ -76,6 +83,9 @@ def choose(scores: Any, sizes: Any, probabilities: Any, share: float, least: flo
             taken += mass[step]
             best = max(best, 2.0 * found / (expected + taken))
     bound = max(share * best * np.sqrt(best), least)
+    large = in_large / expected if expected > 0 else 0.0
+    half = doubt * (large * large) * (large * large)
     for row in range(len(scores)):
         step = np.int64(min(max((scores[row] + 8.0) * _SCALE, 0.0), STEPS - 1.0))
-        chosen[row] = probabilities[step] >= bound
+        doubted = half / (half + max(np.float64(sizes[row]), 1.0))
+        chosen[row] = probabilities[step] >= bound + (1.0 - bound) * doubted

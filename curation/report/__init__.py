@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 #: Raised when the same documents and verdicts give another page, or other figures.
-VERSION = 6
+VERSION = 7
 #: The page is at most so many bytes: with shorter texts of samples, or with none, where it would be more.
 LIMIT = 1_900_000
 

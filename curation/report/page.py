@@ -14,6 +14,7 @@ from curation.report.drawing import FATES, curve, histogram, percent, stacked
 from curation.report.samples import Duplicates, Kind, Sample, duplicates, samples
 from curation.report.scorecard import scorecard
 from curation.report.shown import BUILT_IN, share
+from curation.report.textbooks import textbooks
 from curation.run import release_fingerprint, release_place
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def page(run: Run) -> dict[str, Any]:
         "domains": _domains(counts),
         "pii": _pii(run, counts),
         "contamination": _contamination(run, counts),
+        "textbooks": textbooks(run),
         "samples": _samples(run, counts, copies, rules),
         "fates": FATES,
         "signals": list(run.work.signals),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from curation.recipe import Extract, Source
     from curation.sources.record import Record, Records, Skipped
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Acceptance
 
 #: Every kind of source a recipe may name; each is a module of this package.
 KINDS = ("warc", "wet", "html", "markdown", "text", "jsonl", "parquet", "stackexchange", "textbooks")
@@ -57,12 +58,13 @@ class InColumns(SourceModule, Protocol):
 class Asks(Protocol):
     """What a module offers whose documents are asked of an endpoint."""
 
-    def made_from(self, service: Service) -> list[Any]:
-        """What of the endpoint decides the documents."""
+    def made_from(self, service: Service, acceptance: Acceptance) -> list[Any]:
+        """What of the endpoint, and of what is taken, decides the documents."""
 
     def read(
-        self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract, asking: Asking | None = None
-    ) -> Iterator[Record | Skipped]:
+        self, stream: BinaryIO, name: str, start: int, source: Source, extract: Extract, asking: Asking | None = None,
+        acceptance: Acceptance | None = None,
+    ) -> Iterator[Record | Skipped]:  # fmt: skip
         """The records of one input from `start` on."""
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curation.endpoint.service import Service
     from curation.recipe import Extract, Source
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Acceptance
     from curation.textbooks.writing import Judged, Writing
 
 VERSION = 1
@@ -27,19 +28,23 @@ WHOLE_FILES = False
 ASKS = True
 
 
-def made_from(service: Service) -> list[Any]:
-    """What decides the documents besides the plan and the ledger: the model and, where it ends the work, the budget."""
-    prices = [service.input_price, service.output_price] if service.budget is not None else []
-    limits = [service.budget, service.budget_requests, service.budget_tokens]
+def made_from(service: Service, acceptance: Acceptance) -> list[Any]:
+    """What decides the documents besides plan and ledger: the model, what is taken, a budget that ends the work.
+
+    Which servers there are is nothing to them.
+    """
+    prices = [service.input_price, service.output_price] if service.budget is not None or service.budgets else []
+    limits = [service.budget, service.budget_requests, service.budget_tokens, sorted(service.budgets.items())]
     return [
         writing.VERSION, checking.VERSION, checking.measured_by(), service.model, service.parameters,
-        service.tokens_parameter, limits, prices,
+        service.tokens_parameter, limits, prices, acceptance.made_from,
     ]  # fmt: skip
 
 
 def read(
-    stream: BinaryIO, name: str, start: int, source: Source, extract: Extract, asking: Asking | None = None
-) -> Iterator[Record | Skipped]:
+    stream: BinaryIO, name: str, start: int, source: Source, extract: Extract, asking: Asking | None = None,
+    acceptance: Acceptance | None = None,
+) -> Iterator[Record | Skipped]:  # fmt: skip
     """The documents of a plan from an answer on; without an endpoint to ask there are none."""
     del source, extract
     try:
@@ -50,10 +55,10 @@ def read(
         return
     if asking is None:
         return
-    state = writing.Writing(plan)
     number = 0
     asking.progress.start("write", len(plan.slots), "documents")
-    with asking:
+    with asking, (acceptance or checking.Acceptance()).checker(asking.folder) as checker:
+        state = writing.Writing(plan, checker)
         for judged in writing.walk(state, asking.answers):
             asking.progress.advance(judged.reason is None)
             if number >= start:
@@ -89,7 +94,8 @@ def _record(number: int, judged: Judged, asking: Asking) -> Record | Skipped:
 def _missing(state: Writing, asking: Asking) -> str:
     wanted = len(state.plan.slots)
     message = f"{state.missing:,} of {wanted:,} documents are missing: "
-    if asking.out_of_budget is not None:
-        return message + asking.out_of_budget.message
+    if asking.out_of_budget:
+        said = dict.fromkeys(error.message for _, error in sorted(asking.out_of_budget.items()))
+        return message + "; ".join(said)
     refused = ", ".join(f"{kind} {reason} {count:,}" for (kind, reason), count in sorted(state.reasons.items()))
     return f"{message}all requests of the plan were made; refused answers: {refused}"

@@ -1,13 +1,15 @@
-"""A journal: lines in files that only grow, each on the disk before anything depends on it.
+"""A journal: lines in files that only grow, on the disk before anything depends on them.
 
-Whoever opens a journal to write begins a file of its own, so that a line which a kill or a power cut left unfinished is
-the last of its file. Local folders only: objects in S3 cannot grow.
+A line that was written outlives the process; one that was synced too outlives a power cut. Whoever opens a journal to
+write begins a file of its own, so that a line which a kill or a power cut left unfinished is the last of its file.
+Local folders only: objects in S3 cannot grow.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +31,7 @@ class Journal:
 
     path: Path
     _file: BufferedWriter | None = None
+    _end: int = 0
     _is_broken: bool = False
 
     @classmethod
@@ -36,26 +39,38 @@ class Journal:
         """A file that does not exist yet; it is made with its first line."""
         return cls(path)
 
-    def append(self, line: dict[str, Any]) -> int:
-        """Write a line and wait until it is on the disk; the place where it begins, in bytes.
+    def write(self, line: dict[str, Any]) -> int:
+        """Write a line, which need not be on the disk yet; the place where it begins, in bytes.
 
         Raises `StorageError` where that fails, and for every line after: behind half a line none could be read.
         """
         if self._is_broken:
             raise StorageError(f"{self.path}: an earlier line could not be written", remedy=_ROOM)
-        try:
+        with self._breaking():
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self.path.open("xb")
                 _sync_folder(self.path.parent)
-            place = self._file.tell()
-            self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            place = self._end
+            data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+            self._file.write(data)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            self._end += len(data)
+        return place
+
+    def sync(self) -> None:
+        """Wait until every line that was written before is on the disk; any thread may, while others write."""
+        if self._file is not None:
+            with self._breaking():
+                os.fsync(self._file.fileno())
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self._is_broken = True
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}", remedy=_ROOM) from error
-        return place
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,6 @@ from curation.errors import BudgetError, CurationError, EndpointError
 from curation.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -36,16 +35,15 @@ _OF_THE_SERVER = ("no connection", "timeout", "HTTP 408", "HTTP 409", "HTTP 429"
 class Asking:
     """A ledger that is held and, from the first request that it lacks on, its endpoint; a context manager.
 
-    `variable` is the environment variable of the key as the recipe names it, like $KEY. With `asks` false nothing is
-    asked: what the ledger lacks is None. `out_of_budget` is what the endpoint's budget says where it ended the work.
+    With `asks` false nothing is asked: what the ledger lacks is None. `out_of_budget` is what the endpoint's budget
+    says of each kind of text for which there is no more.
     """
 
     service: Service
     folder: Path
-    variable: str | None = None
     asks: bool = True
     progress: Progress = field(default_factory=Silent)
-    out_of_budget: BudgetError | None = None
+    out_of_budget: dict[str, BudgetError] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self._held = ExitStack()
@@ -74,74 +72,86 @@ class Asking:
         found = self.known(asked)
         if self.asks and None in found:
             runner, endpoint = self._open()
-            runner.run(_fill(endpoint, asked, found, self))
+            runner.run(_Round(endpoint, asked, found, self).fill())
         return found
 
     def _open(self) -> tuple[asyncio.Runner, Endpoint]:
         """The endpoint, and the loop in which all of its requests go out."""
-        from curation.endpoint.client import Endpoint, key_from  # noqa: PLC0415  # needs httpx
+        from curation.endpoint.client import Endpoint, keys_from  # noqa: PLC0415  # needs aiohttp
 
         if self._runner is None:
-            key = key_from(self.variable and self.variable.removeprefix("$"), self.service.name)
+            keys = keys_from(self.service)
             runner = self._held.enter_context(asyncio.Runner())
-            self._endpoint = runner.run(Endpoint(self.service, self.ledger, key).__aenter__())
+            self._endpoint = runner.run(Endpoint(self.service, self.ledger, keys).__aenter__())
             self._held.callback(lambda: runner.run(self._endpoint.__aexit__(None, None, None)))
             self._runner = runner
         return self._runner, self._endpoint
 
 
-async def _fill(endpoint: Endpoint, asked: list[Asked], found: list[Answer | None], asking: Asking) -> None:
-    """Ask for what is not found yet, in the order of the requests, as many at a time as the endpoint allows."""
-    from curation.endpoint.client import UnansweredError  # noqa: PLC0415  # needs httpx
+@dataclass
+class _Round:
+    """Requests of which some have no answer yet, and what came of asking for those."""
 
-    missing = [number for number, answer in enumerate(found) if answer is None]
-    waiting: Iterator[int] = iter(missing)
-    unanswered: dict[int, UnansweredError] = {}
-    failed: list[CurationError] = []
+    endpoint: Endpoint
+    asked: list[Asked]
+    found: list[Answer | None]
+    asking: Asking
+    has_answers: bool = False
+    unanswered: dict[int, UnansweredError] = field(default_factory=dict)
+    failed: list[CurationError] = field(default_factory=list)
 
-    async def ask(number: int) -> None:
+    async def fill(self) -> None:
+        """Ask for what is not found yet, in the order of the requests, as many at a time as the endpoint allows."""
+        missing = [number for number, answer in enumerate(self.found) if answer is None]
+        waiting = iter(missing)
+
+        async def work() -> None:
+            for number in waiting:
+                if self.failed:
+                    return
+                await self._ask(number)
+
+        await asyncio.gather(*(work() for _ in range(min(self.endpoint.service.concurrency, len(missing)))))
+        if self.failed:
+            raise self.failed[0]
+        self._settle()
+
+    async def _ask(self, number: int) -> None:
+        from curation.endpoint.client import UnansweredError  # noqa: PLC0415  # needs aiohttp
+
         try:
-            found[number] = await endpoint.ask(asked[number].sent)
+            self.found[number] = await self.endpoint.ask(self.asked[number].sent)
+            self.has_answers = True
         except UnansweredError as error:
-            unanswered[number] = error
+            self.unanswered[number] = error
             if error.kind == "no connection":
-                failed.append(error)
+                self.failed.append(error)
+            elif self.has_answers and not error.kind.startswith(_OF_THE_SERVER):
+                self.found[number] = self._given_up(number)  # at once, so that no kill has it asked again
         except BudgetError as error:
             # The others are tried as well, so that the same ledger gives the same documents when it is read again.
-            asking.out_of_budget = error
+            self.asking.out_of_budget[self.asked[number].request.kind] = error
         except CurationError as error:
-            failed.append(error)
+            self.failed.append(error)
 
-    async def work() -> None:
-        for number in waiting:
-            if failed:
-                return
-            await ask(number)
+    def _settle(self) -> None:
+        """Give those up that had no answer, unless it seems to be the server that has none for anybody."""
+        unanswered, is_many = self.unanswered, len(self.unanswered) >= ENOUGH
+        for number, error in sorted(unanswered.items()):
+            if not self.has_answers and (is_many or error.kind.startswith(_OF_THE_SERVER)):
+                raise EndpointError(
+                    f"{len(unanswered):,} requests and no answer; the last: {error.message}",
+                    remedy="see that the server is well, and run the same command again: nothing is asked twice",
+                )
+            if self.found[number] is None:
+                self.found[number] = self._given_up(number)
+        if unanswered:
+            self.endpoint.ledger.sync()
 
-    await asyncio.gather(*(work() for _ in range(min(endpoint.service.concurrency, len(missing)))))
-    if failed:
-        raise failed[0]
-    _settle(endpoint, asked, found, unanswered, has_answers=any(found[number] is not None for number in missing))
-
-
-def _settle(
-    endpoint: Endpoint, asked: list[Asked], found: list[Answer | None], unanswered: dict[int, UnansweredError], *,
-    has_answers: bool,
-) -> None:  # fmt: skip
-    """Give those up that had no answer, unless it seems to be the server that has none for anybody."""
-    is_many = len(unanswered) >= ENOUGH
-    for number, error in sorted(unanswered.items()):
-        if not has_answers and (is_many or error.kind.startswith(_OF_THE_SERVER)):
-            raise EndpointError(
-                f"{len(unanswered):,} requests and no answer; the last: {error.message}",
-                remedy="see that the server is well, and run the same command again: nothing is asked twice",
-            )
-        found[number] = _give_up(endpoint, asked[number])
-
-
-def _give_up(endpoint: Endpoint, asked: Asked) -> Answer:
-    """Note that a request has no answer and will not be asked again: what it cost is in the ledger already."""
-    body: dict[str, Any] = endpoint.service.body(asked.sent)
-    answer = Answer("", UNANSWERED, Cost())
-    endpoint.ledger.settle(endpoint.ledger.reserve(body, Cost()), key_of(body), Cost(), answer)
-    return answer
+    def _given_up(self, number: int) -> Answer:
+        """Note that a request has no answer and will not be asked again: what it cost is in the ledger already."""
+        asked, ledger = self.asked[number], self.endpoint.ledger
+        body: dict[str, Any] = self.endpoint.service.body(asked.sent)
+        answer = Answer("", UNANSWERED, Cost())
+        ledger.settle(ledger.reserve(key_of(body), body, Cost(), asked.request.kind), answer)
+        return answer

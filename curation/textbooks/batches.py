@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from curation.endpoint.service import Service
     from curation.textbooks.asking import Asking
+    from curation.textbooks.checking import Checker
     from curation.textbooks.planning import Plan
     from curation.textbooks.writing import Asked
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 URL = "/v1/chat/completions"
 
 
-def due(plan: Plan, asking: Asking) -> dict[str, Asked]:
+def due(plan: Plan, asking: Asking, checker: Checker) -> dict[str, Asked]:
     """The requests of the first round that the ledger lacks, by their keys; none where the plan is carried out."""
-    state = writing.Writing(plan)
+    state = writing.Writing(plan, checker)
     while asked := state.due():
         found = asking.known(asked)
         missing = {asking.key(one): one for one, answer in zip(asked, found, strict=True) if answer is None}
@@ -85,6 +86,7 @@ def take(lines: Iterable[tuple[str, str]], asked: dict[str, Asked], asking: Aski
             found.failed[f"status {status}" if status else "no response"] += 1
         else:
             _settle(asked[key], key, response.get("body"), asking, found)
+    asking.ledger.sync()
     return found
 
 
@@ -99,5 +101,6 @@ def _settle(asked: Asked, key: str, body: Any, asking: Asking, found: Taken) -> 
     bounds = (request.most_input, request.max_tokens)
     tokens = [bound if count is None else count for count, bound in zip(counts, bounds, strict=True)]
     cost = service.cost(*tokens)
-    ledger.settle(ledger.reserve(service.body(request), cost), key, cost, Answer(came.text, came.finish_reason, cost))
+    reserved = ledger.reserve(key, service.body(request), cost, request.kind)
+    ledger.settle(reserved, Answer(came.text, came.finish_reason, cost))
     found.taken += 1

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curation.dedup import signatures
+from curation.dedup.online import Online, band_keys
 from curation.signals.batch import Batch
 from curation.textbooks.checking import opening
 from curation.textbooks.curriculum import lot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
 
 #: Texts that are compared with each other for self-ROUGE: pairs grow with the square.
 SAMPLE = 200
@@ -101,21 +103,13 @@ def self_rouge_2(texts: Sequence[str]) -> float:
 
 def near_duplicates(texts: Sequence[str]) -> float:
     """The share of texts that have one before them which they share half of their 5-grams with, by signatures."""
-    from datasketch import MinHashLSH  # noqa: PLC0415  # over a second: it brings SciPy
-
     bands, rows = 36, 3
-    signal = signatures.Signatures(RUN, bands, rows)
-    index = MinHashLSH(num_perm=bands * rows, params=(bands, rows))
-    there: list[object] = []
-    count = 0
-    raw = signal.measure(Batch(pa.array(texts, pa.string())))["minhash"].to_pylist() if texts else []
-    for minhash in raw:
-        if not minhash:
-            continue
-        signature = signatures.to_datasketch(minhash)
-        count += any(signature.jaccard(there[number]) >= NEAR for number in index.query(signature))
-        index.insert(len(there), signature)
-        there.append(signature)
+    signed = signatures.Signatures(RUN, bands, rows).measure(Batch(pa.array(texts, pa.string()))) if texts else {}
+    before, count = Online(bands, rows), 0
+    for minhash, keys in zip(signed["minhash"].to_pylist(), band_keys(signed, bands), strict=True) if texts else ():
+        if minhash:
+            count += before.similarity(minhash, keys) >= NEAR
+            before.add(minhash, keys)
     return _over(count, len(texts))
 
 

@@ -226,7 +226,10 @@ class Plan:
     def __init__(self, table: pa.Table) -> None:
         self._table = table
         small = table.select(["slot", "round", "cell", "kind", "unit", "subject", "topic"])
-        self.columns: dict[str, list[Any]] = {name: small[name].to_pylist() for name in small.column_names}
+        shared: dict[Any, Any] = {}  # the same name on many rows is one object
+        self.columns: dict[str, list[Any]] = {
+            name: [shared.setdefault(value, value) for value in small[name].to_pylist()] for name in small.column_names
+        }
         self.slots: dict[int, list[int]] = {}
         for row, slot in enumerate(self.columns["slot"]):
             self.slots.setdefault(slot, []).append(row)

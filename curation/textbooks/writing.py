@@ -41,9 +41,15 @@ _SAID = {
     "too_long": "it is too long",
     "wrong_form": "it has not all the parts that were asked for, under the headings that were asked for",
     "broken_code": "its code is not valid Python",
+    "wrong_exercise": "the exercise must be a function with a docstring and no body but `...`, the solution must "
+    "define it under the same name with the same parameters, and the tests must assert something and call it",
     "looped": "it repeats itself",
     "missing_words": "it does not use all of the words that were asked for",
     "missing_features": "it has not all of the features that were asked for",
+    "forbidden_calls": "its code touches files, the network or other processes",
+    "over_limits": "its code takes too long, or too much memory",
+    "failed_tests": "its solution fails its own tests or the examples in the docstring",
+    "idle_tests": "its tests pass without the solution too",
     "common_opening": "it begins like many others; begin in quite another way",
 }
 
@@ -59,7 +65,7 @@ class Asked:
     @property
     def sent(self) -> service.Request:
         """What goes to the endpoint."""
-        return service.Request(self.messages, self.request.max_tokens)
+        return service.Request(self.messages, self.request.max_tokens, self.request.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,46 +91,47 @@ class Writing:
     """The state of a walk. `missing` counts the documents that will not come, and `reasons` the answers refused."""
 
     plan: Plan
+    checker: Checker = field(default_factory=Checker)
     accepted: int = 0
     missing: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _checker: Checker = field(default_factory=Checker)
     _slots: dict[int, _Slot] = field(default_factory=dict)
     _due: list[int] = field(default_factory=list)
     _short: list[int] = field(default_factory=list)
     _fresh: deque[int] = field(default_factory=deque)
     _left: list[dict[tuple[str, ...], deque[int]]] | None = None
     _taken: set[int] = field(default_factory=set)
+    _unpaid: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._fresh.extend(self.plan.slots)
 
     def due(self) -> list[Asked]:
         """The requests of the next round, in the order of their slots; none where all is done."""
-        first = self.plan.slots
-        rounds = self.plan.columns["round"]
-        if self._fresh:
-            current = rounds[first[self._fresh[0]][0]]
-            while self._fresh and rounds[first[self._fresh[0]][0]] == current:
-                slot = self._fresh.popleft()
-                self._slots[slot] = _Slot(deque(first[slot]))
-                self._due.append(slot)
-        elif not self._due:
-            self._due = self._helped()
-        self._due.sort()
-        return [self._next(slot) for slot in self._due]
+        while True:
+            if self._fresh:
+                self._begin_round()
+            elif not self._due:
+                self._due = self._helped()
+            self._due = self._paid(self._due)
+            if self._due or not (self._fresh or self._short):
+                return [self._next(slot) for slot in self._due]
 
     def judge(self, asked: Sequence[Asked], answers: Sequence[Answer | None]) -> Iterator[Judged]:
-        """What becomes of the answers to a round. One that will not come, since it cannot be paid, is None."""
+        """What becomes of the answers to a round.
+
+        One that will not come, since it cannot be paid, is None: then no more of its kind is asked for.
+        """
         slots, self._due = self._due, []
         texts = [parsed(answer.text if answer else "") for answer in answers]
-        figures = self._checker.measure([text.text for text in texts])
-        for slot, one, answer, text, figure in zip(slots, asked, answers, texts, figures, strict=True):
+        requests = [one.request for one in asked]
+        reasons = self.checker.faults(requests, answers, texts)
+        for slot, one, answer, text, reason in zip(slots, asked, answers, texts, reasons, strict=True):
             if answer is None:
                 self._slots.pop(slot)
                 self.missing += 1
+                self._unpaid.add(one.request.kind)
                 continue
-            reason = self._checker.fault(one.request, answer, text, figure)
             if reason is None:
                 self.accepted += 1
                 self._slots[slot].next = None
@@ -133,11 +140,29 @@ class Writing:
                 self._again(slot, one, text, reason)
             yield Judged(one, answer, text, reason)
 
-    def give_up(self) -> None:
-        """No more is asked: what is not there yet is missing."""
-        self.missing += len(self._fresh) + len(self._due) + len(self._short)
-        self._fresh.clear()
-        self._due, self._short = [], []
+    def _begin_round(self) -> None:
+        """Let the slots of the next round of the plan be due too."""
+        first, rounds = self.plan.slots, self.plan.columns["round"]
+        current = rounds[first[self._fresh[0]][0]]
+        while self._fresh and rounds[first[self._fresh[0]][0]] == current:
+            slot = self._fresh.popleft()
+            self._slots[slot] = _Slot(deque(first[slot]))
+            self._due.append(slot)
+
+    def _paid(self, due: list[int]) -> list[int]:
+        """Those of these slots that ask for a kind there is money for; the others are missing."""
+        if not self._unpaid:
+            return sorted(due)
+        paid = [slot for slot in sorted(due) if self._kind(slot) not in self._unpaid]
+        self.missing += len(due) - len(paid)
+        return paid
+
+    def _kind(self, slot: int) -> str:
+        """The kind of text that a slot asks for next."""
+        state = self._slots[slot]
+        if state.next is not None:
+            return state.next.request.kind
+        return str(self.plan.columns["kind"][state.rows[0]])
 
     def _next(self, slot: int) -> Asked:
         state = self._slots[slot]
@@ -184,7 +209,7 @@ class Writing:
             rows = self._left[level].get(self._place(first, names), deque())
             while rows:
                 row = rows.popleft()
-                if row not in self._taken:
+                if row not in self._taken and self.plan.columns["kind"][row] not in self._unpaid:
                     self._taken.add(row)
                     return row
         return None
@@ -194,10 +219,6 @@ class Writing:
 
 
 def walk(writing: Writing, answers_to: Callable[[list[Asked]], list[Answer | None]]) -> Iterator[Judged]:
-    """Every answer that is judged, round by round, until all is done or an answer cannot be had."""
+    """Every answer that is judged, round by round, until all is done or no more can be had."""
     while asked := writing.due():
-        answers = answers_to(asked)
-        yield from writing.judge(asked, answers)
-        if any(answer is None for answer in answers):
-            writing.give_up()
-            return
+        yield from writing.judge(asked, answers_to(asked))

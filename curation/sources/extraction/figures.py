@@ -94,8 +94,9 @@ def card(
     ]
     told = {
         "folds": f"{_HOW} All pages trained on, each judged not by this model but by one of {folds} that were trained"
-        " in the same way on other registered domains only; thresholds were chosen there too. Which numbers of a block"
-        " are asked for, and the settings above, were chosen by cross-validation too, by whoever wrote this version.",
+        " in the same way on other registered domains only; what scores mean was learned there too. Which numbers of a"
+        " block are asked for, and the settings above, were chosen by cross-validation too, by whoever wrote this"
+        " version.",
         "held out": f"{_HOW} Pages of domains that this model has not seen, neither its trees nor what tokens say.",
         "seen": "What a page that this model knows gives says nothing of others. The figures change if the engine reads"
         " pages in another way than when it was trained.",

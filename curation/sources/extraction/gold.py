@@ -35,13 +35,18 @@ _MOST_BYTES = 1_500_000_000
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """A page with its main text: `page` as UTF-8 without NULs; `group` is its registered domain, `kind` may be ""."""
+    """A page with its main text: `page` as UTF-8 without NULs; `group` is its registered domain, `kind` may be "".
+
+    `inside` and `outside` are strings that whoever labelled the page named as part of the main text, or as none of it.
+    """
 
     url: str
     page: bytes
     text: str
     kind: str
     group: str
+    inside: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 class Agreement(NamedTuple):
@@ -55,6 +60,7 @@ class Agreement(NamedTuple):
 def read(labels: Path, warcs: Iterable[Path]) -> list[Gold]:
     """The pages of these WARCs that have a line with `url` and `text` in a JSONL file, in the order of the WARCs.
 
+    `with` and `without` may list strings that are in the main text, and that are not.
     `warc`, the name of a file, tells pages of one address apart; `page_type` or `kind` is what the figures are told
     apart by. Raises UsageError where a line is not so, or no page is found.
     """
@@ -74,10 +80,16 @@ def read(labels: Path, warcs: Iterable[Path]) -> list[Gold]:
                 if row:
                     page = decode_page(html, charset).replace(b"\0", b"")
                     kind = str(row.get("page_type") or row.get("kind") or "")
-                    found.append(Gold(url, page, row["text"], kind, domain(url)))
+                    named = (_lines(row.get(side) or ()) for side in ("with", "without"))
+                    found.append(Gold(url, page, row["text"], kind, domain(url), *named))
     if not found:
         raise UsageError(f"{labels}: none of its pages is in the WARCs", remedy="give the WARCs that hold them")
     return found
+
+
+def _lines(strings: Iterable[str]) -> tuple[str, ...]:
+    """Strings with single spaces, without those that hold nothing else."""
+    return tuple(line for one in strings if (line := " ".join(one.split())))
 
 
 def domain(url: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from html import unescape
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from curation.kernels.markup import TAG
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from curation.sources.extraction.page import Blocks
 
 _MAX_TITLE, _MAX_AUTHOR = 1_000, 200
-#: JSON-LD beyond this is not read: 64 objects and 256 kB are more than any page needs to say who wrote it.
-_MAX_JSON, _MAX_OBJECTS = 256 * 1024, 64
+#: Objects of JSON-LD that are looked at: more than any page needs to say who wrote it.
+_MAX_OBJECTS = 64
 #: Tags that are looked at; a page of a hundred thousand links says its licence in the first ones or the last.
 _MAX_LINKS = 2_000
 
@@ -61,7 +61,6 @@ def read(blocks: Blocks) -> Metadata:  # noqa: C901, PLR0912 - a page is passed 
     title = language = canonical = None
     licenses: list[str] = []
     links = 0
-    objects: list[dict[str, Any]] = []
     source = blocks.source
     for tag, start, content, end in blocks.page.marks.tolist():
         if tag == _A:
@@ -101,9 +100,8 @@ def read(blocks: Blocks) -> Metadata:  # noqa: C901, PLR0912 - a page is passed 
             attributes = _attributes(source[start:content])
             if attributes.get("datetime"):
                 said["time"] = attributes["datetime"]
-        elif tag == _SCRIPT and end - content <= _MAX_JSON and len(objects) < _MAX_OBJECTS:
-            objects += _objects(source[content:end])
-    about = [one for one in objects if "headline" in one or "datePublished" in one or "author" in one]
+    objects = [one for value in blocks.data for one in islice(_flattened(value), _MAX_OBJECTS)]
+    about = [one for one in objects[:_MAX_OBJECTS] if "headline" in one or "datePublished" in one or "author" in one]
     names = [said.get(name) for name in _TITLES]
     return Metadata(
         title=_cut(next((unescape(name) for name in names if name), None) or title, _MAX_TITLE),
@@ -118,7 +116,7 @@ def read(blocks: Blocks) -> Metadata:  # noqa: C901, PLR0912 - a page is passed 
     )
 
 
-_A, _META, _LINK, _TITLE, _HTML, _TIME, _SCRIPT = map(TAG.get, ("a", "meta", "link", "title", "html", "time", "script"))
+_A, _META, _LINK, _TITLE, _HTML, _TIME = map(TAG.get, ("a", "meta", "link", "title", "html", "time"))
 
 
 def _attributes(raw: bytes) -> dict[str, str]:
@@ -137,16 +135,8 @@ def _cut(text: str | None, most: int) -> str | None:
     return " ".join(text.split())[:most].strip() or None if text else None
 
 
-def _objects(raw: bytes) -> list[dict[str, Any]]:
-    """The objects of a JSON-LD script, those of its graph too; none where it is not JSON."""
-    try:
-        value = json.loads(raw.decode("utf-8", "replace"), strict=False)
-    except (ValueError, RecursionError):
-        return []
-    return list(_flattened(value))[:_MAX_OBJECTS]
-
-
 def _flattened(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects that a value of JSON-LD is a list of, those of their graphs too."""
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict):
             yield one

@@ -13,6 +13,8 @@ import numpy as np
 
 from curation.errors import UsageError
 from curation.kernels import trees
+from curation.kernels.markup import PRE
+from curation.sources.extraction import claims
 from curation.sources.extraction import page as pages
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Forest:
 class Model:
     """What tokens say, and two forests, of which the second sees what the first said; their mean is a block's score.
 
-    `probabilities` [trees.STEPS] are what scores mean; `share` and `least` as for `choose`.
+    `probabilities` [trees.STEPS] are what scores mean; `share`, `least` and `doubt` as for `choose`.
     """
 
     keys: NDArray[np.uint64]
@@ -56,33 +58,52 @@ class Model:
     probabilities: NDArray[np.float64]
     share: float
     least: float
+    doubt: float
 
     def score(self, blocks: Blocks) -> NDArray[np.float64]:
         """How much each block looks like main text; above 0: more likely than not."""
         known, alike = pages.table(blocks, self.keys, self.weights)
         first = self.first.score(known)
-        return mean(first, self.second.score(pages.second_table(blocks, known, alike, first)))
+        return together(blocks, alike, first, self.second.score(pages.second_table(blocks, known, alike, first)))
 
     def keep(self, blocks: Blocks) -> NDArray[np.bool_]:
         """Which blocks are the main text: those that make the F1 to be expected high, by words."""
-        return choose(blocks, self.score(blocks), self.probabilities, self.share, self.least)
+        return choose(blocks, self.score(blocks), self.probabilities, self.share, self.least, self.doubt)
 
 
-def mean(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The score of both forests: the second knows more, the first errs less where it has seen little."""
-    return (first + second) / 2
+_REVIEW_SCORE = -8.0  # the lowest that is told apart
+_CODE_SHARE = 0.5
+
+
+def together(
+    blocks: Blocks, alike: NDArray[np.int32], first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The score by both forests: the second knows more, the first errs less where it has seen little.
+
+    What the page itself says is a review of its product scores lowest: few pages say so, too few to learn it from.
+    """
+    return np.where(claims.reviews(blocks.claimed, alike), _REVIEW_SCORE, (first + second) / 2)
 
 
 def choose(
-    blocks: Blocks, scores: NDArray[np.float64], probabilities: NDArray[np.float64], share: float, least: float
-) -> NDArray[np.bool_]:
+    blocks: Blocks, scores: NDArray[np.float64], probabilities: NDArray[np.float64], share: float, least: float,
+    doubt: float,
+) -> NDArray[np.bool_]:  # fmt: skip
     """The blocks whose probability is at least `least`, and high enough for the F1 to be expected of the page.
 
-    That is `share` * F1^1.5: what is unsure is dropped from a page that the model knows well, and kept of another.
+    That is `share` * F1^1.5: what is unsure is dropped from a page that the model knows well, and kept of another. On a
+    page of running text it is halfway from there to 1 for a block of `doubt` words, and nearer to 1 for shorter ones: a
+    reader stumbles over each block, however few its words are. Code, which has few words where it has much to say, is
+    kept from `_CODE_SHARE` * F1^1.5 on.
     """
     chosen = np.empty(len(scores), np.uint8)
     sizes = np.ascontiguousarray(blocks.local[:, 1])
-    trees.choose(scores, sizes, probabilities, share, least, chosen)
+    trees.choose(scores, sizes, probabilities, share, least, doubt, chosen)
+    is_code = blocks.page.blocks[:, PRE] > 0
+    if is_code.any():
+        trusted = np.empty(len(scores), np.uint8)
+        trees.choose(scores, sizes, probabilities, min(share, _CODE_SHARE), least, 0.0, trusted)
+        chosen[is_code] = trusted[is_code]
     return chosen.view(np.bool_)
 
 
@@ -90,7 +111,7 @@ def save(model: Model, path: Path) -> None:
     """Write a model; the same model is the same file, byte for byte."""
     arrays: dict[str, Any] = {
         "keys": model.keys, "weights": model.weights, "probabilities": model.probabilities,
-        "share": np.float64(model.share), "least": np.float64(model.least),
+        "share": np.float64(model.share), "least": np.float64(model.least), "doubt": np.float64(model.doubt),
         "names": np.array([*pages.NAMES, *pages.SECOND]),
     }  # fmt: skip
     for name, forest in (("first", model.first), ("second", model.second)):
@@ -120,6 +141,7 @@ def load(path: Path = DEFAULT) -> Model:
         arrays["probabilities"],
         float(arrays["share"]),
         float(arrays["least"]),
+        float(arrays["doubt"]),
     )
 
 

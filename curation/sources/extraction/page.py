@@ -13,6 +13,7 @@ from curation.kernels import blocks as kernels
 from curation.kernels import html
 from curation.kernels.markup import END, PROPERTIES, START, TAG, Page
 from curation.kernels.unicode import properties
+from curation.sources.extraction import claims
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ LD_TYPES = (
     ("Recipe",), ("WebPage", "WebSite"), ("VideoObject",),
 )  # fmt: skip
 #: The columns of `table`, in order.
-NAMES = (*kernels.NAMES, *(f"og_{name}" for name in OG_TYPES), *(f"ld_{names[0]}" for names in LD_TYPES))
+NAMES = (*kernels.NAMES, *claims.NAMES, *(f"og_{name}" for name in OG_TYPES), *(f"ld_{names[0]}" for names in LD_TYPES))
 #: The columns of `second_table`.
 SECOND = (*kernels.NAMES[: kernels.OWN], *kernels.AROUND)
 
@@ -39,14 +40,16 @@ _CONTENT = re.compile(rb"content\s*=\s*[\"']?\s*(\w+)", re.IGNORECASE)
 class Blocks:
     """A page and the blocks in it.
 
-    `local` [blocks, kernels.LOCAL] and `kind` (one row for the page) are columns of `table`; `whole` hashes each
-    block's text, `words` those of short blocks, of the block in `word_blocks`; `title` those of the page's title, in
-    order.
+    `local` [blocks, kernels.LOCAL], `claimed` [blocks, claims.NAMES] and `kind` (one row for the page) are columns of
+    `table`; `data` are the values of the page's JSON-LD. `whole` hashes each block's text, `words` those of short
+    blocks, of the block in `word_blocks`; `title` those of the page's title, in order.
     """
 
     source: bytes
     page: Page
     local: NDArray[np.float32]
+    data: list[Any]
+    claimed: NDArray[np.float32]
     kind: NDArray[np.float32]
     whole: NDArray[np.uint64]
     words: NDArray[np.uint64]
@@ -73,9 +76,11 @@ def read(source: bytes) -> Blocks | None:
     most = len(page.text) + 1
     words, word_blocks = np.empty(most, np.uint64), np.empty(most, np.int32)
     count = kernels.read_text(page.text, page.blocks, properties(), local, whole, words, word_blocks)
+    data = claims.linked_data(source, page)
+    claimed = claims.measure(page, claims.read(source, page, data))
     return Blocks(
-        source, page, local, _kind(source, page), whole, words[:count].copy(), word_blocks[:count].copy(),
-        _title(source, page),
+        source, page, local, data, claimed, _kind(source, page), whole, words[:count].copy(),
+        word_blocks[:count].copy(), _title(source, page),
     )  # fmt: skip
 
 
@@ -94,7 +99,9 @@ def table(blocks: Blocks, keys: NDArray[Any], weights: NDArray[Any]) -> tuple[ND
         page.elements, page.classes, page.blocks, sums, named, blocks.whole, blocks.words, blocks.word_blocks,
         blocks.title, keys, weights, PROPERTIES, known, alike,
     )  # fmt: skip
-    known[:, len(kernels.NAMES) :] = blocks.kind
+    claimed = len(kernels.NAMES)
+    known[:, claimed : claimed + len(claims.NAMES)] = blocks.claimed
+    known[:, claimed + len(claims.NAMES) :] = blocks.kind
     return known, alike
 
 

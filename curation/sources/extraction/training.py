@@ -2,7 +2,7 @@
 
 Three steps, each of which learns from what the one before says of pages that it was not trained on: what single tokens
 of classes, ids and text say (logistic regression), trees over what is known of a block, and fewer trees over what the
-first ones said of its surroundings. Which blocks are kept, given their scores, is chosen in the same way.
+first ones said of its surroundings. What scores mean is learned in the same way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curation.kernels.markup import ELEMENT, NAME, PARENT, TAG
 from curation.kernels.trees import MOST_LEAVES, STEPS
 from curation.sources.extraction import gold as golds
 from curation.sources.extraction import page as pages
-from curation.sources.extraction.model import Forest, Model, choose, mean
+from curation.sources.extraction.model import Forest, Model, together
 from curation.sources.extraction.rendering import render
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _MOST_WEIGHT = 3.0
 _MORE_WORDS = 6.0
 #: Of a page's gold text must be found on it for the page to be learned from.
 _LEAST_COVERAGE = 0.5
+#: What a block counts at least in which a string stands that was named as part of the main text, or as none of it.
+_NAMED = 0.15
 
 
 class Settings(BaseModel):
@@ -59,25 +61,23 @@ class Settings(BaseModel):
     last_trees: int = Field(60, ge=1)
     #: The probability that a block must have in any case to be kept.
     least: float = Field(0.1, ge=0, lt=1)
-    #: F1 that is given up, cross-validated, for fewer blocks that are kept for nothing.
-    given_up: float = Field(0.001, ge=0, lt=1)
+    #: Words of a block, on a page of running text, for which the bound is halfway to certainty.
+    doubt: float = Field(5.0, ge=0)
+    #: Of the F1 to be expected, to the power of 1.5: the probability from which on blocks are kept.
+    share: float = Field(0.7, gt=0, le=1)
 
 
 @dataclass(slots=True)
 class Example:
     """A page as it is learned from: which of its blocks are main text, and how much each counts.
 
-    `counts` and `hits` are the words of each block and those that are aligned with the gold text, which has `size`;
-    `coverage` is the share of it that is found on the page.
+    `coverage` is the share of the gold text that is found on the page.
     """
 
     gold: Gold
     blocks: Blocks
     wanted: NDArray[np.bool_]
     weight: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    size: int
     coverage: float
     tokens: tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int8]]
 
@@ -88,17 +88,23 @@ def example(gold: Gold) -> Example | None:
     A block is main text if half of its words are aligned with the gold text.
 
     Blocks count by their words, and `_MORE_WORDS` each, as a share of the gold text's, nearly as F1 counts them; but
-    none for more than all of it, and all of a page for no more than three times that.
+    none for more than all of it, and all of a page for no more than three times that. Those with a string that the gold
+    names as main text, or as none, count for `_NAMED` at least.
     """
     blocks = pages.read(gold.page)
     if blocks is None:
         return None
-    counts, hits, size = golds.found(blocks.texts(), gold.text)
+    texts = blocks.texts()
+    counts, hits, size = golds.found(texts, gold.text)
     weight = np.minimum((counts + _MORE_WORDS) / max(size, 30), 1.0)
     weight *= min(1.0, 3.0 / weight.sum()) if len(weight) else 1.0
     coverage = float(hits.sum() / max(size, 1))
     wanted = hits * 2 >= np.maximum(counts, 1)
-    return Example(gold, blocks, wanted, weight, counts, hits, size, coverage, _tokens(blocks))
+    for place, text in enumerate(texts if gold.inside or gold.outside else ()):
+        line = " ".join(text.split())
+        if any(one in line for one in (gold.inside if wanted[place] else gold.outside)):
+            weight[place] = max(weight[place], _NAMED)
+    return Example(gold, blocks, wanted, weight, coverage, _tokens(blocks))
 
 
 def part_of(group: str, parts: int, salt: str) -> int:
@@ -129,17 +135,20 @@ def train(examples: list[Example], settings: Settings | None = None) -> Model:
         for place, (one, table, score) in enumerate(zip(usable, tables, scores, strict=True))
     ]
     seconds = _out_of_fold(usable, wide, parts, settings, settings.last_trees)
-    both = [mean(first, second) for first, second in zip(scores, seconds, strict=True)]
-    probabilities = _meaning(usable, both)
+    both = [
+        together(one.blocks, known[place][1], first, second)
+        for place, (one, first, second) in enumerate(zip(usable, scores, seconds, strict=True))
+    ]
     keys, weights = _learn_tokens(usable, settings)
     return Model(
         keys,
         weights,
         _grow(usable, tables, settings, settings.trees),
         _grow(usable, wide, settings, settings.last_trees),
-        probabilities,
-        _share(usable, both, probabilities, settings),
+        _meaning(usable, both),
+        settings.share,
         settings.least,
+        settings.doubt,
     )
 
 
@@ -220,25 +229,6 @@ def _meaning(examples: list[Example], scores: list[NDArray[np.float64]]) -> NDAr
     slope, shift = _logistic(columns, sign, weight, 1e-6)
     steps = (np.arange(STEPS) + 0.5) * 16 / STEPS - 8
     return np.asarray(np.round(1 / (1 + np.exp(-(slope * steps + shift))), 6))
-
-
-_SHARES = tuple(step / 40 for step in range(16, 37))
-
-
-def _share(
-    examples: list[Example], scores: list[NDArray[np.float64]], probabilities: NDArray[np.float64], settings: Settings
-) -> float:
-    """The highest of the shares of `choose` whose mean F1 is nearly the best, on pages that were not trained on."""
-
-    def f1(share: float) -> float:
-        found = 0.0
-        for one, score in zip(examples, scores, strict=True):
-            kept = choose(one.blocks, score, probabilities, share, settings.least)
-            found += 2.0 * one.hits[kept].sum() / max(1, one.counts[kept].sum() + one.size)
-        return found / len(examples)
-
-    found = {share: f1(share) for share in _SHARES}
-    return max(share for share in _SHARES if found[share] >= max(found.values()) - settings.given_up)
 
 
 # Tokens ---------------------------------------------------------------------------------------------------------------
@@ -344,7 +334,7 @@ def is_held_out(gold: Gold, parts: int) -> bool:
 def cross_validate(pages_of: list[Gold], settings: Settings, parts: int) -> list[str]:
     """The main text of each page as a model finds it that was trained on other domains: as many models as parts.
 
-    Nothing of a model, the choice of its thresholds neither, depends on a page that it judges.
+    Nothing of a model, what its scores mean neither, depends on a page that it judges.
     """
     examples = [example(gold) for gold in pages_of]
     texts = [""] * len(pages_of)

@@ -38,8 +38,9 @@ KINDS = (
 
 #: Why an answer may be refused, in the order in which it is looked at; the first that holds is the reason.
 REASONS = (
-    "unanswered", "refused", "cut_off", "echoed", "too_short", "too_long", "wrong_form", "broken_code", "looped",
-    "wrong_language", "missing_words", "missing_features", "common_opening", "near_duplicate",
+    "unanswered", "refused", "cut_off", "echoed", "too_short", "too_long", "wrong_form", "broken_code",
+    "wrong_exercise", "looped", "wrong_language", "missing_words", "missing_features", "contaminated",
+    "forbidden_calls", "over_limits", "failed_tests", "idle_tests", "common_opening", "near_duplicate",
 )  # fmt: skip
 _NAME = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 _SHARE = Annotated[float, Field(ge=0, le=1)]
@@ -57,12 +58,13 @@ class Checks(Table):
     """What an answer must keep to. Words are those of `Batch`; `least` of them, at most `most`.
 
     `language` with the least score of the classifier for it. `sections` are headings that must stand in it, in this
-    order. `code` must parse, and there must be so many fenced blocks of it. `repeated` is the largest share of
-    characters in 5-grams of words that occurred before. `echoed` is the largest share of 8-grams of words that stand
-    in what was sent. `opening_words` is how many words an opening has, `opening_share` how large a share of what was
-    accepted of this kind may open alike (three may in any case). `similarity` is the share of common 5-grams with
-    something accepted before at which it is refused. `rewrite` lists the reasons for which the model may correct its
-    answer, once.
+    order. `code` must parse, and there must be so many fenced blocks of it. `tested` says that the three sections are
+    a function with a docstring that is left to be written, its solution, and tests that call it; where the recipe says
+    `run_code`, these are run. `repeated` is the largest share of characters in 5-grams of words that occurred before.
+    `echoed` is the largest share of 8-grams of words that stand in what was sent. `opening_words` is how many words an
+    opening has, `opening_share` how large a share of what was accepted of this kind may open alike (three may in any
+    case). `similarity` is the share of common 5-grams with something accepted before at which it is refused. `rewrite`
+    lists the reasons for which the model may correct its answer, once.
     """
 
     least: _COUNT
@@ -73,6 +75,7 @@ class Checks(Table):
     sections: list[str] = Field(default_factory=list)
     code: Literal["python"] | None = None
     code_blocks: _COUNT = 0
+    tested: bool = False
     repeated: _SHARE = 0.3
     echoed: _SHARE = 0.3
     opening_words: Annotated[int, Field(ge=1, le=20)] = 4
@@ -102,6 +105,8 @@ class Kind(Table):
             raise ValueError(f"pick is {self.pick}, and there are {len(self.feature)} features")
         if self.check.words and not self.words:
             raise ValueError("check.words asks for words, and there are none in `words`")
+        if self.check.tested and (self.check.code is None or len(self.check.sections) != 3):
+            raise ValueError('check.tested needs code = "python", and three sections: exercise, solution and tests')
         if self.check.least >= self.check.most:
             raise ValueError(f"check.least is {self.check.least}, and check.most {self.check.most}")
         if self.tokens > self.max_tokens:
