@@ -7,13 +7,16 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 #: One run at a time; one that is due while another goes on is cancelled, and the next does what it would have done.
 _ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+#: Seconds between two signs of life of a run; the server takes one for dead that misses three (automations.yaml).
+HEARTBEAT = 30
+AUTOMATIONS = Path(__file__).with_name("automations.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ def deploy(
     deployment.work_pool_name = pool
     with _client() as client:
         is_new = _make_pool(client, pool)
+        _make_automations(client)
         made = cast("UUID", deployment.apply())
         _forget_schedules(client, made, schedule)
     ui = PREFECT_UI_URL.value()
@@ -100,8 +107,9 @@ def serve(
 
     As `flow.serve` does, but for that it would send the flow to them as a pickle, without the types of its parameters.
     """
-    runner = Runner(name=name, limit=1)
+    runner = Runner(name=name, limit=1, heartbeat_seconds=HEARTBEAT)
     with _client() as client:
+        _make_automations(client)
         made = cast("UUID", runner.add_deployment(_deployment(recipe, parameters, name, schedule)))
         _forget_schedules(client, made, schedule)
     asyncio.run(runner.start())
@@ -117,6 +125,7 @@ def _deployment(
     made = curate.to_deployment(
         name=name, parameters=parameters, description=_described(recipe), tags=["curate", recipe.name],
         schedules=[schedule] if schedule else None, concurrency_limit=_ONE, entrypoint_type=EntrypointType.MODULE_PATH,
+        job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT)}},
     )  # fmt: skip
     return cast("RunnerDeployment", made)  # as all of Prefect's here: a coroutine only where a loop is running
 
@@ -152,6 +161,20 @@ def _client() -> Iterator[SyncPrefectClient]:
                 remedy="start it: prefect server start; or correct PREFECT_API_URL",
             )
         yield client
+
+
+def _make_automations(client: SyncPrefectClient) -> None:
+    """Have the server mark dead runs: what automations.yaml says is made, or set to it where it is already.
+
+    Whether they are switched on stays as it is, and what has another name is not touched.
+    """
+    for wanted in yaml.safe_load(AUTOMATIONS.read_text(encoding="utf-8"))["automations"]:
+        automation = AutomationCore.model_validate(wanted)
+        there = client.read_automations_by_name(automation.name)
+        for one in there:
+            client.update_automation(one.id, automation.model_copy(update={"enabled": one.enabled}))
+        if not there:
+            client.create_automation(automation)
 
 
 def _make_pool(client: SyncPrefectClient, name: str) -> bool:

@@ -7,83 +7,58 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from chat_server import refused, serving
 from click.testing import CliRunner
+from prefect_server import ROOT, ask, prefect, served
 
 from curation import cli, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3_servers import S3Server
+
 pytest.importorskip("prefect")
-ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def messages() -> Iterator[tuple[str, list[str]]]:
+    """The address of a web hook, and what was posted to it."""
+    posted: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", posted
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables under which `prefect` speaks to a server of this test's own."""
-    home = tmp_path_factory.mktemp("prefect")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",
-        "CURATE_CHECKOUT": str(ROOT),
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=variables, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2)
-                    break
-                except OSError:
-                    assert server.poll() is None, (home / "server.log").read_text()
-                    time.sleep(0.3)
-            yield variables
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def prefect(environment: dict[str, str], *arguments: str, **more: str) -> str:
-    """What a `prefect` command prints; it must succeed."""
-    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], env={**environment, **more}, cwd=ROOT,
-                          capture_output=True, text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def ask(environment: dict[str, str], path: str, body: dict[str, object]) -> list[dict[str, object]]:
-    """The answer of the server's API to a filter."""
-    request = urllib.request.Request(  # noqa: S310  # a server of ours on loopback
-        f"{environment['PREFECT_API_URL']}/{path}/filter",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        found: list[dict[str, object]] = json.load(answer)
-    return found
+    """The variables under which `prefect` speaks to a server of these tests' own."""
+    with served(tmp_path_factory.mktemp("prefect")) as variables:
+        yield variables
 
 
 def test_a_deployment_runs_the_stages_and_publishes(environment: dict[str, str], sample: Path, tmp_path: Path) -> None:
@@ -166,6 +141,7 @@ def test_curate_deploy_makes_and_changes_a_deployment(environment: dict[str, str
     assert found["global_concurrency_limit"]["limit"] == 1
     assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert found["tags"] == ["curate", "quickstart"]
+    assert found["job_variables"] == {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
     described = found["parameter_openapi_schema"]["properties"]
     assert all(one["description"] for one in described.values())
     assert curate(environment, "deploy", str(sample), "--interval", "6h", "--pool", "laptop").returncode == 0
@@ -174,6 +150,76 @@ def test_curate_deploy_makes_and_changes_a_deployment(environment: dict[str, str
     assert "deployed  curate/quickstart, when asked to\npool      laptop\n" in again.stdout
     assert inspect(environment)["schedules"] == []
     assert inspect(environment)["id"] == found["id"]
+
+
+def test_deploying_has_dead_runs_marked(environment: dict[str, str], sample: Path) -> None:
+    """Once for a server, as the file in infra/ says; what was changed is set again, but one switched off stays off."""
+    from prefect.events.schemas.automations import AutomationCore  # noqa: PLC0415  # slow
+
+    wanted = [
+        AutomationCore.model_validate(one)
+        for one in yaml.safe_load((ROOT / "infra" / "automations.yaml").read_text())["automations"]
+    ]
+    assert curate(environment, "deploy", str(sample), "--pool", "laptop").returncode == 0
+    made = [one for one in ask(environment, "automations", {}) if "is dead" in str(one["name"])]
+    assert sorted(str(one["name"]) for one in made) == sorted(one.name for one in wanted)
+    silent = next(one for one in made if "silent" in str(one["name"]))
+    changed = {**silent, "enabled": False, "description": "another"}
+    request = urllib.request.Request(  # noqa: S310  # a server of ours on loopback
+        f"{environment['PREFECT_API_URL']}/automations/{silent['id']}",
+        json.dumps({key: changed[key] for key in ("name", "description", "enabled", "trigger", "actions")}).encode(),
+        {"Content-Type": "application/json"},
+        method="PUT",
+    )
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+    assert curate(environment, "deploy", str(sample), "--pool", "laptop").returncode == 0
+    again = {one["name"]: one for one in ask(environment, "automations", {})}
+    assert {one["id"] for name, one in again.items() if "is dead" in str(name)} == {one["id"] for one in made}
+    for one in wanted:
+        found = AutomationCore.model_validate(again[one.name])
+        assert found.description == one.description
+        assert found.trigger.model_dump(exclude={"id"}) == one.trigger.model_dump(exclude={"id"})
+        assert [action.model_dump() for action in found.actions] == [action.model_dump() for action in one.actions]
+        assert found.enabled is (one.name != silent["name"])
+
+
+#: Saves a block for a web hook, makes the automation of infra/notifications.yaml with it, and has a run crash.
+CRASH = """
+import sys
+import yaml
+from prefect import flow
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.events.schemas.automations import AutomationCore
+from prefect.states import Crashed, Running
+
+@flow(name="curate")
+def curate():
+    pass
+
+block = CustomWebhookNotificationBlock(name="ops", url=sys.argv[1], json_data={"text": "{{subject}}: {{body}}"})
+made = yaml.safe_load(open("infra/notifications.yaml"))["automations"][0]
+made["actions"][0]["block_document_id"] = str(block.save("ops"))
+with get_client(sync_client=True) as client:
+    client.create_automation(AutomationCore.model_validate(made))
+    for tags in (["another"], ["curate"]):
+        run = client.create_flow_run(curate, name=f"run-of-{tags[0]}", tags=tags)
+        client.set_flow_run_state(run.id, Running(), force=True)
+        client.set_flow_run_state(run.id, Crashed(message="No heartbeat"), force=True)
+"""
+
+
+def test_a_run_that_crashed_is_told_of(environment: dict[str, str]) -> None:
+    """infra/notifications.yaml, with the id of a block, posts which run it was and why; not of other flows' runs."""
+    with messages() as (hook, told):
+        subprocess.run([sys.executable, "-c", CRASH, hook], env=environment, cwd=ROOT, check=True, capture_output=True)
+        deadline = time.monotonic() + 120
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.2)
+    (message,) = told
+    assert "run-of-curate" in message
+    assert "is Crashed: No heartbeat" in message
+    assert "/runs/flow-run/" in message
 
 
 def inspect(environment: dict[str, str]) -> dict[str, Any]:
@@ -290,3 +336,45 @@ def test_what_may_pass_is_tried_again(kind: str, again: bool) -> None:
 
     state = Failed(data=getattr(errors, kind)("it failed"))
     assert asyncio.run(may_pass(None, None, state)) is again  # type: ignore[arg-type]
+
+
+#: What must turn up nowhere: the key of an endpoint, and that of a bucket.
+KEY, SECRET = "sk-planted-9f41c7d20b6e", "planted+secret/key83a1c5e7d9"
+
+
+def test_secrets_turn_up_nowhere(
+    environment: dict[str, str], moto: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Not in what is printed, WORK, release, the server's database (logs, parameters, artifacts, states) or its logs.
+
+    One run publishes into S3; another asks an endpoint, which sends the key back in its error.
+    """
+    folder = tmp_path_factory.mktemp("secrets") / "recipes"
+    shutil.copytree(ROOT / "recipes" / "sample", folder / "sample")
+    text = (ROOT / "recipes" / "written.toml").read_text()
+    planted = {**environment, **moto.environment(), "AWS_SECRET_ACCESS_KEY": SECRET, "PLANTED_KEY": KEY}
+    with serving(lambda body, count: refused(401, f"Incorrect API key provided: {KEY}")) as server:
+        text = text.replace('url = "http://localhost:8000/v1"', f'url = "{server.url}"\nkey = "$PLANTED_KEY"')
+        (recipe := folder / "recipe.toml").write_text(text)
+        places = ("--work", f"s3://{moto.bucket}/work", "--set", f'release.to="s3://{moto.bucket}/releases"')
+        said = [curate(planted, "run", str(recipe), "--workers", "1", *places)]
+        assert said[0].returncode == 0, said[0].stderr
+        unwritten = ("--set", f'endpoint.writer.ledger="{folder / "empty"}"', "--work", str(folder / "work"))
+        said.append(curate(planted, "run", str(recipe), "--workers", "1", *unwritten, "--until", "pull"))
+        assert said[1].returncode != 0
+        assert "the key is not accepted" in said[1].stderr
+        assert KEY in str(server.headers)
+    said.append(curate(planted, "deploy", str(recipe), "--name", "planted", *places))
+    assert said[2].returncode == 0, said[2].stderr
+    looked_at = {f"output of run {number}": (one.stdout + one.stderr).encode() for number, one in enumerate(said)}
+    client = moto.client()
+    listed = client.list_objects_v2(Bucket=moto.bucket)["Contents"]
+    for name in [one["Key"] for one in listed]:
+        looked_at[name] = client.get_object(Bucket=moto.bucket, Key=name)["Body"].read()
+    for place in (folder, Path(environment["PREFECT_HOME"])):
+        looked_at |= {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    for expected in ("run.json", "manifest.json", "report.html", "README.md", "prefect.db", "server.log"):
+        assert any(name.endswith(expected) for name in looked_at), expected
+    assert any(b"planted" in content for content in looked_at.values()), "the deployment's name is in the database"
+    found = [name for name, content in looked_at.items() if KEY.encode() in content or SECRET.encode() in content]
+    assert found == []
