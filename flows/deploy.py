@@ -91,6 +91,7 @@ def deploy(
     """Make the deployment, or update the one of this name; and its pool, of processes, if there is none."""
     deployment = _deployment(recipe, parameters, name, schedule)
     deployment.work_pool_name = pool
+    deployment.job_variables = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT)}}
     with _client() as client:
         is_new = _make_pool(client, pool)
         _make_automations(client)
@@ -125,7 +126,6 @@ def _deployment(
     made = curate.to_deployment(
         name=name, parameters=parameters, description=_described(recipe), tags=["curate", recipe.name],
         schedules=[schedule] if schedule else None, concurrency_limit=_ONE, entrypoint_type=EntrypointType.MODULE_PATH,
-        job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT)}},
     )  # fmt: skip
     return cast("RunnerDeployment", made)  # as all of Prefect's here: a coroutine only where a loop is running
 

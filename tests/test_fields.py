@@ -233,7 +233,10 @@ def recipe(place: Path, more: str, kind: str = "jsonl") -> Any:
 
 def run(place: Path, more: str, kind: str = "jsonl") -> Run:
     """Pull it, in this process."""
-    engine: Any = SimpleNamespace(map=lambda work, items, **_: [work(item) for item in items], progress=Silent())
+    engine: Any = SimpleNamespace(
+        map=lambda work, items, **_: [work(item) for item in items], progress=Silent(), use=lambda _: None,
+        processor_seconds=lambda: 0.0,
+    )  # fmt: skip
     return pipeline.run(recipe(place, more, kind), engine, until="pull")
 
 
@@ -410,7 +413,10 @@ paths = ["{place}"]
 """
     text = f'name = "tiny"\n[[source]]\nname = "s"\nkind = "parquet"\npaths = ["{place}"]\n{more}'
     (tmp_path / "recipe.toml").write_text(text)
-    engine: Any = SimpleNamespace(map=lambda work, items, **_: [work(item) for item in items], progress=Silent())
+    engine: Any = SimpleNamespace(
+        map=lambda work, items, **_: [work(item) for item in items], progress=Silent(), use=lambda _: None,
+        processor_seconds=lambda: 0.0,
+    )  # fmt: skip
     state = pipeline.run(load(tmp_path / "recipe.toml"), engine, until="pull")
     found = Counter(row["text"] for row in documents(state) if row["source"] == "s")
     assert found == expected

@@ -141,7 +141,7 @@ def contents(run: Run) -> dict[str, bytes | None]:
 
 def test_running_again_publishes_nothing(tiny: Callable[..., Run], to: Storage, tmp_path: Path) -> None:
     """After a first release, a second, and in a workspace from nothing: the same verdicts, and no further release."""
-    for inputs in (documents(6), documents(6, 0, 3), documents(6, 0, 3, 5)):
+    for inputs in (documents(6), documents(7, 0, 3), documents(8, 0, 3, 5)):
         run = tiny(inputs, "", STABLE)
         assert run.figures["publish"]["published"]
         assert is_judged(load(tmp_path / "recipe.toml", (STABLE,)))
@@ -155,10 +155,10 @@ def test_running_again_publishes_nothing(tiny: Callable[..., Run], to: Storage, 
         assert not fresh.figures["publish"]["published"]
         assert contents(fresh) == contents(run)
     assert len(releases.releases(to, "tiny")) == 3
-    changed = tiny(documents(6, 0, 3, 5), "", STABLE, "seed=1")
+    changed = tiny(documents(8, 0, 3, 5), "", STABLE, "seed=1")
     assert changed.figures["publish"]["published"]
     assert kept(changed) == kept(fresh), "another blend is decided from what the first was decided from"
-    assert not tiny(documents(6, 0, 3, 5), "", STABLE, "seed=1").figures["publish"]["published"]
+    assert not tiny(documents(8, 0, 3, 5), "", STABLE, "seed=1").figures["publish"]["published"]
 
 
 def test_what_was_kept_and_not_released_does_not_change_places(tiny: Callable[..., Run]) -> None:

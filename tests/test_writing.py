@@ -192,7 +192,7 @@ def test_the_quota_is_met_whatever_the_server_does(tmp_path, engine):
         assert all(-2 < one["grade"] < 8 for one in told["audiences"].values())
         again = ("textbooks", "plan", recipe, "--curriculum", "stories", "--out", tmp_path / "b.parquet")
         planned = json.loads(said(*again, "--documents", "10", "--json"))
-        assert 0 < planned["hours"] < 1
+        assert 0 <= planned["hours"] < 1  # the server answers at once
         assert "hours, as fast as the ledger's answers came" in said(*again, "--documents", "10")
         asked = len(server.bodies)
         before = parts(tmp_path / "a")
