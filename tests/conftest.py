@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from curation import kernels, pipeline
+from curation.compiling import compile_kernels
 from curation.engine import LocalEngine
 from curation.recipe import load
 from curation.sample import copy_to
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
-    """The kernels are compiled before the first test, so that none waits for them and no run says so."""
-    for group, modules in kernels.GROUPS.items():
-        if not kernels.place.are_compiled(group):
-            for module in modules:
-                import_module(f"{kernels.__name__}.{module}")
-            kernels.place.note_compiled(group)
+    """The kernels are compiled before the first test, so that none waits for them and no run says so.
+
+    One of the processes that test has all cores compile, the others wait.
+    """
+    with (kernels.place.folder() / "tests.lock").open("w") as lock, LocalEngine() as engine:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for group in kernels.GROUPS:
+            compile_kernels(engine, group)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
+from tree_copy import copy_tree
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,9 +70,7 @@ def test_the_page_has_its_blocks() -> None:
 
 def test_a_signal_inside_the_tree_passes_what_every_signal_must(tmp_path: Path) -> None:
     """In a copy of the project, with nothing done that the page does not say; then a run measures it."""
-    for name in ("curation", "classifiers", "recipes", "tests", "docs"):
-        made = ("work", "releases") if name == "recipes" else ()
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", *made))
+    copy_tree(tmp_path, ("curation", "classifiers", "recipes", "tests", "docs"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for block in blocks()[:4]:
         follow(block, tmp_path)

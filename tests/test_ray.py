@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from click.testing import CliRunner
 from s3_servers import FaultyProxy, S3Server, chance
 from test_engine import alive
 from test_promises import release_bytes
+from tree_copy import copy_tree
 
 from curation import cli, pipeline, ray_engine
 from curation.engines import engine_of
@@ -177,8 +177,7 @@ with engine_of("ray", None, Lines()) as engine:
 
 def test_nodes_with_other_code_are_sent_this_one(nodes: TwoNodes, tmp_path: Path) -> None:
     """A function that only this checkout has is called on the nodes."""
-    for package in ("curation", "classifiers"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_tree(tmp_path, ("curation", "classifiers"))
     (tmp_path / "curation" / "sent_for_tests.py").write_text("def double(number):\n    return 2 * number\n")
     done = subprocess.run(
         [sys.executable, "-c", SENT], cwd="/", env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True,

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from story_writer import lots, sentences, written
 from test_add_a_signal import blocks, follow, python
 from test_textbooks import independent
+from tree_copy import copy_tree
 
 from curation import pipeline
 from curation.cli import cli
@@ -600,8 +601,7 @@ def test_every_curriculum_can_be_carried_out(curriculum, tmp_path, engine):
 
 def test_a_kind_is_a_file_and_a_line(tmp_path, engine):
     """What docs/textbooks.md does, done to a copy of the project: the kind is planned there, and written by any."""
-    for package in ("curation", "classifiers"):
-        shutil.copytree(ROOT / package, tmp_path / "tree" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_tree(tmp_path / "tree", ("curation", "classifiers"))
     file, line = blocks("textbooks.md")
     assert (file.path, line.path) == ("curation/textbooks/kinds/riddle.toml", "curation/textbooks/kinds/__init__.py")
     for block in (file, line):
