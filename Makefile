@@ -18,7 +18,7 @@ demo: $(VENV)/.run  ## Run the main job on the sample, and blend textbooks out o
 	$(BIN)/curate run recipes/written.toml
 
 test: $(VENV)/.dev  ## Pass the tests.
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev  ## Lint, types, and whether the generated pages are current.
 	$(BIN)/ruff check .

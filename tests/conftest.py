@@ -24,6 +24,23 @@ if TYPE_CHECKING:
     from curation.run import Run
 
 
+#: Files of tests that wait for servers and for limits of time, the longest first. They begin first, so that no process
+#: is left alone with one while the others have ended.
+LONGEST = ["test_s3", "test_paid_once", "test_ray", "test_story", "test_promises", "test_flow", "test_writing"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many processes as cores, up to 16, since many tests wait for a server or for a limit."""
+    return min(16, 2 * (os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; the others stay in their order."""
+    order = {f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
     """The kernels are compiled before the first test, so that none waits for them and no run says so.
