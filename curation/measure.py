@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 #: Bytes of text that are measured at once: what is made of them meanwhile, several times as much, stays small.
-_PIECE_BYTES = 1024 * 1024
+PIECE_BYTES = 1024 * 1024
 
 _SEE = "see docs/add-a-signal.md for what a signal must give"
 
@@ -137,7 +137,7 @@ def _measure_rows(work: Workspace, rows: pa.Table, signals: Mapping[str, Signal]
     text = _one(rows["text"]) if "text" in rows.column_names else pa.nulls(len(rows), pa.string())
     whole = Batch(text, _one(rows["uri"]))
     answers: dict[str, list[Mapping[str, pa.Array]]] = {name: [] for name in signals}
-    for batch in whole.pieces(_PIECE_BYTES):
+    for batch in whole.pieces(PIECE_BYTES):
         for name, signal in signals.items():
             answers[name].append(_arrays(name, signal.measure(batch), len(batch), work.signal(name).schema))
     ids = _one(rows["id"])

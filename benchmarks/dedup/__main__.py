@@ -38,11 +38,12 @@ from benchmarks.dedup.incremental import incremental
 from benchmarks.signals.measuring import megabytes, mixed, texts_of, write_sample
 from curation import kernels
 from curation.dedup.signatures import SEED, Signatures, probability, shingles
+from curation.measure import PIECE_BYTES
 from curation.recipe import Dedup
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -134,18 +135,24 @@ def whole(executable: str, peers: list[str]) -> None:
 def ours(texts: list[pa.Array]) -> dict[str, Callable[[], Any]]:
     """What we do with the texts, their kernels loaded."""
     signal = signer()
-    given = [hashed(Batch(text)) for text in texts]
+    given = [hashed(batch) for batch in pieces(texts)]
 
     def sign(hashes: Any, bounds: Any) -> None:
         kernels.minhash.signatures(hashes, bounds, DEDUP.ngram, DEDUP.bands, DEDUP.rows, SEED)
 
     works: dict[str, Callable[[], Any]] = {
-        "from the text": lambda: [sign(*hashed(Batch(text))) for text in texts],
-        "with the hash that exact copies share": lambda: [signal.measure(Batch(text)) for text in texts],
+        "from the text": lambda: [sign(*hashed(batch)) for batch in pieces(texts)],
+        "with the hash that exact copies share": lambda: [signal.measure(batch) for batch in pieces(texts)],
         "its hashes of words given": lambda: [sign(*one) for one in given],
     }
     signal.measure(Batch(pa.array(["One sentence. Another one."])))
     return works
+
+
+def pieces(texts: list[pa.Array]) -> Iterator[Batch]:
+    """The texts as the stage measures them: as many at once as the processor's caches hold."""
+    for text in texts:
+        yield from Batch(text).pieces(PIECE_BYTES)
 
 
 def hashed(batch: Batch) -> tuple[Any, Any]:

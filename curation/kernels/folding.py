@@ -163,6 +163,12 @@ def _hash_words(
             filled, before = np.int64(0), np.int64(0)
             at = start
             while at < end:
+                letter = byte(data, at)
+                if letter < 0x80:
+                    copy[filled] = letter | np.uint8((np.uint8(letter - 0x41) < 26) << 5)
+                    filled, before = filled + 1, np.int64(0)
+                    at += 1
+                    continue
                 point, size = decode(data, at, end)
                 if is_hard(point, before, order, hard):
                     break
