@@ -90,6 +90,9 @@ class Took:
 
     clock: float
     processor: float
+    #: Bytes that were read and written by all processes.
+    read: int
+    written: int
     #: Bytes of memory that all processes had together, and the largest of them.
     together: int
     largest: int
@@ -112,6 +115,7 @@ class Size:
         took = self.stages.values()
         return Took(
             sum(one.clock for one in took), sum(one.processor for one in took),
+            sum(one.read for one in took), sum(one.written for one in took),
             max(one.together for one in took), max(one.largest for one in took),
         )  # fmt: skip
 
@@ -119,7 +123,7 @@ class Size:
 def main() -> None:
     """Make, run, print; end with 1 where something grows faster than the data."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=(__doc__ or "").split(":")[0])
-    parser.add_argument("--documents", type=int, default=2_000_000, help="of the largest size (2,000,000: 10 GB)")
+    parser.add_argument("--documents", type=int, default=2_100_000, help="of the largest size (2,100,000: 10 GB)")
     parser.add_argument("--folder", type=Path, default=Path("bench-scale"), help="where; made new")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="leave inputs, workspaces and releases there")
@@ -300,8 +304,11 @@ def run(folder: Path, name: str, workers: int) -> tuple[dict[str, Took], dict[st
         raise SystemExit(f"the run failed:\n{''.join(said)}")
     record = json.loads((place / "work" / "run.json").read_text())
     took = {
-        stage: Took(one["seconds"], one["processor_seconds"], *peaks[stage]) for stage, one in record["stages"].items()
-    }
+        stage: Took(
+            one["seconds"], one["processor_seconds"], one["read_bytes"] or 0, one["written_bytes"] or 0, *peaks[stage]
+        )
+        for stage, one in record["stages"].items()
+    }  # fmt: skip
     return took, record["figures"]
 
 
@@ -312,12 +319,13 @@ def tell(size: Size) -> None:
     judged = ", ".join(f"{counts[key]:,} {key}" for key in ("dropped", "duplicates", "kept"))
     print(f"{pairs:,} pairs found; {judged}; load {os.getloadavg()[0]:.1f}")
     print(f"{'':10}{'clock s':>10}{'share':>8}{'MB/s':>8}{'processor s':>13}{'MB/s a core':>13}"
-          f"{'MB of memory':>14}{'of the largest':>16}")  # fmt: skip
+          f"{'MB read':>10}{'written':>10}{'of memory':>11}{'of the largest':>16}")  # fmt: skip
     for name, took in [*size.stages.items(), ("whole", size.whole)]:
         print(
             f"{name:10}{took.clock:10.1f}{took.clock / size.whole.clock:8.1%}{size.megabytes / took.clock:8.1f}"
             f"{took.processor:13.1f}{size.megabytes / max(took.processor, 0.001):13.1f}"
-            f"{took.together / 1e6:14,.0f}{took.largest / 1e6:16,.0f}",
+            f"{took.read / 1e6:10,.0f}{took.written / 1e6:10,.0f}"
+            f"{took.together / 1e6:11,.0f}{took.largest / 1e6:16,.0f}",
             flush=True,
         )
 
