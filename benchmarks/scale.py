@@ -7,7 +7,7 @@ one round before, with `LIGHTLY` of its words changed. So the near-duplicates to
 proportion at each size. A quarter of `--documents` is 1x, half of them 2x, all 4x.
 
 Each size is run from nothing, and removed. Told is what each stage takes; it ends with 1 where 4x takes a quarter more
-than 1x, of the processor for each document, or of memory. The disk must hold three times the text.
+than 1x, of the processor for each document, or of memory. The disk must hold twice the text.
 """
 
 from __future__ import annotations
@@ -275,9 +275,9 @@ def _other(key: Any, number: Any, share: float, count: int) -> int:
 def refuse_little_room(folder: Path, size: int) -> None:
     """End where the disk has no room for so many bytes of text and what is made of them."""
     free = shutil.disk_usage(folder).free
-    if free < 3 * size:
+    if free < 2 * size:
         text = f"{size / 1e9:.0f} GB of text"
-        raise SystemExit(f"{folder}: {free / 1e9:.0f} GB are free, and {text} take about three times as much")
+        raise SystemExit(f"{folder}: {free / 1e9:.0f} GB are free, and {text} take nearly twice as much")
 
 
 # ----------------------------------------------------------------------------------------------------------- the runs
