@@ -10,7 +10,7 @@ export CURATE_DATA ?= $(abspath ../shared/data)
 endif
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: demo test check docs torture clean
+.PHONY: demo test check audit docs torture clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.run  ## Run the main job on the sample, and blend textbooks out of a ledger; offline.
@@ -25,6 +25,9 @@ check: $(VENV)/.dev  ## Lint, types, and whether the generated pages are current
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m cogapp --check docs/*.md README.md
+
+audit: $(VENV)/.dev  ## Ask OSV whether a vulnerability of a locked package is known, where it can be reached.
+	$(BIN)/python infra/audit.py
 
 docs: $(VENV)/.dev  ## Write the generated parts of the documentation again.
 	$(BIN)/python -m cogapp -r docs/*.md README.md

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from curation.errors import WorkerError
 from curation.progress import Progress, Silent
+from curation.storage.traffic import traffic
+from curation.usage import Usage, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -74,8 +73,8 @@ class Engine(Protocol):
     ) -> list[Result]:
         """What the function gives for each item on each machine."""
 
-    def processor_seconds(self) -> float:
-        """Seconds of processor that this process and the workers have taken so far."""
+    def usage(self) -> Usage:
+        """What this process and the workers have taken so far."""
 
 
 class LocalEngine:
@@ -91,6 +90,7 @@ class LocalEngine:
         self.progress = progress or Silent()
         self.item_seconds = item_seconds
         self._pool: ProcessPool | None = None
+        self._passed = Usage()  # between workers and S3
 
     def __enter__(self) -> Self:
         return self
@@ -128,20 +128,20 @@ class LocalEngine:
         results: dict[int, Result] = {}
         failed: list[int] = []
         waiting = deque(range(len(items)))
-        running: dict[Future[Result], int] = {}
+        running: dict[Future[tuple[Result, Usage]], int] = {}
         self.progress.start(label, sum(weights), unit)
         try:
             pool = self._start()
             while waiting or running:
                 while waiting and len(running) < 4 * self.workers:
                     index = waiting.popleft()
-                    running[pool.schedule(function, args=(items[index],), timeout=limits[index])] = index
+                    running[pool.schedule(_do, args=(function, items[index]), timeout=limits[index])] = index
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     index = running.pop(future)
                     if _is_lost(future):
                         failed.append(index)
                         continue
-                    results[index] = _answer(future, label, items[index])
+                    results[index] = self._answer(future, label, items[index])
                     self.progress.advance(weights[index])
             for index in failed:
                 results[index] = self._once_more(function, items[index], label, limits[index])
@@ -162,9 +162,9 @@ class LocalEngine:
         """What the function gives for each item: there is one machine, and `little` work is done in this process."""
         return [function(item) for item in items] if little else self.map(function, items, label=label, unit="tasks")
 
-    def processor_seconds(self) -> float:
-        """Seconds of processor that this process and its workers have taken so far."""
-        return processor_seconds()
+    def usage(self) -> Usage:
+        """What this process and its workers have taken so far."""
+        return usage() + self._passed
 
     def _start(self) -> ProcessPool:
         if self._pool is None:
@@ -181,9 +181,10 @@ class LocalEngine:
     def _once_more(self, function: Callable[[Item], Result], item: Item, label: str, seconds: float) -> Result:
         pool = _pool(1)
         try:
-            future = pool.schedule(function, args=(item,), timeout=seconds)
+            future = pool.schedule(_do, args=(function, item), timeout=seconds)
             if not _is_lost(future):
-                return _answer(future, label, item)
+                result: Result = self._answer(future, label, item)
+                return result
             error = future.exception()
             if not isinstance(error, ProcessExpired):
                 raise WorkerError(
@@ -200,14 +201,23 @@ class LocalEngine:
             pool.stop()  # type: ignore[no-untyped-call]  # at once, also when interrupted
             pool.join()
 
+    def _answer(self, future: Future[tuple[Result, Usage]], label: str, item: object) -> Result:
+        """What the function returned, or the error that it raised, with the item in a note."""
+        try:
+            answer, passed = future.result()
+        except Exception as error:
+            error.add_note(f"while {label} was working on {named(item)}")
+            raise
+        self._passed += passed
+        return answer
 
-def _answer(future: Future[Result], label: str, item: object) -> Result:
-    """What the function returned, or the error that it raised, with the item in a note."""
-    try:
-        return future.result()
-    except Exception as error:
-        error.add_note(f"while {label} was working on {named(item)}")
-        raise
+
+def _do(function: Callable[[Item], Result], item: Item) -> tuple[Result, Usage]:
+    """In a worker: what the function gives, and what passed between the worker and S3 that is seen only there."""
+    before = traffic()
+    answer = function(item)
+    received, sent = traffic()
+    return answer, Usage(0.0, received - before[0], sent - before[1])
 
 
 def named(item: object) -> str:
@@ -229,17 +239,6 @@ def seconds_for(weight: int, unit: str, item_seconds: float) -> float:
     """
     slow = _SLOWEST if unit == "B" else float("inf")
     return item_seconds * max(1.0, weight / (slow * ITEM_SECONDS))
-
-
-def processor_seconds() -> float:
-    """Seconds of processor that this process and its children, those that ended too, have taken so far."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ticks = 0
-    for listed in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):  # a thread or a child has just ended
-            for child in listed.read_text().split():
-                ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:15]))
-    return time.process_time() + ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _is_lost(future: Future[Any]) -> bool:

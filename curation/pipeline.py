@@ -17,10 +17,12 @@ from curation.publish import publish
 from curation.pull import pull
 from curation.report import report
 from curation.run import Run, claim_workspace, refuse_overlap, release_place, workspace
+from curation.usage import COUNTS_BYTES
 
 if TYPE_CHECKING:
     from curation.engine import Engine
     from curation.recipe import Recipe
+    from curation.usage import Usage
 
 STAGES = (pull, measure, compare, judge, blend, report, publish)
 
@@ -81,20 +83,25 @@ def check_until(until: str | None) -> None:
 
 def _walk(state: Run, stage: Stage, call: Callable[[Stage, Run], dict[str, Any]]) -> None:
     name = stage.__name__
-    began, before = time.monotonic(), state.engine.processor_seconds()
+    began, before = time.monotonic(), state.engine.usage()
     try:
         state.figures[name] = call(stage, state)
     except BaseException:
-        state.stages[name] = {"seconds": round(time.monotonic() - began, 3), "state": "failed"}
+        state.stages[name] = {**_taken(state, began, before), "state": "failed"}
         with suppress(StorageError):  # a full disk must not hide what went wrong
             state.save("failed")
         raise
-    seconds = time.monotonic() - began
-    processor = state.engine.processor_seconds() - before
-    state.stages[name] = {
-        "seconds": round(seconds, 3), "processor_seconds": round(processor, 3), "rows": state.documents
+    state.stages[name] = {**_taken(state, began, before), "rows": state.documents}
+    state.progress.line(f"{name:8} {state.stages[name]['seconds']:7.1f} s  {_said(name, state)}")
+
+
+def _taken(state: Run, began: float, before: Usage) -> dict[str, Any]:
+    """What run.json says that a stage took; bytes are null where the system counts none."""
+    seconds, used = time.monotonic() - began, state.engine.usage() - before
+    return {
+        "seconds": round(seconds, 3), "processor_seconds": round(used.processor, 3),
+        "read_bytes": used.read if COUNTS_BYTES else None, "written_bytes": used.written if COUNTS_BYTES else None,
     }  # fmt: skip
-    state.progress.line(f"{name:8} {seconds:7.1f} s  {_said(name, state)}")
 
 
 def _said(name: str, state: Run) -> str:

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
-from curation.engine import ITEM_SECONDS, end_with, named, processor_seconds, seconds_for
+from curation.engine import ITEM_SECONDS, end_with, named, seconds_for
 from curation.errors import UsageError, WorkerError
 from curation.progress import Progress, Silent
 from curation.storage.file import TRIED
+from curation.usage import Usage, own_usage, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,7 +81,7 @@ class RayEngine:
         self.item_seconds = item_seconds
         #: Bytes that went to the nodes and that came back, by label.
         self.sent, self.received = Counter[str](), Counter[str]()
-        self.processor = 0.0  # seconds that tasks have taken
+        self.used = Usage()  # by tasks
         self._tasks = tasks
         self._ray, self._address = _ray(), _address()
         self._places: tuple[Storage, ...] = ()
@@ -154,9 +155,9 @@ class RayEngine:
         found = self._on_nodes(_work, calls, cores=0 if little else CORES)
         return [job.answer(index, data) for _, answers in found for index, data in enumerate(answers)]
 
-    def processor_seconds(self) -> float:
-        """Seconds of processor that this process and all tasks that have answered have taken so far."""
-        return processor_seconds() + self.processor
+    def usage(self) -> Usage:
+        """What this process and all tasks that have answered have taken so far."""
+        return usage() + self.used
 
     def _each(
         self, job: _Job[Item, Result], indices: Sequence[int], crashed: list[int] | None
@@ -359,8 +360,8 @@ class _Job(Generic[Item, Result]):
     def answer(self, index: int, data: bytes) -> Result:
         """What the function returned, or the error that it raised, with the item and the node in a note."""
         self.engine.received[self.label] += len(data)
-        answer, error, node, said, seconds = pickle.loads(data)  # noqa: S301  # of this run's own task
-        self.engine.processor += seconds
+        answer, error, node, said, used = pickle.loads(data)  # noqa: S301  # of this run's own task
+        self.engine.used += used
         for line in said.splitlines():
             self.engine.progress.line(f"  {named(self.items[index])} on node {node}: {line}")
         if error is not None:
@@ -399,7 +400,7 @@ def _answers(node: dict[str, Any]) -> bool:
 def _work(data: bytes, seconds: float, identity: str) -> bytes:
     """Call a function for an item, both pickled: what it returned or raised, on which node, and what it printed."""
     _prepare()
-    answer, error, said, began = None, None, io.StringIO(), time.process_time()
+    answer, error, said, before = None, None, io.StringIO(), own_usage()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever it is doing
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -415,7 +416,7 @@ def _work(data: bytes, seconds: float, identity: str) -> bytes:
         error = _portable(raised)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return pickle.dumps((answer, error, _node(), said.getvalue()[:_SAID], time.process_time() - began))
+    return pickle.dumps((answer, error, _node(), said.getvalue()[:_SAID], own_usage() - before))
 
 
 def _portable(error: Exception) -> Exception:

@@ -22,6 +22,7 @@ from curation.engines import engine_of
 from curation.errors import CurationError, InputError, StorageError, WorkerError
 from curation.progress import Lines
 from curation.recipe import load
+from curation.usage import table
 
 if TYPE_CHECKING:
     import logging
@@ -158,8 +159,8 @@ def _summary(state: Run) -> str:
         kept = sum(counts["kept"] for counts in judged["sources"].values())
         lines += [f"{kept:,} of {state.documents:,} documents are kept.", ""]
     lines += [f"- warning: {_plain(warning)}" for warning in state.warnings]
-    lines += ["", "| stage | seconds |", "|---|--:|"]
-    lines += [f"| {name} | {stage['seconds']:.1f} |" for name, stage in state.stages.items()]
+    head, *rows = (f"| {' | '.join(row)} |" for row in table(state.stages))
+    lines += ["", head, "|---|--:|--:|--:|--:|", *rows]
     return "\n".join(lines) + "\n"
 
 

@@ -115,3 +115,9 @@ def burn(seconds: float) -> None:
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
+
+
+def read_zeros(count: int) -> int:
+    """Read so many bytes."""
+    with Path("/dev/zero").open("rb") as zeros:
+        return len(zeros.read(count))

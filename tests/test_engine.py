@@ -253,10 +253,10 @@ def test_the_work_of_workers_is_counted(work: Any) -> None:
     """Seconds of processor: of workers that live, and after they ended."""
     with LocalEngine(2) as engine:
         engine.map(work.burn, [0, 0], label="begin")
-        before = engine.processor_seconds()
+        before = engine.usage()
         engine.map(work.burn, [0.4, 0.4], label="burn")
-        assert 0.7 < (alive := engine.processor_seconds() - before) < 3
-    assert engine.processor_seconds() - before >= alive - 0.1
+        assert 0.7 < (alive := (engine.usage() - before).processor) < 3
+    assert (engine.usage() - before).processor >= alive - 0.1
 
 
 def test_an_item_that_does_not_come_back_is_named(work: Any) -> None:

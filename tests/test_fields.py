@@ -22,6 +22,7 @@ from curation.errors import InputError, RecipeError, RuleError
 from curation.progress import Silent
 from curation.recipe import load
 from curation.sources import jsonl
+from curation.usage import Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -235,7 +236,7 @@ def run(place: Path, more: str, kind: str = "jsonl") -> Run:
     """Pull it, in this process."""
     engine: Any = SimpleNamespace(
         map=lambda work, items, **_: [work(item) for item in items], progress=Silent(), use=lambda _: None,
-        processor_seconds=lambda: 0.0,
+        usage=Usage,
     )  # fmt: skip
     return pipeline.run(recipe(place, more, kind), engine, until="pull")
 
@@ -415,7 +416,7 @@ paths = ["{place}"]
     (tmp_path / "recipe.toml").write_text(text)
     engine: Any = SimpleNamespace(
         map=lambda work, items, **_: [work(item) for item in items], progress=Silent(), use=lambda _: None,
-        processor_seconds=lambda: 0.0,
+        usage=Usage,
     )  # fmt: skip
     state = pipeline.run(load(tmp_path / "recipe.toml"), engine, until="pull")
     found = Counter(row["text"] for row in documents(state) if row["source"] == "s")

@@ -22,7 +22,7 @@ PACKAGES = ("curation", "classifiers", "flows")
 LAYERS = (
     {  # know nothing of documents
         "curation", "curation.errors", "curation.storage", "curation.inputs", "curation.kernels", "curation.schema",
-        "curation.progress", "curation.sample",
+        "curation.progress", "curation.sample", "curation.usage",
     },
     {
         "curation.dataset", "curation.endpoint", "curation.engine", "curation.engines", "curation.ray_engine",
@@ -57,6 +57,7 @@ NARROW = {
     "curation.schema": set(),
     "curation.kernels": {"curation.kernels"},
     "curation.progress": set(),
+    "curation.usage": {"curation.storage"},
     "curation.storage": {"curation.storage", "curation.errors"},
     "curation.inputs": {"curation.storage", "curation.errors"},
     "classifiers": {

@@ -103,9 +103,12 @@ def test_it_maps_as_the_local_engine_does(nodes: TwoNodes) -> None:
         assert engine.map(ray_work.talk, ["part"], label="talk") == ["part"]
         assert [line.partition(" on node ")[0] for line in told.lines] == ["  part", "  part"]
         assert [line.rpartition(": ")[2] for line in told.lines] == ["hello part", "beware"]
-        before = engine.processor_seconds()
+        before = engine.usage()
         engine.map(ray_work.burn, [0.4, 0.4], label="burn")
-        assert 0.7 < engine.processor_seconds() - before < 5
+        assert 0.7 < (engine.usage() - before).processor < 5
+        before = engine.usage()
+        assert engine.map(ray_work.read_zeros, [20_000_000], label="zeros") == [20_000_000]
+        assert 20_000_000 <= (engine.usage() - before).read < 40_000_000
         assert 0 < engine.sent["squares"] < 10_000
         assert 0 < engine.received["squares"] < 10_000
 

@@ -176,10 +176,13 @@ def folded(values: np.ndarray[Any, np.dtype[np.uint32]]) -> np.ndarray[Any, np.d
 
 
 class Watch:
-    """The most memory that this process and its children had at once, and the largest of them had alone.
+    """The most memory that a process, this one by itself, and its children had at once, and the largest had alone.
 
     It is looked at ten times a second.
     """
+
+    def __init__(self, process: int | None = None) -> None:
+        self.process = process or os.getpid()
 
     def __enter__(self) -> Self:
         self.most, self.largest, self._over = 0, 0, threading.Event()
@@ -193,13 +196,17 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.1):
-            each = list(map(_resident, [os.getpid(), *_children(os.getpid())]))
+            each = list(map(_resident, [self.process, *_children(self.process)]))
             self.most, self.largest = max(self.most, sum(each)), max(self.largest, *each)
+
+    def take(self) -> tuple[int, int]:
+        """Both so far; it begins anew."""
+        taken, self.most, self.largest = (self.most, self.largest), 0, 0
+        return taken
 
 
 def _children(process: int) -> list[int]:
-    children = [int(one) for task in Path(f"/proc/{process}/task").iterdir()
-                for one in _read(task / "children").split()]  # fmt: skip
+    children = [int(one) for task in Path(f"/proc/{process}/task").glob("*/children") for one in _read(task).split()]
     return [*children, *(grandchild for child in children for grandchild in _children(child))] if children else []
 
 

@@ -36,6 +36,7 @@ from curation.storage.client import (
     failure,
     fetch,
     is_amazon,
+    passed,
 )
 from curation.storage.file import TRIED, File
 from curation.storage.lease import LEASE, held, is_alive
@@ -155,6 +156,7 @@ class Bucket:
         """Put the whole object, replacing one of the same name at once."""
         with failing("write", self.path(name)):
             client().put_object(Bucket=self.bucket, Key=self._key(name), Body=data, **dict(self.options))
+            passed(sent=len(data))
 
     def copy(self, source: str, target: str) -> None:
         """Have the server copy an object, in parts where it is large."""
@@ -295,6 +297,7 @@ class Bucket:
             except ClientError as error:
                 if code_of(error) != "NoSuchUpload":  # it was completed, and the answer was lost
                     raise
+            passed(sent=size)
         head = self.head(name)
         if head is None or head["ContentLength"] != size or head.get("Metadata") != mark:
             raise StorageError(f"{self.path(name)}: is not there as it was sent", remedy="run again")
@@ -311,6 +314,7 @@ class Bucket:
         with failing("write", self.path(name)):
             try:
                 client().put_object(**body, **condition)
+                passed(sent=len(data))
                 if "IfMatch" in condition:  # it may be replaced again at once, and by right
                     return True
             except ClientError as error:

@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from urllib3.exceptions import HTTPError
 
 from curation.errors import StorageError
+from curation.storage.traffic import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +114,12 @@ def failing(action: str, path: str) -> Iterator[None]:
         raise failure(action, path, error) from error
 
 
+def passed(*, received: int = 0, sent: int = 0) -> None:
+    """Count what went over the connection, unless it is encrypted: that the kernel counts."""
+    if client().meta.endpoint_url.startswith("http:"):
+        count(received, sent)
+
+
 def fetch(bucket: str, key: str, span: str | None = None) -> tuple[bytes, dict[str, Any]]:
     """An object's bytes, or those of a range like `bytes=0-99`, and the answer's head.
 
@@ -122,9 +129,12 @@ def fetch(bucket: str, key: str, span: str | None = None) -> tuple[bytes, dict[s
     for attempt in range(ATTEMPTS):
         answer = client().get_object(Bucket=bucket, Key=key, **asked)
         try:
-            return answer["Body"].read(), answer
+            body = answer["Body"].read()
         except (BotoCoreError, HTTPError):  # cut, timed out, or not what its checksum says
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0, min(20, 0.1 * 2**attempt)))  # noqa: S311  # jitter
+        else:
+            passed(received=len(body))
+            return body, answer
     raise AssertionError  # unreachable
