@@ -448,9 +448,10 @@ class Workspace:
     def scratch(self) -> str:
         """A folder for what DuckDB spills, of this machine's own; it can be deleted whenever nothing runs.
 
-        DuckDB names its files by the number of the process, and removes those of processes that it does not find.
+        DuckDB makes it when it spills, but no folder above it, names its files by the number of the process, and
+        removes those of processes that it does not find.
         """
-        return f"{self.storage.scratch}/{socket.gethostname()}"
+        return f"{self.storage.scratch}.{socket.gethostname()}"
 
 
 def connect(work: Workspace | None = None, *, threads: int = 1, memory: str = "1GB") -> duckdb.DuckDBPyConnection:

@@ -249,3 +249,16 @@ def test_files_say_nothing_of_when_they_were_made(dataset: Dataset, tmp_path: Pa
         target.write(PART, rows(1, 2, 3), "f")
     assert file_of(dataset).read_bytes() == file_of(other).read_bytes()
     assert pq.read_metadata(file_of(dataset)).num_rows == 3
+
+
+def test_what_memory_has_no_room_for_is_spilled(work: Workspace) -> None:
+    """Into the workspace, from which a run that was killed leaves it to the next one's sweep."""
+    many = "SELECT hash(range)::VARCHAR || repeat('x', 60) AS one FROM range(3_000_000) ORDER BY one"
+    connection = connect(work, memory="100MB")
+    reader = connection.sql(many).to_arrow_reader(1 << 16)
+    batch = reader.read_next_batch()
+    spilled = [path for path in Path(work.scratch()).iterdir() if path.stat().st_size]
+    assert spilled, "all of it stayed in memory"
+    assert batch.column(0)[0].as_py() < batch.column(0)[1].as_py()
+    work.storage.sweep()
+    assert not list(Path(work.storage.root).glob("scratch*"))

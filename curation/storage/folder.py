@@ -243,7 +243,8 @@ class Folder:
     def sweep(self, folder: str = "") -> None:
         """Remove what killed processes left half written below `folder`; of the whole place, the scratch too."""
         if not folder:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            for left in (self.scratch, *glob.glob(f"{glob.escape(self.scratch)}.*")):
+                shutil.rmtree(left, ignore_errors=True)
         for place, _, names in os.walk(self.path(folder) if folder else self.root):
             for name in names:
                 if name.endswith(TEMPORARY):
