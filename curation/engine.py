@@ -13,6 +13,8 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -131,11 +133,10 @@ class LocalEngine:
         running: dict[Future[tuple[Result, Usage]], int] = {}
         self.progress.start(label, sum(weights), unit)
         try:
-            pool = self._start()
             while waiting or running:
                 while waiting and len(running) < 4 * self.workers:
                     index = waiting.popleft()
-                    running[pool.schedule(_do, args=(function, items[index]), timeout=limits[index])] = index
+                    running[self._schedule(function, items[index], limits[index])] = index
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     index = running.pop(future)
                     if _is_lost(future):
@@ -166,10 +167,15 @@ class LocalEngine:
         """What this process and its workers have taken so far."""
         return usage() + self._passed
 
-    def _start(self) -> ProcessPool:
-        if self._pool is None:
-            self._pool = _pool(self.workers)
-        return self._pool
+    def _schedule(self, function: Callable[[Item], Result], item: Item, seconds: float) -> Future[tuple[Result, Usage]]:
+        """The work on an item, in a new pool where there is none or the last one broke."""
+        for _ in range(2):
+            if self._pool is None:
+                self._pool = _pool(self.workers)
+            with suppress(RuntimeError):  # it broke: each of its items is lost
+                return self._pool.schedule(_do, args=(function, item), timeout=seconds)
+            self._stop()
+        raise WorkerError("worker processes do not start", remedy="look whether the machine has memory left")
 
     def _stop(self) -> None:
         """Kill the workers, if there are any: what they were writing never gets its name."""
@@ -186,14 +192,13 @@ class LocalEngine:
                 result: Result = self._answer(future, label, item)
                 return result
             error = future.exception()
-            if not isinstance(error, ProcessExpired):
+            if isinstance(error, TimeoutError):
                 raise WorkerError(
                     f"{label}: no answer within {seconds:.0f} s, twice, on {named(item)}",
                     remedy="look at that input; finished parts are kept",
                 )
-            how = signal.Signals(-error.exitcode).name if error.exitcode < 0 else f"exit status {error.exitcode}"
             raise WorkerError(
-                f"{label}: the worker process died twice ({how}) on {named(item)}",
+                f"{label}: the worker process died twice{_how(error)} on {named(item)}",
                 remedy="SIGKILL usually means that memory ran out: use fewer --workers. "
                 "Otherwise look at that input: finished parts are kept",
             )
@@ -241,10 +246,17 @@ def seconds_for(weight: int, unit: str, item_seconds: float) -> float:
     return item_seconds * max(1.0, weight / (slow * ITEM_SECONDS))
 
 
+def _how(error: BaseException | None) -> str:
+    """How a process ended, in brackets; nothing where it did before it could say which item it had."""
+    if not isinstance(error, ProcessExpired):
+        return ""
+    return f" ({signal.Signals(-error.exitcode).name if error.exitcode < 0 else f'exit status {error.exitcode}'})"
+
+
 def _is_lost(future: Future[Any]) -> bool:
     """Whether the worker died or the pool ended its work: not an error, nor a time limit, of the function itself."""
     error = future.exception()
-    return isinstance(error, ProcessExpired) or (
+    return isinstance(error, (ProcessExpired, BrokenProcessPool)) or (
         isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",)
     )
 

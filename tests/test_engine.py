@@ -56,6 +56,27 @@ def die_once(item):
     return path.name
 
 
+class DeadlyOnce:
+    """Kills the process that first receives it, before that could say what it works on."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return die_once, (self.path,)
+
+
+class Deadly(DeadlyOnce):
+    """Kills any process that receives it."""
+
+    def __reduce__(self):
+        return leave, (self.path,)
+
+
+def same(item):
+    return item
+
+
 def die_then_fail(item):
     die_once(item)
     raise InputError("wrong")
@@ -227,6 +248,16 @@ def test_a_worker_killed_once_is_tried_again(local: LocalEngine, work: Any, tmp_
     for name in "bcd":
         (tmp_path / name).write_text("")
     assert local.map(work.die_once, items, label="files") == ["a", "b", "c", "d"]
+
+
+def test_workers_that_die_before_they_say_what_they_do(work: Any, tmp_path: Path) -> None:
+    """The pool breaks then, and a new one takes its place; no item is lost, and the deadly one is named."""
+    items = [work.DeadlyOnce(str(tmp_path / "a")), *range(9)]
+    with LocalEngine(1) as engine:
+        assert engine.map(work.same, items, label="files") == ["a", *range(9)]
+        with pytest.raises(WorkerError, match=r"files: the worker process died twice on .*Deadly"):
+            engine.map(work.same, [1, work.Deadly("b"), 2], label="files")
+        assert engine.map(work.same, [1, 2], label="files") == [1, 2]
 
 
 def test_an_error_of_the_second_try_names_its_item_too(local: LocalEngine, work: Any, tmp_path: Path) -> None:
