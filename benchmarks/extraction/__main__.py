@@ -108,16 +108,26 @@ def snippets() -> None:
 
 
 def languages() -> None:
-    """Pages with mojibake, and how many pages each language has."""
+    """Pages with mojibake, and the languages that come out beside those that stop words of the page were guessed from.
+
+    A guess may be a script: `cyrl` is any language in Cyrillic letters.
+    """
     from classifiers.language import identify  # noqa: PLC0415 - its model takes a second to load
 
+    with gzip.open(DATA / "web/pages.jsonl.gz", "rt") as lines:
+        guessed = {(row["warc"], row["url"]): row["lang_guess"] for row in map(json.loads, lines)}
     for name in ("multilingual", "snippets"):
-        with (DATA / f"web/{name}.warc.gz").open("rb") as stream:
-            texts = [extract(html, "blocks", charset).text for _, html, charset in pages(stream)]
-        broken = sum(MOJIBAKE.search(text) is not None for text in texts)
-        told = Counter(identify(text)[0] for text in texts)
-        print(f"\n{name}: {len(texts)} pages, {sum(not text for text in texts)} without text, {broken} with mojibake")
-        print("  " + ", ".join(f"{language} {count}" for language, count in told.most_common()))
+        warc = f"{name}.warc.gz"
+        with (DATA / "web" / warc).open("rb") as stream:
+            texts = {url: extract(html, "blocks", charset).text for url, html, charset in pages(stream)}
+        broken = sum(MOJIBAKE.search(text) is not None for text in texts.values())
+        empty = sum(not text for text in texts.values())
+        print(f"\n{name}: {len(texts)} pages, {empty} without text, {broken} with mojibake; guess: what comes out")
+        told: dict[str, Counter[str]] = {}
+        for url, text in texts.items():
+            told.setdefault(guessed[warc, url], Counter())[identify(text)[0]] += 1
+        for guess, found in sorted(told.items(), key=lambda one: (-one[1].total(), one[0])):
+            print(f"  {guess}: " + ", ".join(f"{language} {count}" for language, count in found.most_common()))
 
 
 def speed(most: int) -> None:
