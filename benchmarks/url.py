@@ -46,7 +46,8 @@ def main() -> None:
         folder = Path(name)
         write_list(folder / "domains")
         (folder / "recipe.toml").write_text(
-            f'name = "bench"\n[[source]]\nname = "web"\nkind = "warc"\npaths = ["{data}/bench/web-00000.warc.gz"]\n'
+            'name = "bench"\n[extract]\nengine = "resiliparse"\n'
+            f'[[source]]\nname = "web"\nkind = "warc"\npaths = ["{data}/bench/web-00000.warc.gz"]\n'
         )
         with LocalEngine(1) as engine:
             run = pipeline.run(load(folder / "recipe.toml"), engine, until="pull")

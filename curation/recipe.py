@@ -165,9 +165,7 @@ class Source(_Table):
 class Extract(_Table):
     """How the main text is found in HTML."""
 
-    engine: Literal["blocks", "resiliparse", "trafilatura"] = _field(
-        "blocks, resiliparse or trafilatura", "resiliparse"
-    )
+    engine: Literal["blocks", "resiliparse", "trafilatura"] = _field("blocks, resiliparse or trafilatura", "blocks")
     format: Literal["text", "markdown"] = _field("text or markdown", "text")
     model: Text = _field('"default" or the path of a model file', "default")
 

@@ -29,7 +29,7 @@ from curation.kernels.unicode import properties
 from curation.recipe import load
 from curation.sources.decoding import decode_page, decode_text
 from curation.sources.extract import extract
-from curation.sources.extraction import claims, gold, model, training
+from curation.sources.extraction import claims, gold, model, offers, training
 from curation.sources.extraction.figures import TITLES
 from curation.sources.extraction.metadata import read as read_metadata
 from curation.sources.extraction.page import NAMES, read, table
@@ -323,6 +323,63 @@ def test_what_a_page_claims_of_its_text() -> None:
     assert not claims.reviews(found.claimed * 0, alike).any()
 
 
+LINKED = "application/ld+json"
+OFFERS = {
+    "up to the next heading that is as high": ("<h2>Shipping</h2><p>a<h3>Cost</h3><p>b<h2>Size</h2><p>c", [0, 1, 2, 3]),
+    "up to the end of what holds it": ("<div><div><h5>Avis clients</h5></div><p>a<p>b</div><p>c", [0, 1, 2]),
+    "up to the end of the page": ("<p>a<h2>Versand &amp; Rückgabe</h2><p>b<p>c", [1, 2, 3]),
+    "two beside each other": ("<h2>Отзывы</h2><p>a<h2>Reviews</h2><p>b<h2>More</h2>", [0, 1, 2, 3]),
+    "a heading that says more": ("<h2>Return to Oz</h2><p>a<h2>Delivery of the keynote</h2><p>b", []),
+    "a heading of other words only": ("<h2>What is this</h2><p>a", []),
+    "no heading": ("<p>Delivery<p>a", []),
+}
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_what_a_shop_says_of_every_order(name: str) -> None:
+    """Sections of delivery, returns, payment and reviews are known by their headings."""
+    found = read(OFFERS[name][0].encode())
+    assert found is not None
+    assert np.flatnonzero(offers.terms(found)).tolist() == OFFERS[name][1]
+
+
+def test_terms_are_dropped_from_pages_of_products() -> None:
+    """The same section is main text of a page that does not say that it offers a product."""
+    sentence = "We bring bees to your door within three days, and take them back if you do not like them.</p>"
+    about = "<p>Bees fly from flower to flower, and carry what they find there home to the hive.</p>"
+    page = f"<main><h1>Bees</h1>{about}{about.replace('Bees', 'They')}<h2>Delivery</h2><p>{sentence}</main>"
+    assert "your door" in extract(page.encode(), "blocks").text
+    for said in (
+        '<meta property="og:type" content="product">',
+        f'<script type="{LINKED}">{{"@type": "Product"}}</script>',
+    ):
+        text = extract((said + page).encode(), "blocks").text
+        assert "the hive" in text
+        assert "your door" not in text
+
+
+def test_text_is_kept_once() -> None:
+    """Of equal texts the one that scores best is kept, of equal scores the first; short ones and code stay."""
+    sentence = "Bees fly from flower to flower and then home again."
+    found = read(
+        f"<p>{sentence}<p>short<p>{sentence}<p>short<p>{sentence}<pre>{sentence}</pre><pre>{sentence}</pre>".encode()
+    )
+    assert found is not None
+    chosen = np.ones(7, np.bool_)
+    assert model.once(found, np.array([1.0, 1, 2, 1, 2, 3, 3]), chosen).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
+    chosen[2] = False
+    assert model.once(found, np.zeros(7), chosen).tolist() == [True, True, False, True, False, True, True]
+    assert chosen.sum() == 6, "what was chosen is not changed"
+
+
 def test_claims_need_several_words_in_a_row() -> None:
     """Neither a short block nor one of the same words in another order is what the page claims."""
     page = "<meta property='og:description' content='we sell white shelves of wood to you'><p>white shelves of wood"
@@ -427,7 +484,9 @@ def test_hostile_pages_need_little_memory() -> None:
         "             (b'<script type=application/ld+json>' + b'[' * 250_000 + b'</script>') * 70,\n"
         "             b'<script type=application/ld+json>[' + b'{},' * 80_000 + b'1]</script>' + b'<p>x y' * 99_000,\n"
         "             b'<script type=application/ld+json>{\"text\":\"' + b'<' * 250_000 + b'\"}</script><p>x',\n"
-        "             b'<meta name=description content=\"a b c d e f g\">' * 400_000 + b'<p>a b c d e f'):\n"
+        "             b'<meta name=description content=\"a b c d e f g\">' * 400_000 + b'<p>a b c d e f',\n"
+        "             b'<meta property=og:type content=product>' + b'<h6>Reviews</h6>' * 99_000,\n"
+        "             b'<meta property=og:type content=product>' + (b'<i>' * 40 + b'<h2>Reviews<p>x') * 40_000):\n"
         "    try:\n        extract(page, 'blocks')\n    except Fault as fault:\n        print(fault)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

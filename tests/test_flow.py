@@ -85,7 +85,7 @@ def test_a_deployment_runs_the_stages_and_publishes(environment: dict[str, str],
     names = [str(one["name"]).rsplit("-", 1)[0] for one in tasks if one["state_type"] == "COMPLETED"]
     assert names == [stage.__name__ for stage in pipeline.STAGES]
     (manifest,) = (folder / "releases").glob("quickstart/*/manifest.json")
-    assert json.loads(manifest.read_text())["documents"] == 27
+    assert json.loads(manifest.read_text())["documents"] == 28
     keys = {str(artifact["key"]) for artifact in ask(environment, "artifacts", {})}
     shown = {"documents", "blend", "report", "progress", "summary"}
     assert {f"quickstart-{what}" for what in shown} <= keys

@@ -423,9 +423,10 @@ def test_settings_that_mean_nothing_are_refused(tiny: Callable[..., Run], key: s
 
 @pytest.mark.data
 def test_on_real_pages_it_finds_what_pages_say_of_themselves(data: Path, tmp_path: Path, engine: LocalEngine) -> None:
-    """Of what stands on eleven pages of five hosts, nearly all is what a reader skips."""
+    """Of what stands on eleven pages of five hosts, nearly all is what a reader skips; `blocks` leaves none of it."""
     (tmp_path / "recipe.toml").write_text(
-        'name = "real"\n[dedup]\nprefer = "word_count desc"\n[[source]]\nname = "web"\nkind = "warc"\n'
+        'name = "real"\n[extract]\nengine = "resiliparse"\n[dedup]\nprefer = "word_count desc"\n'
+        '[[source]]\nname = "web"\nkind = "warc"\n'
         f'paths = ["{data}/web/*.warc.gz"]\n' + "".join(f"[signals.{name}]\nenabled = false\n" for name in OFF)
     )
     run = pipeline.run(load(tmp_path / "recipe.toml"), engine, until="compare")

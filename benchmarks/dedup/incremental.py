@@ -32,7 +32,7 @@ def incremental(options: argparse.Namespace, scratch: Path) -> None:
     slices = (
         f'kind = "parquet"\nfields = {{ uri = "id" }}\nmax_loss = 1.0\n[dedup]\nprefer = "byte_count desc"\n{bare()}'
     )
-    warcs = 'kind = "warc"\nmax_loss = 1.0\n'
+    warcs = 'kind = "warc"\nmax_loss = 1.0\n[extract]\nengine = "resiliparse"\n'
     for kind, write, settings in (("parquet", write_slices, slices), ("warc", write_warcs, warcs)):
         place = scratch / f"incremental-{kind}"
         (place / "inputs").mkdir(parents=True)

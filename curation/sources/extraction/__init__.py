@@ -1,9 +1,9 @@
 """The engine `blocks`: a page is cut into blocks, of which a small model keeps some; it was trained on gold texts.
 
 `page` makes the blocks and what is known of them, `model` scores them, `rendering` writes those kept as text or
-Markdown, `metadata` reads what the page says of itself, `claims` what it says of its text. `gold`, `training` and
-`figures` are for who trains a model.
+Markdown, `metadata` reads what the page says of itself, `claims` what it says of its text, `offers` knows what a shop
+says on all of its pages. `gold`, `training` and `figures` are for who trains a model.
 """
 
 #: Raised when the same page and model give another text or other metadata.
-VERSION = 3
+VERSION = 4

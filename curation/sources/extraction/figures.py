@@ -95,8 +95,9 @@ def card(
     told = {
         "folds": f"{_HOW} All pages trained on, each judged not by this model but by one of {folds} that were trained"
         " in the same way on other registered domains only; what scores mean was learned there too. Which numbers of a"
-        " block are asked for, and the settings above, were chosen by cross-validation too, by whoever wrote this"
-        " version.",
+        " block are asked for, the settings above, and what is decided whatever the model says, were chosen by"
+        " cross-validation too, by whoever wrote this version: docs/extractor.md says what was tried. For pages of"
+        " products three changes were tried, after their errors had been read; two of them were kept.",
         "held out": f"{_HOW} Pages of domains that this model has not seen, neither its trees nor what tokens say.",
         "seen": "What a page that this model knows gives says nothing of others. The figures change if the engine reads"
         " pages in another way than when it was trained.",

@@ -14,7 +14,7 @@ import numpy as np
 from curation.errors import UsageError
 from curation.kernels import trees
 from curation.kernels.markup import PRE
-from curation.sources.extraction import claims
+from curation.sources.extraction import claims, offers
 from curation.sources.extraction import page as pages
 
 if TYPE_CHECKING:
@@ -67,12 +67,14 @@ class Model:
         return together(blocks, alike, first, self.second.score(pages.second_table(blocks, known, alike, first)))
 
     def keep(self, blocks: Blocks) -> NDArray[np.bool_]:
-        """Which blocks are the main text: those that make the F1 to be expected high, by words."""
-        return choose(blocks, self.score(blocks), self.probabilities, self.share, self.least, self.doubt)
+        """Which blocks are the main text: those that make the F1 to be expected high, by words, each text once."""
+        scores = self.score(blocks)
+        return once(blocks, scores, choose(blocks, scores, self.probabilities, self.share, self.least, self.doubt))
 
 
-_REVIEW_SCORE = -8.0  # the lowest that is told apart
+_LOWEST = -8.0  # that is told apart
 _CODE_SHARE = 0.5
+_LEAST_ONCE = 10
 
 
 def together(
@@ -80,9 +82,13 @@ def together(
 ) -> NDArray[np.float64]:
     """The score by both forests: the second knows more, the first errs less where it has seen little.
 
-    What the page itself says is a review of its product scores lowest: few pages say so, too few to learn it from.
+    What the page itself says is a review of its product scores lowest, and so do a shop's terms: few pages have any,
+    too few to learn it from.
     """
-    return np.where(claims.reviews(blocks.claimed, alike), _REVIEW_SCORE, (first + second) / 2)
+    is_none = claims.reviews(blocks.claimed, alike)
+    if blocks.is_offer:
+        is_none |= offers.terms(blocks)
+    return np.where(is_none, _LOWEST, (first + second) / 2)
 
 
 def choose(
@@ -105,6 +111,21 @@ def choose(
         trees.choose(scores, sizes, probabilities, min(share, _CODE_SHARE), least, 0.0, trusted)
         chosen[is_code] = trusted[is_code]
     return chosen.view(np.bool_)
+
+
+def once(blocks: Blocks, scores: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The chosen blocks without those that say what another one says, but the best of them: the first of equal scores.
+
+    A text stands twice on a page where it is folded up, shown on small screens only, or the post that all others quote.
+    Blocks of fewer than `_LEAST_ONCE` words may say the same, and so may code.
+    """
+    rows = np.flatnonzero(chosen & (blocks.local[:, 1] >= _LEAST_ONCE) & (blocks.page.blocks[:, PRE] == 0))
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    firsts = np.unique(blocks.whole[rows], return_index=True)[1]
+    found = chosen.copy()
+    found[rows] = False
+    found[rows[firsts]] = True
+    return found
 
 
 def save(model: Model, path: Path) -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 #: Kinds that a page says it is of, in `og:type`, by how they begin; and in `@type` of JSON-LD, by what they hold.
 OG_TYPES = ("article", "website", "product", "video", "profile", "object")
+_OFFER = ("Product", "Offer")
 LD_TYPES = (
-    ("Article", "BlogPosting", "Report"), ("Product", "Offer"), ("DiscussionForumPosting", "QAPage", "Question"),
+    ("Article", "BlogPosting", "Report"), _OFFER, ("DiscussionForumPosting", "QAPage", "Question"),
     ("ItemList", "CollectionPage"), ("BreadcrumbList",), ("Organization", "LocalBusiness", "Service"), ("FAQPage",),
     ("Recipe",), ("WebPage", "WebSite"), ("VideoObject",),
 )  # fmt: skip
@@ -60,6 +61,11 @@ class Blocks:
         """The text of one block; its lines end in line feeds."""
         start, end = self.page.blocks[block, START], self.page.blocks[block, END]
         return self.page.text[start:end].tobytes().decode()
+
+    @property
+    def is_offer(self) -> bool:
+        """Whether the page says that it offers a product."""
+        return bool(self.kind[OG_TYPES.index("product")] or self.kind[len(OG_TYPES) + LD_TYPES.index(_OFFER)])
 
     def texts(self) -> list[str]:
         """The text of each block."""
