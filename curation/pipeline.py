@@ -17,7 +17,7 @@ from curation.publish import publish
 from curation.pull import pull
 from curation.report import report
 from curation.run import Run, claim_workspace, refuse_overlap, release_place, workspace
-from curation.usage import COUNTS_BYTES
+from curation.usage import counts_bytes
 
 if TYPE_CHECKING:
     from curation.engine import Engine
@@ -100,7 +100,7 @@ def _taken(state: Run, began: float, before: Usage) -> dict[str, Any]:
     seconds, used = time.monotonic() - began, state.engine.usage() - before
     return {
         "seconds": round(seconds, 3), "processor_seconds": round(used.processor, 3),
-        "read_bytes": used.read if COUNTS_BYTES else None, "written_bytes": used.written if COUNTS_BYTES else None,
+        "read_bytes": used.read if counts_bytes() else None, "written_bytes": used.written if counts_bytes() else None,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import resource
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,15 @@ from curation.storage.traffic import traffic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Whether this system counts bytes at all: Linux does.
-COUNTS_BYTES = Path("/proc/self/io").exists()
+
+@cache
+def counts_bytes() -> bool:
+    """Whether the system tells this process how many bytes it reads and writes: Linux does, if rights allow."""
+    try:
+        _bytes("self")
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ def usage() -> Usage:
 
 def own_usage() -> Usage:
     """What this process itself has taken so far, and the bytes of children that ended."""
-    (received, sent), (read, written) = traffic(), _bytes("self") if COUNTS_BYTES else (0, 0)
+    (received, sent), (read, written) = traffic(), _bytes("self") if counts_bytes() else (0, 0)
     return Usage(time.process_time(), read + received, written + sent)
 
 

@@ -25,6 +25,7 @@ from curation.sources import jsonl
 from curation.usage import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from curation.run import Run
@@ -232,13 +233,18 @@ def recipe(place: Path, more: str, kind: str = "jsonl") -> Any:
     return load(place / "recipe.toml")
 
 
+def inline() -> Any:
+    """An engine that works in this process."""
+
+    def work(function: Callable[[Any], Any], items: Sequence[Any], **_: Any) -> list[Any]:
+        return [function(item) for item in items]
+
+    return SimpleNamespace(map=work, everywhere=work, progress=Silent(), use=lambda _: None, usage=Usage)
+
+
 def run(place: Path, more: str, kind: str = "jsonl") -> Run:
     """Pull it, in this process."""
-    engine: Any = SimpleNamespace(
-        map=lambda work, items, **_: [work(item) for item in items], progress=Silent(), use=lambda _: None,
-        usage=Usage,
-    )  # fmt: skip
-    return pipeline.run(recipe(place, more, kind), engine, until="pull")
+    return pipeline.run(recipe(place, more, kind), inline(), until="pull")
 
 
 @pytest.mark.parametrize(
@@ -414,11 +420,7 @@ paths = ["{place}"]
 """
     text = f'name = "tiny"\n[[source]]\nname = "s"\nkind = "parquet"\npaths = ["{place}"]\n{more}'
     (tmp_path / "recipe.toml").write_text(text)
-    engine: Any = SimpleNamespace(
-        map=lambda work, items, **_: [work(item) for item in items], progress=Silent(), use=lambda _: None,
-        usage=Usage,
-    )  # fmt: skip
-    state = pipeline.run(load(tmp_path / "recipe.toml"), engine, until="pull")
+    state = pipeline.run(load(tmp_path / "recipe.toml"), inline(), until="pull")
     found = Counter(row["text"] for row in documents(state) if row["source"] == "s")
     assert found == expected
     assert state.figures["pull"]["not_wanted"] == {"s": len(rows) - expected.total()}

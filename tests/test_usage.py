@@ -12,7 +12,7 @@ from curation.engine import LocalEngine
 from curation.storage import open_storage
 from curation.storage.client import client, passed
 from curation.storage.traffic import traffic
-from curation.usage import COUNTS_BYTES, own_usage, usage
+from curation.usage import counts_bytes, own_usage, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from curation.run import Run
     from curation.storage import Storage
 
-pytestmark = pytest.mark.skipif(not COUNTS_BYTES, reason="this system counts no bytes")
+pytestmark = pytest.mark.skipif(not counts_bytes(), reason="this system counts no bytes")
 
 MANY = 20_000_000
 #: What else a process may read and write meanwhile.
@@ -113,7 +113,7 @@ def test_run_json_says_what_each_stage_took(tiny: Callable[..., Run], tmp_path: 
 
 def test_a_stage_that_fails_has_taken_something_too(tiny: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     """And where the system counts no bytes, null is said, not 0."""
-    monkeypatch.setattr(pipeline, "COUNTS_BYTES", False)
+    monkeypatch.setattr(pipeline, "counts_bytes", lambda: False)
     kept: list[Any] = []
 
     def fail(run: Run) -> dict[str, Any]:
