@@ -90,8 +90,8 @@ def judge(run: Run) -> dict[str, Any]:
         run.progress.line(
             f"  stable: what release {stays.version} holds stays" if stays else "  stable: there is no release yet"
         )
-    if run.work.verdicts.not_made(wanted):
-        write_verdicts(run, wanted, gone(run, passed(run.work, run.parts)))
+    if missing := run.work.verdicts.not_made(wanted):
+        write_verdicts(run, missing, gone(run, passed(run.work, run.parts)))
     figures = _figures(run)
     _refuse_wipe_out(run, figures)
     _alarms(run, figures)
@@ -213,7 +213,7 @@ def passed(work: Workspace, parts: Iterable[Part]) -> NDArray[np.bool_]:
 
 
 def write_verdicts(run: Run, wanted: dict[Part, str], gone: Gone) -> None:
-    """Write the parts of `verdicts`: `wanted` says what each is made from, `gone` who is a copy of whom."""
+    """Write these parts of `verdicts`: `wanted` says what each is made from, `gone` who is a copy of whom."""
     starts = dict(zip(run.parts, rows_of(run).starts.tolist(), strict=False))
     parts = list(wanted)
     tasks = []
