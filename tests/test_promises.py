@@ -149,6 +149,22 @@ def test_3_a_missing_torn_or_foreign_part_is_made_again(
     assert release_bytes(place) == release_bytes(done)
 
 
+@pytest.mark.parametrize("name", ["hits", "verdicts", "groups", "blend"])
+def test_3_of_what_all_documents_decide_one_part_is_made_again(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path, name: str
+) -> None:
+    """A run that was killed while it wrote them has the others already."""
+    place = copy_of(done, tmp_path)
+    files = sorted((place / "work" / name).rglob("*.parquet"))
+    assert len(files) >= 3
+    files[1].unlink()
+    before = parts(place, name)
+    run(sample, place, engine)
+    after = parts(place, name)
+    changed = {part for part in after if after[part] != before.get(part)}
+    assert changed == {str(files[1].relative_to(place / "work" / name))}
+
+
 def test_4_one_more_input_leaves_the_others_alone(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
     """A second WARC adds its parts; documents and signals of the first, and of the other sources, are not touched."""
     folder = tmp_path / "textbook"
