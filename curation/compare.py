@@ -149,7 +149,8 @@ def _compared(run: Run) -> dict[str, Any]:
     if _complete(there, step.made_from):
         return _figures(there) | {"newly_compared": 0}
     work.storage.remove(work.pairs.path(COPIES))  # first: without it nothing is complete
-    work.pairs.keep_only([])
+    finished = {part for part, footer in there.items() if footer.fingerprint == step.made_from}
+    work.pairs.keep_only(finished - {COPIES})
     copies, covered = candidates.copies(work, rows, dedup.against, by_signature=dedup.verify == "signature")
     step.keep(_COPIES, covered)
     found = run.engine.map(
@@ -330,7 +331,9 @@ def _verify(task: Slice) -> NDArray[np.float64]:
 
 
 def _name(task: Slice) -> None:
-    step, work = task.step, task.step.work
+    step, work, part = task.step, task.step.work, Part("near", f"{task.number:05d}")
+    if work.pairs.is_made(part, step.made_from):  # before a kill
+        return
     table = work.compared.read(compared.ALL)
     table = table.filter(pc.greater_equal(table["similarity"], step.dedup.similarity))
     table = table.slice(task.first, task.last - task.first)
@@ -351,4 +354,4 @@ def _name(task: Slice) -> None:
         "row_a": pc.if_else(in_order, first, second),
         "row_b": pc.if_else(in_order, second, first),
     }
-    work.pairs.write(Part("near", f"{task.number:05d}"), pa.table(pairs, schema=schema.PAIRS), step.made_from)
+    work.pairs.write(part, pa.table(pairs, schema=schema.PAIRS), step.made_from)

@@ -520,6 +520,22 @@ def test_pairs_that_are_not_all_there_are_made_again(
     assert state.figures["judge"] == fresh.figures["judge"]
 
 
+def test_pairs_that_were_written_before_a_kill_stay(
+    done: Path, sample: Path, engine: LocalEngine, tmp_path: Path
+) -> None:
+    """What says that all pairs are there is written last; without it the others are there, and what was compared."""
+    place = copy_of(done, tmp_path)
+    (copies,) = (place / "work" / "pairs").glob("copies/*.parquet")
+    copies.unlink()
+    before = {name: parts(place, name) for name in ("pairs", "compared")}
+    assert all(before.values())
+    run(sample, place, engine)
+    after = {name: parts(place, name) for name in before}
+    assert after["compared"] == before["compared"]
+    assert before["pairs"].items() < after["pairs"].items()
+    assert len(after["pairs"]) == len(before["pairs"]) + 1
+
+
 def test_what_prefer_reads_is_part_of_the_verdicts(sample: Path, engine: LocalEngine, tmp_path: Path) -> None:
     """A signal that only `prefer` uses, measured anew, chooses other survivors."""
     folder = tmp_path / "textbook"

@@ -69,13 +69,19 @@ def earlier(work: Workspace, rows: Rows, made_from: Sequence[str], verify: str) 
 
 
 def remember(work: Workspace, rows: Rows, made_from: Sequence[str], verify: str, compared: Compared) -> None:
-    """Write all that was compared, for runs to come."""
+    """Write all that was compared, for runs to come, unless a run that was killed did."""
+    parts = [
+        [part.source, part.name, mine, count]
+        for part, mine, count in zip(rows.parts, made_from, rows.counts, strict=True)
+    ]
+    footer = work.compared.footer(ALL)
+    if footer is not None and footer.fingerprint == _made_from(verify) and footer.notes["parts"] == parts:
+        written = work.compared.read(ALL)
+        if np.array_equal(written["pair"], compared.pairs) and np.array_equal(written["similarity"], compared.similar):
+            return
     with work.compared.writing(ALL, _made_from(verify)) as writer:
         writer.write(pa.table({"pair": pa.array(compared.pairs), "similarity": pa.array(compared.similar)}))
-        writer.notes["parts"] = [
-            [part.source, part.name, mine, count]
-            for part, mine, count in zip(rows.parts, made_from, rows.counts, strict=True)
-        ]
+        writer.notes["parts"] = parts
 
 
 def _made_from(verify: str) -> str:
