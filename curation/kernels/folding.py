@@ -117,6 +117,12 @@ def fold_one(point: int, raw: Any, at: int, size: int, fold: Any, pool: Any, tar
 
 
 @helper
+def is_fixed(point: int, fixed: Any) -> bool:
+    """Whether a character stays as it is, whatever stands before it."""
+    return point >= len(fixed) or fixed[point]
+
+
+@helper
 def is_hard(point: int, before: int, order: Any, hard: Any) -> bool:
     """Whether Python must be asked because of this character, which follows one of the combining class `before`."""
     if point >= len(hard):
@@ -132,13 +138,13 @@ def _hash(raw: Any) -> Any:
 @kernel(
     types.int64(
         array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
-        array(types.int32), array(types.uint8), array(types.uint8), array(types.bool_), out(types.uint8),
-        array(types.uint8), out(types.uint64), out(types.int32),
+        array(types.int32), array(types.uint8), array(types.uint8), array(types.bool_), array(types.bool_),
+        out(types.uint8), array(types.uint8), out(types.uint64), out(types.int32),
     )
 )  # fmt: skip
 def _hash_words(
     data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, fold: Any, pool: Any, order: Any, hard: Any,
-    copy: Any, copied: Any, hashes: Any, asked: Any,
+    fixed: Any, copy: Any, copied: Any, hashes: Any, asked: Any,
 ) -> int:  # fmt: skip
     count = 0
     for row in range(len(bounds) - 1):
@@ -158,6 +164,21 @@ def _hash_words(
                 value = add(value, lower(letters))
                 at += 8
             if at >= end:
+                hashes[word] = last(value)
+                continue
+            at = start
+            while at < end:  # as long as nothing changes but capitals of ASCII
+                if byte(data, at) < 0x80:
+                    at += 1
+                    continue
+                point, size = decode(data, at, end)
+                if not is_fixed(point, fixed):
+                    break
+                at += size
+            if at >= end:
+                value = seed(end - start)
+                for at in range(start, end, 8):
+                    value = add(value, lower(eight(data, at, end)))
                 hashes[word] = last(value)
                 continue
             filled, before = np.int64(0), np.int64(0)
@@ -186,12 +207,14 @@ def _hash_words(
 @kernel(
     types.void(
         array(types.uint8), array(types.int64), array(types.uint32), array(types.int32), array(types.uint8),
-        array(types.uint8), array(types.bool_), out(types.uint8), out(types.int64), out(types.int64),
+        array(types.uint8), array(types.bool_), array(types.bool_), out(types.uint8), out(types.int64),
+        out(types.int64),
     )
 )  # fmt: skip
 def _normalise(
-    data: Any, bounds: Any, table: Any, fold: Any, pool: Any, order: Any, hard: Any, target: Any, starts: Any, ends: Any
-) -> None:
+    data: Any, bounds: Any, table: Any, fold: Any, pool: Any, order: Any, hard: Any, fixed: Any, target: Any,
+    starts: Any, ends: Any,
+) -> None:  # fmt: skip
     filled = np.int64(0)
     for row in range(len(bounds) - 1):
         starts[row] = filled
@@ -221,10 +244,17 @@ def _normalise(
                 is_open, before = True, np.int64(0)
                 at += size
                 continue
+            is_open = False
+            if is_fixed(point, fixed):
+                before = np.int64(0)
+                for place in range(size):
+                    target[filled + place] = byte(data, at + place)
+                filled += size
+                at += size
+                continue
             if is_hard(point, before, order, hard):
                 break
             before = np.int64(order[point]) if point < len(order) else 0
-            is_open = False
             filled = fold_one(point, data, at, size, fold, pool, target, filled)
             at += size
         filled -= is_open and filled > starts[row]

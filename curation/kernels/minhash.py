@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.utf8 import GOLDEN, add, last, seed
+
+#: Values of a signature that are computed side by side, and shingles that wait until they are taken in together.
+LANES, _AT_ONCE = 16, 256
 
 
 def shingles(hashes: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], ngram: int) -> tuple[Any, Any]:
@@ -41,9 +47,11 @@ def signatures(
     words it is all ones, and its bands are 0, which no other band is.
     """
     count = bands * rows
-    values = np.full((len(bounds) - 1, count), 0xFFFFFFFF, np.uint32)
+    values = np.empty((len(bounds) - 1, count), np.uint32)
     folded = np.zeros((len(bounds) - 1, bands), np.uint64)
-    _sign(hashes, bounds, ngram, *permutations(count, seed), rows, values, folded)
+    factors, summands, lowest = np.zeros((3, -(-count // LANES) * LANES), np.uint32)
+    factors[:count], summands[:count] = permutations(count, seed)
+    _sign(hashes, bounds, ngram, factors, summands, rows, np.empty(_AT_ONCE, np.uint32), lowest, values, folded)
     return values, folded
 
 
@@ -64,9 +72,9 @@ def premixed(value: Any) -> Any:
 
 @helper
 def leading(ngram: int) -> Any:
-    """What the first word of a shingle was multiplied by when the last one was added."""
+    """What the first word of a shingle is multiplied by when the word after the last one is added."""
     power = np.uint64(1)
-    for _ in range(ngram - 1):
+    for _ in range(ngram):
         power *= GOLDEN
     return power
 
@@ -78,53 +86,89 @@ def _shingle(hashes: Any, bounds: Any, ngram: int, offsets: Any, found: Any) -> 
         filled, total = offsets[row], np.uint64(0)
         first, stop = bounds[row], bounds[row + 1]
         for word in range(first, stop):
+            more = hashes[word]
             if word - first >= ngram:
-                total -= power * hashes[word - ngram]
-            total = total * GOLDEN + hashes[word]
+                more -= power * hashes[word - ngram]
+            total = total * GOLDEN + more
             if word - first >= ngram - 1 or word == stop - 1:
                 found[filled] = finished(total)
                 filled += 1
 
 
-@helper
-def lowered(mine: Any, factors: Any, summands: Any, one: Any, two: Any, three: Any, four: Any) -> None:
-    """Take four shingles into a signature: as many as keep the processor busy with what it has loaded."""
-    for place in range(len(factors)):
-        factor, summand = factors[place], summands[place]
-        first = min(np.uint32(factor * one + summand), np.uint32(factor * two + summand))
-        second = min(np.uint32(factor * three + summand), np.uint32(factor * four + summand))
-        mine[place] = min(mine[place], first, second)
+@intrinsic  # type: ignore[untyped-decorator]
+def lowered(
+    typing: Any, lowest: Any, place: Any, factors: Any, summands: Any, shingles: Any, count: Any  # noqa: ARG001
+) -> Any:
+    """Take shingles, a multiple of four, into the `LANES` values of a signature from `place` on.
+
+    The values, factors and summands stay in vectors meanwhile: left to itself, the compiler loads them for each shingle
+    anew, and takes those that do not fill a vector one at a time.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one, lanes = ir.IntType(32), ir.VectorType(ir.IntType(32), LANES)
+        nothing, zeros = ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, None)
+
+        def pointer(number: int, at: Any) -> Any:
+            array = context.make_array(signature.args[number])(context, builder, args[number])
+            return builder.gep(array.data, [at])
+
+        def vector(number: int) -> Any:
+            return builder.bitcast(pointer(number, args[1]), lanes.as_pointer())
+
+        def least(a: Any, b: Any) -> Any:
+            return builder.select(builder.icmp_unsigned("<", a, b), a, b)
+
+        factor, summand = builder.load(vector(2), align=4), builder.load(vector(3), align=4)
+
+        def permuted(at: Any, more: int) -> Any:
+            value = builder.load(pointer(4, builder.add(at, at.type(more))), align=4)
+            spread = builder.shuffle_vector(builder.insert_element(nothing, value, one(0)), nothing, zeros)
+            return builder.add(builder.mul(spread, factor), summand)
+
+        so_far = cgutils.alloca_once_value(builder, builder.load(vector(0), align=4))
+        with cgutils.for_range_slice(builder, args[5].type(0), args[5], args[5].type(4), inc=True) as (at, _):
+            first, second = (least(permuted(at, more), permuted(at, more + 1)) for more in (0, 2))
+            builder.store(least(builder.load(so_far), least(first, second)), so_far)
+        builder.store(builder.load(so_far), vector(0), align=4)
+        return context.get_dummy_value()
+
+    return types.void(lowest, types.int64, factors, summands, shingles, types.int64), generate
 
 
 @kernel(
     types.void(
         array(types.uint64), array(types.int64), types.int64, array(types.uint32), array(types.uint32), types.int64,
-        out(types.uint32, 2), out(types.uint64, 2),
+        out(types.uint32), out(types.uint32), out(types.uint32, 2), out(types.uint64, 2),
     )
 )  # fmt: skip
 def _sign(
-    hashes: Any, bounds: Any, ngram: int, factors: Any, summands: Any, rows: int, values: Any, folded: Any
-) -> None:
+    hashes: Any, bounds: Any, ngram: int, factors: Any, summands: Any, rows: int, waiting: Any, lowest: Any,
+    values: Any, folded: Any,
+) -> None:  # fmt: skip
     power = leading(ngram)
     for row in range(len(bounds) - 1):
         first, stop = bounds[row], bounds[row + 1]
-        mine = values[row]
-        total = np.uint64(0)
-        one, two, three, four = np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0)
-        waiting = 0  # shingles that are not taken in yet: the last ones of four
+        lowest[:] = np.uint32(0xFFFFFFFF)
+        total, count = np.uint64(0), 0
         for word in range(first, stop):
+            more = hashes[word]
             if word - first >= ngram:
-                total -= power * hashes[word - ngram]
-            total = total * GOLDEN + hashes[word]
-            if word - first < ngram - 1 and word < stop - 1:
-                continue
-            one, two, three, four = two, three, four, premixed(finished(total))
-            waiting += 1
-            if waiting == 4:
-                lowered(mine, factors, summands, one, two, three, four)
-                waiting = 0
-        if waiting > 0:  # taking one in twice changes nothing
-            lowered(mine, factors, summands, four, four, three if waiting > 1 else four, two if waiting > 2 else four)
+                more -= power * hashes[word - ngram]
+            total = total * GOLDEN + more
+            if word - first >= ngram - 1 or word == stop - 1:
+                waiting[count] = premixed(finished(total))
+                count += 1
+            if count == len(waiting) or word == stop - 1:
+                while count % 4:  # taking one in twice changes nothing
+                    waiting[count] = waiting[count - 1]
+                    count += 1
+                for place in range(0, len(lowest), LANES):
+                    lowered(lowest, place, factors, summands, waiting, count)
+                count = 0
+        for place in range(values.shape[1]):
+            values[row, place] = lowest[place]
+        mine = values[row]
         if first == stop:
             continue
         for band in range(folded.shape[1]):

@@ -132,13 +132,14 @@ class Folding(NamedTuple):
 
     `fold` is 0 for what stays as it is, else 8 times the place in `pool` of the UTF-8 of what it becomes, plus its
     length. `order` is the canonical combining class. `hard` says that NFC may join it with what stands before, or
-    change it, so that Python must be asked.
+    change it, so that Python must be asked. `fixed` says that it stays as it is, whatever stands before.
     """
 
     fold: NDArray[np.int32]
     pool: NDArray[np.uint8]
     order: NDArray[np.uint8]
     hard: NDArray[np.bool_]
+    fixed: NDArray[np.bool_]
 
 
 @cache
@@ -174,4 +175,5 @@ def folding() -> Folding:
             raw = folded.encode()
             fold[point] = 8 * len(pool) + len(raw)
             pool += raw
-    return Folding(fold, np.frombuffer(bytes(pool), np.uint8), order, hard)
+    fixed = (fold == 0) & (order == 0) & ~hard
+    return Folding(fold, np.frombuffer(bytes(pool), np.uint8), order, hard, fixed)

@@ -28,15 +28,14 @@ _AT = np.argsort(_PACKED * _SPREAD >> np.uint64(61))
 _WORD, _NUMBER = _PACKED[_AT], _AT.astype(np.int64)
 _CASE = np.uint64(0x2020202020202020)
 #: Figures of a text, in this order.
-_CHARS, _ALPHA, _STOP_WORDS = range(3)
+_CHARS, _ALPHA = range(2)
 
 
 class Words(NamedTuple):
     """The words of a batch.
 
     Those of row i are `bounds[i]` to `bounds[i + 1]`; `start` and `end` are bytes from the beginning of its text.
-    `chars` counts the code points in a row's words, `alpha` its words that hold a letter, and bit k of `stop_words`
-    says that `STOP_WORDS[k]` is among them in any case, bit 8 + k that it is as it stands there, in lower case.
+    `chars` counts the code points in a row's words, `alpha` its words that hold a letter.
     """
 
     bounds: np.ndarray[Any, np.dtype[np.int64]]
@@ -44,7 +43,6 @@ class Words(NamedTuple):
     end: np.ndarray[Any, np.dtype[np.int32]]
     chars: np.ndarray[Any, np.dtype[np.int64]]
     alpha: np.ndarray[Any, np.dtype[np.int64]]
-    stop_words: np.ndarray[Any, np.dtype[np.int64]]
 
     @property
     def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -60,11 +58,21 @@ def words(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Words:
     """
     rows = len(bounds) - 1
     most = int((bounds[-1] - bounds[0] + rows) // 2 + 1)
-    offsets, figures = np.empty(rows + 1, np.int64), np.zeros((3, rows), np.int64)
+    offsets, figures = np.empty(rows + 1, np.int64), np.zeros((2, rows), np.int64)
     start, end = np.empty(most, np.int32), np.empty(most, np.int32)
     _split(data, bounds, properties(), offsets, start, end, figures)
     found = int(offsets[-1])
     return Words(offsets, start[:found], end[:found], *figures)
+
+
+def stop_words(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> np.ndarray[Any, Any]:
+    """Which stop words are among the words of each text (int64).
+
+    Bit k says that `STOP_WORDS[k]` is there in any case, bit 8 + k that it is as it stands there, in lower case.
+    """
+    found = np.zeros(len(bounds) - 1, np.int64)
+    _find_stop_words(data, bounds, words.bounds, words.start, words.end, found)
+    return found
 
 
 @helper
@@ -79,12 +87,12 @@ def stop_word(data: Any, start: int, end: int) -> int:
 @helper
 def letter_by_letter(
     data: Any, at: int, begin: int, stop: int, table: Any, starts: Any, ends: Any, count: int
-) -> tuple[int, int, int, int, int]:
+) -> tuple[int, int, int, int]:
     """Split from the beginning of a token up to white space of ASCII that ends one, or to the end of the text.
 
     Comes back with where that is, how many words there are now, and what these add to the text's figures.
     """
-    chars, alpha, stop_words = 0, 0, 0
+    chars, alpha = 0, 0
     # Of the token that is being read: where its first character stands that a word may begin with (-1: none yet),
     # where the last one ends, how many characters there are from the first to it and to here, what was among them.
     first, last, long, here, kinds = np.int64(-1), np.int64(-1), 0, 0, 0
@@ -104,10 +112,9 @@ def letter_by_letter(
                 count += 1
                 chars += long
                 alpha += (kinds & LETTER) != 0
-                stop_words |= stop_word(data, first, last)
             first, kinds, here, alone = -1, 0, 0, (bits & SPACELESS) != 0
             if bits & WHITE and size == 1:
-                return at, count, chars, alpha, stop_words
+                return at, count, chars, alpha
         at += size
         if bits & CORE:
             if first < 0:
@@ -136,7 +143,7 @@ def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: 
     for row in range(len(bounds) - 1):
         offsets[row] = count
         begin, stop = bounds[row], bounds[row + 1]
-        chars, alpha, stop_words = 0, 0, 0
+        chars, alpha = 0, 0
         at = begin
         while at < stop:
             # All tokens of ASCII that end within 64 bytes, by masks of white space, letters, letters and numbers.
@@ -160,12 +167,25 @@ def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: 
                     count += 1
                     chars += last - first
                     alpha += (letters & within) != 0
-                    stop_words |= stop_word(data, first, last)
                 token = masks.first(~white & ~masks.below(after))
             if token == 0:
-                at, count, more, some, seen = letter_by_letter(data, at, begin, stop, table, starts, ends, count)
-                chars, alpha, stop_words = chars + more, alpha + some, stop_words | seen
+                at, count, more, some = letter_by_letter(data, at, begin, stop, table, starts, ends, count)
+                chars, alpha = chars + more, alpha + some
             else:
                 at += token
-        figures[_CHARS, row], figures[_ALPHA, row], figures[_STOP_WORDS, row] = chars, alpha, stop_words
+        figures[_CHARS, row], figures[_ALPHA, row] = chars, alpha
     offsets[len(bounds) - 1] = count
+
+
+@kernel(
+    types.void(
+        array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
+        out(types.int64),
+    )
+)  # fmt: skip
+def _find_stop_words(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, found: Any) -> None:
+    for row in range(len(bounds) - 1):
+        begin, seen = bounds[row], np.int64(0)
+        for word in range(offsets[row], offsets[row + 1]):
+            seen |= stop_word(data, begin + starts[word], begin + ends[word])
+        found[row] = seen

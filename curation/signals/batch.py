@@ -96,6 +96,11 @@ class Batch:
         return kernels.words.words(self.data, self.bounds)
 
     @cached_property
+    def stop_words(self) -> NDArray[np.int64]:
+        """Which stop words each document holds, as `kernels.words.stop_words` gives them."""
+        return np.asarray(kernels.words.stop_words(self.data, self.bounds, self.word_spans), np.int64)
+
+    @cached_property
     def word_hashes(self) -> NDArray[np.uint64]:
         """A hash of each word of `word_spans`, without case; the same in every process."""
         return np.asarray(kernels.folding.word_hashes(self.data, self.bounds, self.word_spans), np.uint64)

@@ -50,7 +50,7 @@ def measure(batch: Batch) -> dict[str, Any]:
     return {
         "datatrove_bullet_line_ratio": ratio(pages.bullet, pages.line),
         "datatrove_ellipsis_line_ratio": ratio(pages.ellipsis, pages.line),
-        "datatrove_stop_word_count": np.bitwise_count(batch.word_spans.stop_words >> 8),
+        "datatrove_stop_word_count": np.bitwise_count(batch.stop_words >> 8),
         "datatrove_duplicate_line_ratio": ratio(repeats.repeated_line, repeats.line),
         "datatrove_duplicate_line_char_ratio": ratio(repeats.repeated_line_chars, size),
         "datatrove_duplicate_paragraph_ratio": ratio(repeats.repeated_paragraph, repeats.paragraph),

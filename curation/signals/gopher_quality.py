@@ -30,5 +30,5 @@ def measure(batch: Batch) -> dict[str, Any]:
     return {
         "bullet_line_ratio": ratio(lines.of_kind(kernels.lines.BULLET), lines.counts),
         "ellipsis_line_ratio": ratio(lines.of_kind(kernels.lines.ENDS_ELLIPSIS), lines.counts),
-        "stop_word_count": np.bitwise_count(batch.word_spans.stop_words & 0xFF),
+        "stop_word_count": np.bitwise_count(batch.stop_words & 0xFF),
     }
