@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import wraps
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +19,16 @@ from curation.dedup.signatures import band_columns
 from curation.run import LITTLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from curation.against import Outside
     from curation.recipe import Dedup
     from curation.run import Run
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 #: Raised when the same signatures give other pairs.
 VERSION = 4
@@ -167,8 +171,7 @@ def _compared(run: Run) -> dict[str, Any]:
     every = np.empty(len(pairs))
     every[is_known], every[~is_known] = similar, _verified(run, step, pairs[~is_known])
     compared.remember(work, rows, signed, dedup.verify, compared.Compared(pairs, every))
-    near = int((every >= dedup.similarity).sum())
-    tasks = _slices(step, near, 1 + near // _NAMED_A_TASK)
+    tasks = _slices(step, len(pairs), 1 + len(pairs) // _NAMED_A_TASK)
     run.engine.map(_name, tasks, label="compare: pairs", unit="slots", little=step.is_little)
     with work.pairs.writing(COPIES, step.made_from) as writer:  # last: it says that all are there
         writer.write(copies.cast(schema.PAIRS))
@@ -289,6 +292,20 @@ def _figures(parts: dict[Part, Footer]) -> dict[str, Any]:
     }
 
 
+def _giving_back(function: Callable[[Task], Result]) -> Callable[[Task], Result]:
+    """Let a worker return what it has taken: it waits while the parent takes as much."""
+
+    @wraps(function)
+    def work(task: Task) -> Result:
+        try:
+            return function(task)
+        finally:
+            pa.default_memory_pool().release_unused()
+
+    return work
+
+
+@_giving_back
 def _find(task: Find) -> int:
     step = task.step
     covered = step.numbers(_COPIES).astype(np.int64)
@@ -297,6 +314,7 @@ def _find(task: Find) -> int:
     return left_out
 
 
+@_giving_back
 def _read(task: Read) -> None:
     step = task.step
     part = step.rows.parts[task.number]
@@ -304,6 +322,7 @@ def _read(task: Read) -> None:
     verifying.write_shingles(step.work, part, texts, step.dedup.ngram, step.made_from)
 
 
+@_giving_back
 def _scatter(task: Scatter) -> None:
     step = task.step
     scattered.write(step.work, step.rows, task.documents, task.partition, step.values, step.made_from)
@@ -314,6 +333,7 @@ def _own_texts(work: Workspace, part: Part, rows: NDArray[np.int64]) -> Iterator
         yield table["text"].combine_chunks()
 
 
+@_giving_back
 def _verify(task: Slice) -> NDArray[np.float64]:
     step = task.step
     pairs = step.some_pairs(task.first, task.last)
@@ -330,13 +350,13 @@ def _verify(task: Slice) -> NDArray[np.float64]:
     return verifying.by_signature(step.work, step.rows, pairs, step.values)
 
 
+@_giving_back
 def _name(task: Slice) -> None:
     step, work, part = task.step, task.step.work, Part("near", f"{task.number:05d}")
     if work.pairs.is_made(part, step.made_from):  # before a kill
         return
-    table = work.compared.read(compared.ALL)
+    table = compared.between(work, task.first, task.last)
     table = table.filter(pc.greater_equal(table["similarity"], step.dedup.similarity))
-    table = table.slice(task.first, task.last - task.first)
     first, second = verifying.sides(table["pair"].to_numpy())
     involved = distinct(np.concatenate([first, second]))
     ids = step.rows.take(work, ["id"], involved)["id"].combine_chunks()

@@ -73,6 +73,8 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="a folder with 650 bytes of room for each document")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # of the workers, as `curate` has it
+    pa.set_memory_pool(pa.system_memory_pool())
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {options.workers} workers")
     print("  documents  compare s  judge s  together  pairs verified     gone  largest process MB  all together MB")

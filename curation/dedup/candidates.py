@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 FULL_BUCKET = 64
 HUBS = 8
 NEIGHBOURS = 8
-#: Keys that are grouped at once: 40 bytes each.
-_TOGETHER = 1 << 25
+#: Keys that are grouped at once: 50 bytes each.
+_TOGETHER = 1 << 24
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
 _MEMBERS = pa.schema(
     [("id", pa.string()), ("text_hash", pa.string()), ("row", pa.int64()), ("key", pa.int64()), ("entry", pa.int32())]
@@ -316,8 +316,15 @@ def merged(found: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     for pairs in found:
         waiting.append(pairs)
         if sum(map(len, waiting)) > max(_TOGETHER, len(every)):
-            every, waiting = distinct(np.concatenate([every, *waiting])), []
-    return distinct(np.concatenate([every, *waiting]))
+            every, waiting = _united([every, *waiting]), []
+    return _united([every, *waiting])
+
+
+def _united(pairs: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """All of them, each once, ascending."""
+    every = np.concatenate(pairs)
+    every.sort()
+    return every[np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])]
 
 
 def of_one_text(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:

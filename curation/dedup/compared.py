@@ -68,6 +68,12 @@ def earlier(work: Workspace, rows: Rows, made_from: Sequence[str], verify: str) 
     return Compared(pairs[order], table["similarity"].to_numpy()[still][order])
 
 
+def between(work: Workspace, first: int, last: int) -> pa.Table:
+    """The compared pairs from one place up to another, ascending: `pair` and `similarity`."""
+    pieces = work.compared.pick(ALL, np.arange(first, last), work.compared.schema.names)
+    return pa.concat_tables([work.compared.schema.empty_table(), *pieces])
+
+
 def remember(work: Workspace, rows: Rows, made_from: Sequence[str], verify: str, compared: Compared) -> None:
     """Write all that was compared, for runs to come, unless a run that was killed did."""
     parts = [
