@@ -324,7 +324,9 @@ def _united(pairs: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """All of them, each once, ascending."""
     every = np.concatenate(pairs)
     every.sort()
-    return every[np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])]
+    is_first = np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])
+    found: NDArray[np.uint64] = every[is_first]
+    return found
 
 
 def of_one_text(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -97,8 +97,8 @@ def _shingle(hashes: Any, bounds: Any, ngram: int, offsets: Any, found: Any) -> 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def lowered(
-    typing: Any, lowest: Any, place: Any, factors: Any, summands: Any, shingles: Any, count: Any  # noqa: ARG001
-) -> Any:
+    typing: Any, lowest: Any, place: Any, factors: Any, summands: Any, shingles: Any, count: Any,  # noqa: ARG001
+) -> Any:  # fmt: skip
     """Take shingles, a multiple of four, into the `LANES` values of a signature from `place` on.
 
     The values, factors and summands stay in vectors meanwhile: left to itself, the compiler loads them for each shingle
