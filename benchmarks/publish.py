@@ -63,6 +63,8 @@ def main() -> None:
     if asked.step:
         step(asked.step, asked.folder, int(float(asked.size[:-2]) * UNITS[asked.size[-2:].upper()]))
         return
+    if asked.folder.exists():
+        raise SystemExit(f"{asked.folder} is there already: name a folder that can be made and removed")
     asked.folder.mkdir(parents=True)
     try:
         measure(asked.folder, asked.size, asked.repeats)

@@ -128,6 +128,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="leave inputs, workspaces and releases there")
     options = parser.parse_args()
+    if options.folder.exists():
+        raise SystemExit(f"{options.folder} is there already: name a folder that can be made and removed")
     options.folder.mkdir(parents=True)
     try:
         faults = scale(options.folder, options.documents, options.workers, keep=options.keep)

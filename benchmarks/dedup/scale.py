@@ -14,6 +14,7 @@ import argparse
 import os
 import platform
 import resource
+import shutil
 import tempfile
 import threading
 import time
@@ -36,6 +37,8 @@ from curation.recipe import load
 from curation.run import Run, workspace
 
 A_PART = 250_000
+#: Bytes of room that a document takes: its sidecars, and once more the signatures of those that have copies.
+A_DOCUMENT = 850
 _RECIPE = """
 name = "scale"
 [[source]]
@@ -70,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup.scale", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--documents", type=int, nargs="*", default=[1_250_000, 5_000_000, 20_000_000])
     parser.add_argument("--against", type=int, default=0, help="documents from outside to compare with (0)")
-    parser.add_argument("--scratch", type=Path, help="a folder with 650 bytes of room for each document")
+    parser.add_argument("--scratch", type=Path, help=f"a folder with {A_DOCUMENT} bytes of room for each document")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # of the workers, as `curate` has it
@@ -78,6 +81,9 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {options.workers} workers")
     print("  documents  compare s  judge s  together  pairs verified     gone  largest process MB  all together MB")
+    room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free
+    if (most := A_DOCUMENT * max(options.documents)) > room:
+        raise SystemExit(f"{most / 1e9:.0f} GB of room are needed, {room / 1e9:.0f} are free: see --scratch")
     for documents in options.documents:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
             measured(documents, options.against, Path(folder), options.workers)
