@@ -80,7 +80,10 @@ def main() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {options.workers} workers")
-    print("  documents  compare s  judge s  together  pairs verified     gone  largest process MB  all together MB")
+    print(
+        "  documents  compare s  judge s  together  processor s  pairs verified     gone  largest process MB  "
+        "all together MB"
+    )
     room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free
     if (most := A_DOCUMENT * max(options.documents)) > room:
         raise SystemExit(f"{most / 1e9:.0f} GB of room are needed, {room / 1e9:.0f} are free: see --scratch")
@@ -112,17 +115,18 @@ def measured(documents: int, outside: int, folder: Path, workers: int) -> None:
     with LocalEngine(workers) as engine, Watch() as watch:
         run = Run(recipe, work, signals, engine, Silent(), lambda: None, parts=parts, against=against,
                   signals_from={part: {"signature": "made up"} for part in parts})  # fmt: skip
-        began = time.monotonic()
+        began, used = time.monotonic(), engine.usage().processor
         figures = compare.compare(run)
         compared = time.monotonic() - began
         began = time.monotonic()
         gone = copies.gone(run, judge.passed(work, parts))
         judge.write_verdicts(run, dict.fromkeys(parts, "made up"), gone)
         judged = time.monotonic() - began
+        used = engine.usage().processor - used
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     print(
-        f"{documents:11,} {compared:10.1f} {judged:8.1f} {compared + judged:9.1f} {figures['candidates']:15,} "
-        f"{len(gone):8,} {largest:19,.0f} {watch.most / 1e6:16,.0f}",
+        f"{documents:11,} {compared:10.1f} {judged:8.1f} {compared + judged:9.1f} {used:12.1f} "
+        f"{figures['candidates']:15,} {len(gone):8,} {largest:19,.0f} {watch.most / 1e6:16,.0f}",
         flush=True,
     )
 
