@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-#: Raised when the same signatures give other pairs.
-VERSION = 4
+#: Raised when the same signatures give other pairs, or the same ones in other parts.
+VERSION = 5
 
 #: The part of the pairs that link copies to the first of their group; the others link such firsts.
 COPIES = Part("copies", "00000")
@@ -39,7 +39,7 @@ COPIES = Part("copies", "00000")
 _COPIES = Part("all", "copies")
 _PAIRS = Part("all", "pairs")
 _WANTED = Part("all", "wanted")
-#: What one task verifies, roughly, and how many pairs one writes with the ids of their documents.
+#: What one task verifies, roughly, and of how many pairs one writes those that are similar, with their documents' ids.
 _DOCUMENTS_A_TASK, _PAIRS_A_TASK, _NAMED_A_TASK = 1_000_000, 8_000_000, 2_000_000
 
 
