@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from curation import kernels
 from curation.dataset import connect
-from curation.dedup.rows import distinct
+from curation.dedup.rows import distinct, united
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -316,17 +316,8 @@ def merged(found: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     for pairs in found:
         waiting.append(pairs)
         if sum(map(len, waiting)) > max(_TOGETHER, len(every)):
-            every, waiting = _united([every, *waiting]), []
-    return _united([every, *waiting])
-
-
-def _united(pairs: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """All of them, each once, ascending."""
-    every = np.concatenate(pairs)
-    every.sort()
-    is_first = np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])
-    found: NDArray[np.uint64] = every[is_first]
-    return found
+            every, waiting = united([every, *waiting]), []
+    return united([every, *waiting])
 
 
 def of_one_text(work: Workspace, rows: Rows, pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -102,7 +102,21 @@ def distinct(values: NDArray[Number]) -> NDArray[Number]:
     >>> distinct(np.array([3, 1, 3])).tolist()
     [1, 3]
     """
-    ordered = np.sort(values)
+    return _once(np.sort(values))
+
+
+def united(several: Sequence[NDArray[Number]]) -> NDArray[Number]:
+    """Each value of all of these once, ascending. They are sorted where they are put together, not in another copy.
+
+    >>> united([np.array([3, 1]), np.array([3, 2])]).tolist()
+    [1, 2, 3]
+    """
+    every = np.concatenate(several)
+    every.sort()
+    return _once(every)
+
+
+def _once(ordered: NDArray[Number]) -> NDArray[Number]:
     is_first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     return ordered[is_first]
