@@ -485,6 +485,7 @@ def test_copies_are_the_same_for_any_parts_tasks_and_order(
         patch.object(pull, "PART_ROWS", part_rows),
         patch.object(compare, "_PAIRS_A_TASK", pairs_a_task),
         patch.object(compare, "_DOCUMENTS_A_TASK", 5 * pairs_a_task),
+        patch.object(compare, "_NAMED_A_TASK", 3 * pairs_a_task),
         patch.object(candidates, "_TOGETHER", together),
         patch.multiple(candidates, FULL_BUCKET=6, HUBS=2, NEIGHBOURS=2),
         patch.object(LocalEngine, "map", in_this_process),
