@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from curation.dataset import Workspace
     from curation.dedup.rows import Rows
-    from curation.kernels.grouping import Groups
+    from curation.kernels.grouping import Groups, Keyed
 
 #: Buckets up to this size are compared each with each. In larger ones each document is compared with `HUBS` of them,
 #: and with the next `NEIGHBOURS` in the order of another band. What is left out is counted. The documents from outside
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 FULL_BUCKET = 64
 HUBS = 8
 NEIGHBOURS = 8
-#: Keys that are grouped at once: 50 bytes each.
-_TOGETHER = 1 << 24
+#: Keys that are grouped at once: 28 bytes each. Where there are more they are read in several turns.
+_TOGETHER = 1 << 25
+_NO_ROWS, _NO_BITS = np.empty(0, np.bool_), np.empty(0, np.uint64)
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
 _MEMBERS = pa.schema(
     [("id", pa.string()), ("text_hash", pa.string()), ("row", pa.int64()), ("key", pa.int64()), ("entry", pa.int32())]
@@ -176,7 +177,7 @@ def of_band(
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The keys of documents, read from the columns `names` by `of`; 0 for none, and for those that are left out."""
+    """The keys of documents, read from the columns `names` by `of`: 0 for none, and but those that are left out."""
 
     work: Workspace
     rows: Rows
@@ -184,7 +185,7 @@ class _Keys:
     of: Callable[[pa.Table], NDArray[np.uint64]]
     is_left_out: NDArray[np.bool_] | None
 
-    def held(self, turn: int, turns: int, most: int) -> list[tuple[NDArray[np.uint64], NDArray[np.int64]]] | None:
+    def held(self, turn: int, turns: int, most: int) -> list[Keyed] | None:
         """The keys of one turn in so many with the documents' numbers; None where more than `most` are from outside."""
         found = [self._chosen(start, table, turn, turns) for start, table in self.rows.columns(self.work, self.names)]
         if not found or not self.rows.entries:
@@ -197,18 +198,9 @@ class _Keys:
                 return None
         return found
 
-    def _chosen(
-        self, start: int, table: pa.Table, turn: int, turns: int, bits: NDArray[np.uint64] | None = None
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        keys = self.of(table)
-        wanted = keys != 0
-        if turns > 1:
-            wanted &= keys % np.uint64(turns) == turn
-        if self.is_left_out is not None:
-            wanted &= ~self.is_left_out[start : start + len(keys)]
-        if bits is not None:
-            wanted &= kernels.grouping.may_be_among(bits, keys)
-        return keys[wanted], np.flatnonzero(wanted) + start
+    def _chosen(self, start: int, table: pa.Table, turn: int, turns: int, bits: NDArray[np.uint64] = _NO_BITS) -> Keyed:
+        left_out = _NO_ROWS if self.is_left_out is None else self.is_left_out[start : start + len(table)]
+        return kernels.grouping.chosen(self.of(table), start, turn, turns, left_out, bits)
 
 
 def _groups(
@@ -225,7 +217,7 @@ def _groups(
         if turn:
             found = keys.held(turn, turns, rows.total)
         if found:
-            groups = kernels.grouping.groups(*map(np.concatenate, zip(*found, strict=True)))
+            groups = kernels.grouping.groups(found)
             yield groups.of_some(rows.own) if rows.entries else groups
 
 

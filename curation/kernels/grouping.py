@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import types
 
-from curation.kernels.compiled import array, helper, kernel, out
+from curation.kernels.compiled import array, helper, inlined, kernel, out
 from curation.kernels.numbering import SALT, shift_of, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+#: Keys (uint64), and of each the row (uint32) that has it.
+Keyed = tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint32]]]
 
 #: Keys of one partition, whose table fits the processor's cache.
 _PARTITION = 1 << 15
@@ -41,48 +44,134 @@ class Groups(NamedTuple):
         return Groups(np.concatenate([[0], np.cumsum(sizes[wanted])]), self.rows[np.repeat(wanted, sizes)])
 
 
-def groups(keys: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Groups:
-    """The groups of two and more rows (int64, ascending) with the same key (uint64); a key of 0 is none.
+#: Bits for each key that is marked: of keys that are not, one in so many is taken for one at the most.
+_BITS = 8
 
-    In linear time: keys are parted by a hash, then looked up part by part. The order of the groups means nothing.
 
-    >>> found = groups(np.array([7, 0, 9, 7, 0, 5], np.uint64), np.arange(6))
-    >>> found.bounds.tolist(), found.rows.tolist()
-    ([0, 2], [0, 3])
+def marks(keys: Iterable[np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Bits that tell of a key (uint64) whether it may be among all of these: `is_marked`."""
+    keys = list(keys)
+    size = 64
+    while size < _BITS * sum(map(len, keys)):
+        size *= 2
+    bits = np.zeros(size // 64, np.uint64)
+    for some in keys:
+        _mark(some, SALT, bits)
+    return bits
+
+
+@kernel(types.void(array(types.uint64), types.uint64, out(types.uint64)))
+def _mark(keys: Any, salt: Any, bits: Any) -> None:
+    shift, one, low = shift_of(64 * len(bits)), np.uint64(1), np.uint64(63)
+    for key in keys:
+        place = key * salt >> shift
+        bits[np.int64(place >> np.uint64(6))] |= one << (place & low)
+
+
+@inlined
+def is_marked(bits: Any, key: Any, salt: Any) -> bool:
+    """Whether this key may be among those that were marked: it is for all that are, and for few others."""
+    place = key * salt >> shift_of(64 * len(bits))
+    return bits[np.int64(place >> np.uint64(6))] >> (place & np.uint64(63)) & np.uint64(1) != np.uint64(0)
+
+
+def chosen(
+    keys: np.ndarray[Any, Any],
+    start: int,
+    turn: int,
+    turns: int,
+    is_left_out: np.ndarray[Any, np.dtype[np.bool_]],
+    bits: np.ndarray[Any, np.dtype[np.uint64]],
+) -> Keyed:
+    """The keys (uint64) of one turn in so many, but 0, with their rows, which count from `start`.
+
+    Without the rows that are left out, and the keys that are not among those marked in `bits`; both may be empty.
+
+    >>> none = np.empty(0, np.bool_), np.empty(0, np.uint64)
+    >>> [found.tolist() for found in chosen(np.array([7, 0, 9], np.uint64), 4, 0, 1, *none)]
+    [[7, 9], [4, 6]]
     """
-    parts = 1
-    while parts < _PARTITIONS and parts * _PARTITION < len(keys):
-        parts *= 2
-    held, fill = np.empty((len(keys), 2), np.uint64), np.zeros(parts + 1, np.int64)
-    members, bounds = np.empty(len(keys), np.int64), np.empty(len(keys) // 2 + 2, np.int64)
-    found = _group(keys, rows, SALT, held, fill, members, bounds)
-    return Groups(bounds[: found + 1].copy(), members[: bounds[found]].copy())
+    found, rows = np.empty(len(keys), np.uint64), np.empty(len(keys), np.uint32)
+    count = _choose(keys, start, turn, turns, is_left_out, bits, SALT, found, rows)
+    return (found, rows) if count == len(keys) else (found[:count].copy(), rows[:count].copy())
 
 
 @kernel(
     types.int64(
-        array(types.uint64), array(types.int64), types.uint64, out(types.uint64, 2), out(types.int64),
-        out(types.int64), out(types.int64),
+        array(types.uint64), types.int64, types.int64, types.int64, array(types.bool_), array(types.uint64),
+        types.uint64, out(types.uint64), out(types.uint32),
     )
 )  # fmt: skip
-def _group(keys: Any, rows: Any, salt: Any, held: Any, fill: Any, members: Any, bounds: Any) -> int:
+def _choose(
+    keys: Any, start: int, turn: int, turns: int, is_left_out: Any, bits: Any, salt: Any, found: Any, rows: Any
+) -> int:
+    count, half = 0, np.uint64(32)
+    mine, every = np.uint64(turn), np.uint64(turns)
+    for i in range(len(keys)):
+        key = keys[i]
+        found[count], rows[count] = key, start + i
+        is_wanted = (key != np.uint64(0)) & ((key >> half) * every >> half == mine)
+        if is_wanted and len(is_left_out):
+            is_wanted = not is_left_out[i]
+        if is_wanted and len(bits):
+            is_wanted = is_marked(bits, key, salt)
+        count += is_wanted
+    return count
+
+
+def groups(found: list[Keyed]) -> Groups:
+    """The groups of two and more rows with the same key; no key is 0, and rows ascend from piece to piece.
+
+    In linear time: keys are parted by a hash, then looked up part by part. The order of the groups means nothing. The
+    list is empty afterwards: what is parted takes memory once.
+
+    >>> none = np.empty(0, np.bool_), np.empty(0, np.uint64)
+    >>> found = groups([chosen(np.array([7, 0, 9, 7, 0, 5], np.uint64), 0, 0, 1, *none)])
+    >>> found.bounds.tolist(), found.rows.tolist()
+    ([0, 2], [0, 3])
+    """
+    total, parts = sum(len(keys) for keys, _ in found), 1
+    while parts < _PARTITIONS and parts * _PARTITION < total:
+        parts *= 2
+    held, fill = np.empty((total, 2), np.uint64), np.zeros(parts + 1, np.int64)
+    for keys, _ in found:
+        _count(keys, SALT, fill)
+    np.cumsum(fill, out=fill)
+    ends = fill[:-1].copy()
+    found.reverse()
+    while found:
+        _place(*found.pop(), SALT, held, ends)
+    members, bounds = np.empty(total, np.int64), np.empty(total // 2 + 2, np.int64)
+    count = _group(held, fill, SALT, members, bounds)
+    return Groups(bounds[: count + 1].copy(), members[: bounds[count]].copy())
+
+
+@kernel(types.void(array(types.uint64), types.uint64, out(types.int64)))
+def _count(keys: Any, salt: Any, fill: Any) -> None:
     parts = len(fill) - 1
     down = shift_of(parts)
-    spent = np.uint64(64) - down
-    zero, one = np.uint64(0), np.uint64(1)
+    for key in keys:
+        fill[np.int64(key * salt >> down) + 1 if parts > 1 else 1] += 1
+
+
+@kernel(types.void(array(types.uint64), array(types.uint32), types.uint64, out(types.uint64, 2), out(types.int64)))
+def _place(keys: Any, rows: Any, salt: Any, held: Any, ends: Any) -> None:
+    parts = len(ends)
+    down = shift_of(parts)
     for i in range(len(keys)):
-        if keys[i] != zero:
-            fill[np.int64(keys[i] * salt >> down) + 1 if parts > 1 else 1] += 1
+        part = np.int64(keys[i] * salt >> down) if parts > 1 else 0
+        held[ends[part], 0], held[ends[part], 1] = keys[i], np.uint64(rows[i])
+        ends[part] += 1
+
+
+@kernel(types.int64(out(types.uint64, 2), out(types.int64), types.uint64, out(types.int64), out(types.int64)))
+def _group(held: Any, fill: Any, salt: Any, members: Any, bounds: Any) -> int:
+    parts = len(fill) - 1
+    spent = np.uint64(64) - shift_of(parts)
+    one = np.uint64(1)
     most = 0
     for part in range(parts):
-        most = max(most, fill[part + 1])
-        fill[part + 1] += fill[part]
-    ends = fill[:parts].copy()
-    for i in range(len(keys)):
-        if keys[i] != zero:
-            part = np.int64(keys[i] * salt >> down) if parts > 1 else 0
-            held[ends[part], 0], held[ends[part], 1] = keys[i], np.uint64(rows[i])
-            ends[part] += 1
+        most = max(most, fill[part + 1] - fill[part])
     size = table_size(most)
     slots, counts = np.empty(size, np.uint64), np.empty(size, np.int32)
     places, mine = np.empty(size, np.int64), np.empty(most, np.int32)
@@ -145,52 +234,6 @@ def _pair(bounds: Any, rows: Any, mine: Any, most: int, found: Any) -> None:
             for second in range(low, high):
                 found[filled] = np.uint64(rows[first]) << np.uint64(32) | np.uint64(rows[second])
                 filled += 1
-
-
-#: Bits for each key that is marked: of keys that are not, one in so many is taken for one at the most.
-_BITS = 8
-
-
-def marks(keys: Iterable[np.ndarray[Any, Any]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Bits that tell of a key (uint64) whether it may be among all of these: `may_be_among`."""
-    keys = list(keys)
-    size = 64
-    while size < _BITS * sum(map(len, keys)):
-        size *= 2
-    bits = np.zeros(size // 64, np.uint64)
-    for some in keys:
-        _mark(some, SALT, bits)
-    return bits
-
-
-@kernel(types.void(array(types.uint64), types.uint64, out(types.uint64)))
-def _mark(keys: Any, salt: Any, bits: Any) -> None:
-    shift, one, low = shift_of(64 * len(bits)), np.uint64(1), np.uint64(63)
-    for key in keys:
-        place = key * salt >> shift
-        bits[np.int64(place >> np.uint64(6))] |= one << (place & low)
-
-
-def may_be_among(
-    bits: np.ndarray[Any, np.dtype[np.uint64]], keys: np.ndarray[Any, Any]
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For each key (uint64) whether it may be among those that were marked: True for all that are, and for few others.
-
-    >>> marked = marks([np.array([7, 9], np.uint64)])
-    >>> may_be_among(marked, np.array([9, 7], np.uint64)).tolist()
-    [True, True]
-    """
-    found = np.empty(len(keys), np.bool_)
-    _look_up(bits, keys, SALT, found)
-    return found
-
-
-@kernel(types.void(array(types.uint64), array(types.uint64), types.uint64, out(types.bool_)))
-def _look_up(bits: Any, keys: Any, salt: Any, found: Any) -> None:
-    shift, one, low = shift_of(64 * len(bits)), np.uint64(1), np.uint64(63)
-    for i in range(len(keys)):
-        place = keys[i] * salt >> shift
-        found[i] = bits[np.int64(place >> np.uint64(6))] >> (place & low) & one != np.uint64(0)
 
 
 def agreement(
