@@ -1,15 +1,17 @@
-"""The environment in which peers live: never ours, because their dependencies are not."""
+"""The environments in which peers live, never ours, because their dependencies are not; and one of ours alone."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
+
+_ROOT = Path(__file__).parent.parent
 
 #: English is split into words by spaCy's blank pipeline, which downloads nothing.
 DATATROVE = ("datatrove[processing]>=0.10,<0.11", "spacy>=3.8", "pyarrow", "regex", "numpy")
@@ -33,10 +35,22 @@ def python(options: argparse.Namespace, scratch: Path) -> str:
     executable = place / "bin" / "python"
     if not executable.exists():
         print(f"making the peer's environment in {place}", file=sys.stderr)
-        uv = shutil.which("uv")
-        making = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
-        subprocess.run([*making, str(place)], check=True)
+        _make(place)
         subprocess.run(_installing(str(executable), *DATATROVE), check=True)
+    return str(executable)
+
+
+def ours(options: argparse.Namespace, scratch: Path) -> str:
+    """A Python that has this checkout with what it needs and nothing else, as a user has it.
+
+    What is installed beside costs time: Arrow and DuckDB import pandas where it is there.
+    """
+    place = scratch.joinpath(options.own_environment or "own").absolute()
+    executable = place / "bin" / "python"
+    if not executable.exists():
+        print(f"making an environment for this checkout in {place}", file=sys.stderr)
+        _make(place)
+    subprocess.run(_installing(str(executable), "--editable", str(_ROOT)), check=True)
     return str(executable)
 
 
@@ -57,6 +71,12 @@ def deduplicating(options: argparse.Namespace, scratch: Path) -> tuple[str, list
     for name in (one for one in DEDUPLICATION if one not in found):
         print(f"without {name} {DEDUPLICATION[name]}: {why[name]}")
     return executable, ["datatrove", *found]
+
+
+def _make(place: Path) -> None:
+    uv = shutil.which("uv")
+    making = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+    subprocess.run([*making, str(place)], check=True)
 
 
 def _installing(executable: str, *requirements: str) -> list[str]:

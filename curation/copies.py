@@ -126,6 +126,7 @@ def _chosen_again(
     mine, numbers, dedup = graph.only(inside), involved[inside].astype(np.uint64), run.recipe.dedup
     crowd = survivors.crowds(mine, candidates.FULL_BUCKET)
     again, seen, done = survivors.choose(mine, dedup.similarity), mine.pairs, np.zeros(mine.nodes, np.bool_)
+    compare = verifying.among(run.work, rows, involved[inside][crowd >= 0], dedup.bands * dedup.rows)
     for _ in range(_LOOKS):
         asked = survivors.to_ask(mine, crowd, again, done, _AT_A_LOOK)
         if not len(asked.nodes):
@@ -133,8 +134,7 @@ def _chosen_again(
         done[asked.nodes] = True
         pairs = asked.pairs[~is_among(asked.pairs, seen)]
         first, second = verifying.sides(pairs)
-        of_rows = numbers[first] << np.uint64(32) | numbers[second]
-        similar = verifying.by_signature(run.work, rows, of_rows, dedup.bands * dedup.rows).astype(np.float32)
+        similar = compare(numbers[first] << np.uint64(32) | numbers[second]).astype(np.float32)
         seen = distinct(np.concatenate([seen, pairs]))
         near = similar >= np.float32(dedup.similarity)
         if near.any():

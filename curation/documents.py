@@ -90,19 +90,16 @@ def document_ids(source: str, uris: Sequence[str | None], origins: Sequence[str]
     filled = pc.fill_null(text, "") if text.null_count else text
     data = memoryview(filled.buffers()[2] or b"")
     bounds = np.frombuffer(filled.buffers()[1], np.int32)[filled.offset : filled.offset + len(filled) + 1].tolist()
-    of_source = hashlib.blake2b(b"".join(_with_length(source)), digest_size=16)
+    size, of_source = _LENGTH.pack, hashlib.blake2b(digest_size=16)
+    of_source.update(size(len(source.encode())) + source.encode())
     ids = []
     for uri, origin, start, end in zip(uris, origins, bounds, bounds[1:], strict=False):
+        first, second = (uri or "").encode(), origin.encode()
         digest = of_source.copy()
-        digest.update(b"".join((*_with_length(uri or ""), *_with_length(origin), _LENGTH.pack(end - start))))
+        digest.update(b"".join((size(len(first)), first, size(len(second)), second, size(end - start))))
         digest.update(data[start:end])
         ids.append(digest.hexdigest())
     return ids
-
-
-def _with_length(field: str) -> tuple[bytes, bytes]:
-    data = field.encode()
-    return _LENGTH.pack(len(data)), data
 
 
 def of_records(records: Records, name: str, source: str, license_: str | None) -> Rows:

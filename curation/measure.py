@@ -136,10 +136,10 @@ def _measure_rows(work: Workspace, rows: pa.Table, signals: Mapping[str, Signal]
     """What the signals say of these rows of `documents`: rows of their sidecars."""
     text = _one(rows["text"]) if "text" in rows.column_names else pa.nulls(len(rows), pa.string())
     whole = Batch(text, _one(rows["uri"]))
-    answers: dict[str, list[Mapping[str, pa.Array]]] = {name: [] for name in signals}
+    answers: dict[str, list[Mapping[str, Any]]] = {name: [] for name in signals}
     for batch in whole.pieces(PIECE_BYTES):
         for name, signal in signals.items():
-            answers[name].append(_arrays(name, signal.measure(batch), len(batch), work.signal(name).schema))
+            answers[name].append(_columns(name, signal.measure(batch), len(batch), work.signal(name).schema))
     ids = _one(rows["id"])
     return {name: _table(name, ids, whole, found, work.signal(name).schema) for name, found in answers.items()}
 
@@ -149,34 +149,44 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _arrays(name: str, answers: Mapping[str, Any], documents: int, target: pa.Schema) -> dict[str, pa.Array]:
-    """A signal's answers for some documents as columns of its sidecar; `SignalError` if they are not of that kind."""
-    arrays = {}
+def _columns(name: str, answers: Mapping[str, Any], documents: int, target: pa.Schema) -> dict[str, Any]:
+    """A signal's answers for some documents, for each column of its sidecar a numpy or an Arrow array."""
+    columns = {}
     for field in list(target)[1:]:
         if field.name not in answers:
             raise SignalError(f"signal {name}: measure() gave no column {field.name!r}", remedy=_SEE)
         values = answers[field.name]
-        try:
-            array = values if isinstance(values, pa.Array) else pa.array(values, field.type)
-            array = array.cast(field.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise SignalError(f"signal {name}: {field.name} is not all {field.type}: {error}", remedy=_SEE) from error
-        if len(array) != documents:
+        if type(values) is not np.ndarray or values.ndim != 1:
+            values = _array(name, field, values)
+        if len(values) != documents:
             raise SignalError(
-                f"signal {name}: {len(array):,} values of {field.name} for {documents:,} documents", remedy=_SEE
+                f"signal {name}: {len(values):,} values of {field.name} for {documents:,} documents", remedy=_SEE
             )
-        arrays[field.name] = array
-    return arrays
+        columns[field.name] = values
+    return columns
 
 
-def _table(
-    name: str, ids: pa.Array, batch: Batch, answers: Sequence[Mapping[str, pa.Array]], target: pa.Schema
-) -> pa.Table:
+def _array(name: str, field: pa.Field, values: Any) -> pa.Array:
+    """Values as the sidecar holds them; `SignalError` if they are not of that kind."""
+    try:
+        array = values if isinstance(values, pa.Array) else pa.array(values, field.type)
+        return array.cast(field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise SignalError(f"signal {name}: {field.name} is not all {field.type}: {error}", remedy=_SEE) from error
+
+
+def _joined(name: str, field: pa.Field, pieces: Sequence[Any]) -> pa.Array:
+    """A column of some documents after another; numpy arrays of one kind become one before Arrow is asked."""
+    if all(isinstance(piece, np.ndarray) for piece in pieces) and len({piece.dtype for piece in pieces}) == 1:
+        return _array(name, field, pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+    return pa.concat_arrays([_array(name, field, piece) for piece in pieces])
+
+
+def _table(name: str, ids: pa.Array, batch: Batch, answers: Sequence[Mapping[str, Any]], target: pa.Schema) -> pa.Table:
     """A signal's answers for the documents of a batch as rows of its sidecar; `SignalError` if one is no answer."""
     arrays = [ids]
     for field in list(target)[1:]:
-        pieces = [answer[field.name] for answer in answers]
-        array = pieces[0] if len(pieces) == 1 else pa.concat_arrays(pieces)
+        array = _joined(name, field, [answer[field.name] for answer in answers])
         bad = _first_bad(array, batch)
         if bad >= 0:
             raise SignalError(

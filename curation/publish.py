@@ -25,7 +25,6 @@ from curation.dataset import ROW_GROUP_BYTES, Dataset, Part, Workspace, connect,
 from curation.errors import ReleaseError, StorageError
 from curation.releases import Release, latest, order
 from curation.releases.claiming import claim, point
-from curation.report.card import card
 from curation.run import FORMAT, release_fingerprint, release_place, workspace_id
 from curation.signals import load_signals, with_stand_ins
 
@@ -101,6 +100,8 @@ def publish(run: Run) -> dict[str, Any]:
 
 def _finished(run: Run, release: Release, made_from: str, newest: Release | None) -> dict[str, Any]:
     """Make what the claimed release lacks, and publish it."""
+    from curation.report.card import card  # noqa: PLC0415  # with Jinja 0.1 s, and not every run comes here
+
     storage = release.storage
     if (data := storage.read(f"{release.folder}/manifest.json")) is not None:  # killed just before the pointer moved
         point(release, data)

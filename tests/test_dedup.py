@@ -472,13 +472,17 @@ def as_it_comes() -> dict[str, Any]:
 )  # fmt: skip
 @given(
     order=st.permutations("abcd"), part_rows=st.sampled_from([4, 9, 1000]), pairs_a_task=st.sampled_from([1, 7, 1000]),
-    together=st.sampled_from([30, 1 << 20]), verify=st.sampled_from(["signature", "exact"]),
+    turns=st.sampled_from([(30, 10), (30, 1 << 20), (1 << 20, 1 << 20)]),
+    verify=st.sampled_from(["signature", "exact"]),
 )  # fmt: skip
 def test_copies_are_the_same_for_any_parts_tasks_and_order(
     as_it_comes: dict[str, Any], tiny: Callable[..., Run], tmp_path: Path, order: list[str], part_rows: int,
-    pairs_a_task: int, together: int, verify: str,
+    pairs_a_task: int, turns: tuple[int, int], verify: str,
 ) -> None:  # fmt: skip
-    """However sources are ordered, parts and tasks are cut and bands are passed through, the verdicts are the same."""
+    """However sources are ordered, parts and tasks are cut and bands are passed through, the verdicts are the same.
+
+    Also where a band's keys take several turns, kept for them or read again.
+    """
     shutil.rmtree(tmp_path / "work", ignore_errors=True)
     sources = corpus_of_copies()
     with (
@@ -486,7 +490,7 @@ def test_copies_are_the_same_for_any_parts_tasks_and_order(
         patch.object(compare, "_PAIRS_A_TASK", pairs_a_task),
         patch.object(compare, "_DOCUMENTS_A_TASK", 5 * pairs_a_task),
         patch.object(compare, "_NAMED_A_TASK", 3 * pairs_a_task),
-        patch.object(candidates, "_TOGETHER", together),
+        patch.multiple(candidates, _TOGETHER=turns[0], _KEPT=turns[1]),
         patch.multiple(candidates, FULL_BUCKET=6, HUBS=2, NEIGHBOURS=2),
         patch.object(LocalEngine, "map", in_this_process),
     ):

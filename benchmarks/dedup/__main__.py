@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--sample-mb", type=float, default=6, help="what is signed by all (6)")
     parser.add_argument("--documents", type=int, default=5000, help="documents of `job` and `quality` (5000)")
     peer.add_options(parser)
+    parser.add_argument("--own-environment", help="make the environment in which `job` runs ours here, or find it")
     options = parser.parse_args()
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     shape = f"{DEDUP.bands} x {DEDUP.rows}, {DEDUP.ngram} words a shingle"
@@ -207,7 +208,7 @@ def write_documents(target: Path, documents: int) -> None:
 
 def job(options: argparse.Namespace, scratch: Path) -> None:
     """From text to verdicts: `curate run --until judge`, and datatrove's four steps, with one worker each."""
-    executable = peer.python(options, scratch)
+    executable, python = peer.python(options, scratch), peer.ours(options, scratch)
     folder = scratch / "documents"
     folder.mkdir()
     write_documents(folder / "documents.parquet", options.documents)
@@ -215,22 +216,29 @@ def job(options: argparse.Namespace, scratch: Path) -> None:
     found, removed, inside = {}, {}, {}
     few = scratch / "few.parquet"
     write_documents(few, 10)
-    cost(ours_until_judge(few, scratch / "first", "exact"))  # kernels are compiled once, at an installation's first run
-    for verify in ("signature", "exact"):
-        work = scratch / f"ours-{verify}"
-        found[f"curate, {verify}"] = cost(ours_until_judge(folder / "documents.parquet", work, verify))
-        removed[f"curate, {verify}"] = len(gone(work))
+    cost(ours_until_judge(few, scratch / "first", "exact", python))  # kernels are compiled at the first run
+    given = folder / "documents.parquet"
+    for name, documents, verify in (
+        ("signature", given, "signature"),
+        ("exact", given, "exact"),
+        ("ten documents", few, "signature"),
+    ):
+        work = scratch / f"ours-{name}"
+        found[f"curate, {name}"] = cost(ours_until_judge(documents, work, verify, python))
+        removed[f"curate, {name}"] = len(gone(work))
         stages = json.loads((work / "run.json").read_text())["stages"]
-        inside[verify] = ", ".join(f"{name} {stage['seconds']:.1f}" for name, stage in stages.items())
+        inside[name] = ", ".join(f"{stage} {figures['seconds']:.1f}" for stage, figures in stages.items())
     theirs = scratch / "theirs"
     found["datatrove"] = cost(datatrove_s(executable, folder, theirs))
     removed["datatrove"] = len(gone_of_datatrove(theirs))
-    print(f"\nfrom text to verdicts: {options.documents:,} documents, {size:.1f} MB, one worker, once")
-    print(f"{'':22} CPU s  clock s  MB of the largest process  removed")
+    rows = pq.read_metadata(given).num_rows
+    print(f"\nfrom text to verdicts: {rows:,} documents, {size:.1f} MB, one worker, once")
+    print(f"{'':22} CPU s  clock s  MB of the largest process  removed  datatrove's CPU to this")
     for name, (cpu, wall, peak) in found.items():
-        print(f"{name:20} {cpu:7.1f} {wall:8.1f} {peak:26.0f} {removed[name]:8,}")
-    for verify, parts in inside.items():
-        print(f"  stages of curate, {verify}, clock s: {parts}")
+        ratio = found["datatrove"][0] / cpu
+        print(f"{name:20} {cpu:7.1f} {wall:8.1f} {peak:26.0f} {removed[name]:8,} {ratio:24.1f}")
+    for name, parts in inside.items():
+        print(f"  stages of curate, {name}, clock s: {parts}")
 
 
 def datatrove_s(executable: str, folder: Path, work: Path) -> list[str]:

@@ -31,7 +31,7 @@ def cost(command: list[str]) -> tuple[float, float, float]:
     return cpu, wall, peak
 
 
-def ours_until_judge(documents: Path, work: Path, verify: str) -> list[str]:
+def ours_until_judge(documents: Path, work: Path, verify: str, python: str = sys.executable) -> list[str]:
     """The command that finds and judges the copies among the documents of Parquet files, nothing else."""
     recipe = work.with_suffix(".toml")
     recipe.write_text(
@@ -39,7 +39,7 @@ def ours_until_judge(documents: Path, work: Path, verify: str) -> list[str]:
         f'fields = {{ uri = "id" }}\nmax_loss = 1.0\n[dedup]\nverify = "{verify}"\nprefer = "byte_count desc"\n'
         f"{bare()}"
     )
-    return until_judge(recipe, work)
+    return until_judge(recipe, work, python)
 
 
 def bare() -> str:
@@ -48,8 +48,6 @@ def bare() -> str:
     return "".join(f"[signals.{name}]\nenabled = false\n" for name in names if name != "length")
 
 
-def until_judge(recipe: Path, work: Path) -> list[str]:
+def until_judge(recipe: Path, work: Path, python: str = sys.executable) -> list[str]:
     """The command that runs a recipe up to its verdicts, on one worker."""
-    return [
-        sys.executable, "-m", "curation", "run", str(recipe), "--work", str(work), "--workers", "1", "--until", "judge",
-    ]  # fmt: skip
+    return [python, "-m", "curation", "run", str(recipe), "--work", str(work), "--workers", "1", "--until", "judge"]

@@ -20,7 +20,7 @@ from curation.dataset import connect
 from curation.dedup.rows import distinct, united
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 FULL_BUCKET = 64
 HUBS = 8
 NEIGHBOURS = 8
-#: Keys that are grouped at once: 28 bytes each. Where there are more they are read in several turns.
-_TOGETHER = 1 << 25
+#: Keys that are grouped at once: 28 bytes each. Where there are more it takes several turns, for which the run's own
+#: are kept, 8 bytes each, or read again where they are more than `_KEPT`.
+_TOGETHER, _KEPT = 1 << 25, 1 << 27
 _NO_ROWS, _NO_BITS = np.empty(0, np.bool_), np.empty(0, np.uint64)
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
 _MEMBERS = pa.schema(
@@ -175,7 +176,7 @@ def of_band(
     return distinct(np.concatenate(found)) if found else np.empty(0, np.uint64), left_out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Keys:
     """The keys of documents, read from the columns `names` by `of`: 0 for none, and but those that are left out."""
 
@@ -184,23 +185,37 @@ class _Keys:
     names: Sequence[str]
     of: Callable[[pa.Table], NDArray[np.uint64]]
     is_left_out: NDArray[np.bool_] | None
+    _own: list[tuple[int, NDArray[np.uint64]]] | None = None
 
     def held(self, turn: int, turns: int, most: int) -> list[Keyed] | None:
         """The keys of one turn in so many with the documents' numbers; None where more than `most` are from outside."""
-        found = [self._chosen(start, table, turn, turns) for start, table in self.rows.columns(self.work, self.names)]
+        found = [self._chosen(start, keys, turn, turns) for start, keys in self._of_run(turns)]
         if not found or not self.rows.entries:
             return found
         bits = kernels.grouping.marks([keys for keys, _ in found])
-        for start, table in self.rows.columns(self.work, self.names, outside=True):
-            found.append(self._chosen(start, table, turn, turns, bits))
+        for start, keys in self._read(outside=True):
+            found.append(self._chosen(start, keys, turn, turns, bits))
             most -= len(found[-1][0])
             if most < 0:
                 return None
         return found
 
-    def _chosen(self, start: int, table: pa.Table, turn: int, turns: int, bits: NDArray[np.uint64] = _NO_BITS) -> Keyed:
-        left_out = _NO_ROWS if self.is_left_out is None else self.is_left_out[start : start + len(table)]
-        return kernels.grouping.chosen(self.of(table), start, turn, turns, left_out, bits)
+    def _of_run(self, turns: int) -> Iterable[tuple[int, NDArray[np.uint64]]]:
+        if turns == 1 or self.rows.own > _KEPT:
+            return self._read()
+        if self._own is None:
+            self._own = list(self._read())
+        return self._own
+
+    def _read(self, *, outside: bool = False) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+        for start, table in self.rows.columns(self.work, self.names, outside=outside):
+            yield start, self.of(table)
+
+    def _chosen(
+        self, start: int, keys: NDArray[np.uint64], turn: int, turns: int, bits: NDArray[np.uint64] = _NO_BITS
+    ) -> Keyed:
+        left_out = _NO_ROWS if self.is_left_out is None else self.is_left_out[start : start + len(keys)]
+        return kernels.grouping.chosen(keys, start, turn, turns, left_out, bits)
 
 
 def _groups(

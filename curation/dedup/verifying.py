@@ -14,7 +14,7 @@ from curation.dedup.signatures import shingles
 from curation.signals.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -44,9 +44,7 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
     most = max(1, held_at_once(values) // 2)
     involved = distinct(np.concatenate([first, second]))
     if len(involved) <= held_at_once(values):
-        held = _signatures(work, rows, involved, values)
-        one, other = (np.searchsorted(involved, side) for side in (first, second))
-        return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
+        return among(work, rows, involved, values)(pairs)
     similar = np.empty(len(pairs))
     for low, high in _cut(first, most):
         mine = distinct(first[low:high])
@@ -58,6 +56,24 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
             beside = _signatures(work, rows, others, values)
             one, other = np.searchsorted(mine, first[chosen]), np.searchsorted(others, second[chosen])
             similar[chosen] = kernels.grouping.agreement(held, one, beside, other)
+    return similar
+
+
+def among(
+    work: Workspace, rows: Rows, documents: NDArray[np.int64], values: int
+) -> Callable[[NDArray[np.uint64]], NDArray[np.float64]]:
+    """`by_signature` for pairs of these documents, whose numbers ascend.
+
+    Their signatures are read once, however often it is asked, where there is room for them all.
+    """
+    if len(documents) > held_at_once(values):
+        return lambda pairs: by_signature(work, rows, pairs, values)
+    held = _signatures(work, rows, documents, values)
+
+    def similar(pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
+        one, other = (np.searchsorted(documents, side) for side in sides(pairs))
+        return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
+
     return similar
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,14 @@ def shingles(hashes: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], ngram: 
     return offsets, found
 
 
+@cache
 def permutations(count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """The factors (odd) and summands of permutations, as datasketch draws them for `affine32`: uint32 (2, count)."""
     draw = np.random.RandomState(seed)  # datasketch's generator
     factors = draw.randint(0, 1 << 31, count, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    return np.array([factors, draw.randint(0, 1 << 32, count, dtype=np.uint32)])
+    found = np.array([factors, draw.randint(0, 1 << 32, count, dtype=np.uint32)])
+    found.flags.writeable = False  # all who ask are given this one
+    return found
 
 
 def signatures(

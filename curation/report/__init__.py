@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation import __version__
 from curation.dataset import fingerprint
-from curation.report.page import before, facts, page
-from curation.report.shown import environment
+from curation.report import changes
 
 if TYPE_CHECKING:
     from curation.run import Run
@@ -35,6 +34,8 @@ def report(run: Run) -> dict[str, Any]:
     there = _there(run, made_from)
     if there is not None:
         return there
+    from curation.report.page import facts, page  # noqa: PLC0415  # with Jinja 0.2 s, and not every run comes here
+
     view = page(run)
     data = html(view).encode()
     figures = {"bytes": len(data), **facts(run, view["counts"]), "largest_cluster": view["largest_cluster"]}
@@ -46,6 +47,8 @@ def report(run: Run) -> dict[str, Any]:
 
 def html(view: dict[str, Any]) -> str:
     """The page with all that `page` gathered, with shorter samples where it would be larger than `LIMIT`."""
+    from curation.report.shown import environment  # noqa: PLC0415
+
     template = environment().get_template("report.html.j2")
     text = ""
     for characters in (1_200, 300, 0):
@@ -68,8 +71,9 @@ def _fingerprint(run: Run) -> str:
         *(run.figures[name] for name in ("compare", "judge", "blend")),
     ]
     return fingerprint(
-        "report", VERSION, __version__, run.recipe.semantic(), parts, figures, run.warnings, run.inputs, before(run)
-    )
+        "report", VERSION, __version__, run.recipe.semantic(), parts, figures, run.warnings, run.inputs,
+        changes.last(run),
+    )  # fmt: skip
 
 
 def _there(run: Run, made_from: str) -> dict[str, Any] | None:

@@ -8,16 +8,23 @@ from curation import rules as ruling
 from curation.errors import CurationError
 from curation.releases import Release, latest
 from curation.report import toml
+from curation.run import release_fingerprint, release_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from curation.run import Run
     from curation.storage import Storage
 
 #: Inputs that are named at most, of each kind of change.
 _NAMED = 10
 
 Manifest = dict[str, Any]
+
+
+def last(run: Run) -> Manifest | None:
+    """The manifest of the last release that is another than what this run makes; None where there is none."""
+    return before(release_place(run.recipe), run.recipe.name, release_fingerprint(run))
 
 
 def before(storage: Storage, name: str, made_from: str) -> Manifest | None:

@@ -15,7 +15,6 @@ from curation.report.samples import Duplicates, Kind, Sample, duplicates, sample
 from curation.report.scorecard import scorecard
 from curation.report.shown import BUILT_IN, share
 from curation.report.textbooks import textbooks
-from curation.run import release_fingerprint, release_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,14 +173,9 @@ def _sources(run: Run, counts: Counts, total: Mapping[str, int]) -> list[dict[st
     return shown
 
 
-def before(run: Run) -> dict[str, Any] | None:
-    """The manifest of the last release that is another than what this run makes; None where there is none."""
-    return changes.before(release_place(run.recipe), run.recipe.name, release_fingerprint(run))
-
-
 def _changes(run: Run, counts: Counts) -> dict[str, Any] | None:
     """Against the last release, if there is one."""
-    old = before(run)
+    old = changes.last(run)
     if old is None:
         return None
     counted = facts(run, counts)
