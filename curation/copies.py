@@ -123,19 +123,18 @@ def _chosen_again(
     inside = survivors.crowded(graph, candidates.FULL_BUCKET)
     if not len(inside):
         return chosen
-    mine, numbers, dedup = graph.only(inside), involved[inside].astype(np.uint64), run.recipe.dedup
+    mine, dedup = graph.only(inside), run.recipe.dedup
     crowd = survivors.crowds(mine, candidates.FULL_BUCKET)
-    again, seen, done = survivors.choose(mine, dedup.similarity), mine.pairs, np.zeros(mine.nodes, np.bool_)
+    again, done = survivors.choose(mine, dedup.similarity), np.zeros(mine.nodes, np.bool_)
+    compared, place = mine.pairs, np.cumsum(crowd >= 0) - 1
     compare = verifying.among(run.work, rows, involved[inside][crowd >= 0], dedup.bands * dedup.rows)
     for _ in range(_LOOKS):
-        asked = survivors.to_ask(mine, crowd, again, done, _AT_A_LOOK)
+        asked = survivors.to_ask(mine, crowd, again, done, _AT_A_LOOK)  # never a pair that it asked for before
         if not len(asked.nodes):
             break
         done[asked.nodes] = True
-        pairs = asked.pairs[~is_among(asked.pairs, seen)]
-        first, second = verifying.sides(pairs)
-        similar = compare(numbers[first] << np.uint64(32) | numbers[second]).astype(np.float32)
-        seen = distinct(np.concatenate([seen, pairs]))
+        first, second = verifying.sides(asked.pairs[~is_among(asked.pairs, compared)])
+        similar = compare(place[first], place[second]).astype(np.float32)
         near = similar >= np.float32(dedup.similarity)
         if near.any():
             one, other = first.astype(np.int32), second.astype(np.int32)

@@ -178,7 +178,7 @@ def of_band(
 
 @dataclass(slots=True)
 class _Keys:
-    """The keys of documents, read from the columns `names` by `of`: 0 for none, and but those that are left out."""
+    """The keys of documents, read from the columns `names` by `of`, without those that are left out; 0 is none."""
 
     work: Workspace
     rows: Rows

@@ -44,7 +44,7 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
     most = max(1, held_at_once(values) // 2)
     involved = distinct(np.concatenate([first, second]))
     if len(involved) <= held_at_once(values):
-        return among(work, rows, involved, values)(pairs)
+        return among(work, rows, involved, values)(*(np.searchsorted(involved, side) for side in (first, second)))
     similar = np.empty(len(pairs))
     for low, high in _cut(first, most):
         mine = distinct(first[low:high])
@@ -61,20 +61,17 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
 
 def among(
     work: Workspace, rows: Rows, documents: NDArray[np.int64], values: int
-) -> Callable[[NDArray[np.uint64]], NDArray[np.float64]]:
-    """`by_signature` for pairs of these documents, whose numbers ascend.
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]:
+    """A function that gives for pairs of these documents, which ascend, what `by_signature` gives.
 
-    Their signatures are read once, however often it is asked, where there is room for them all.
+    It is given the places of the first and of the second of each pair among them; the pairs ascend too. The signatures
+    are read once, however often it is asked, where there is room for them all.
     """
     if len(documents) > held_at_once(values):
-        return lambda pairs: by_signature(work, rows, pairs, values)
+        numbers = documents.astype(np.uint64)
+        return lambda one, other: by_signature(work, rows, numbers[one] << np.uint64(32) | numbers[other], values)
     held = _signatures(work, rows, documents, values)
-
-    def similar(pairs: NDArray[np.uint64]) -> NDArray[np.float64]:
-        one, other = (np.searchsorted(documents, side) for side in sides(pairs))
-        return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
-
-    return similar
+    return lambda one, other: np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
 
 
 def _signatures(work: Workspace, rows: Rows, documents: NDArray[np.int64], values: int) -> NDArray[np.uint32]:
