@@ -23,7 +23,7 @@ from plain.hashing import hashed
 
 from curation import compare, copies, pull
 from curation.compare import COPIES, pair_parts
-from curation.dedup import candidates, signatures, verifying
+from curation.dedup import candidates, signatures, survivors, verifying
 from curation.dedup.signatures import Signatures, probability, shingles
 from curation.dedup.survivors import Copies, Graph, Near, choose
 from curation.engine import LocalEngine
@@ -633,10 +633,14 @@ def test_one_goes_where_a_third_proves_it() -> None:
     assert set(chosen([], near, {"a": 0, "b": 1, "c": 2}, least=0.7)) == {"b", "c"}
 
 
+@pytest.mark.parametrize("held", [10_000, 700])
 def test_of_a_crowd_stays_what_is_like_none_that_stays(
-    tiny: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    """Of thousands of versions of a page the same stay as if each were compared with each, though few pairs were."""
+    """Of thousands of versions of a page the same stay as if each were compared with each, though few pairs were.
+
+    Also where the crowd has more signatures than are held; and no pair is asked for twice.
+    """
     random.seed(9)
     page = words(100).split()
     versions = [" ".join([*page[:place], f"n{number}", *page[place + 1 :]])
@@ -648,7 +652,14 @@ def test_of_a_crowd_stays_what_is_like_none_that_stays(
     monkeypatch.undo()
     run = tiny(sources, recipe, until="compare")
     run.work.storage.remove("verdicts")
+    to_ask, asked = survivors.to_ask, list[Any]()
+    monkeypatch.setattr(survivors, "to_ask", lambda *given: asked.append(to_ask(*given)) or asked[-1])
+    monkeypatch.setattr(copies, "_AT_A_LOOK", 400_000)
+    monkeypatch.setattr(verifying, "held_at_once", lambda _: held)
     run = tiny(sources, recipe, until="judge")
+    every = np.concatenate([look.pairs for look in asked])
+    assert len(asked) > 3
+    assert len(np.unique(every)) == len(every)
     number = uris(run)
     signatures, kept = {}, set()
     for part in run.parts:
