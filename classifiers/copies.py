@@ -34,7 +34,7 @@ def clusters(texts: Sequence[str]) -> NDArray[np.int64]:
     values, bands = _signatures(texts)
     parents = np.arange(len(texts))
     for band in bands.T:
-        found = kernels.grouping.groups(np.ascontiguousarray(band), np.arange(len(texts)))
+        found = kernels.grouping.groups([kernels.grouping.chosen(np.ascontiguousarray(band))])
         for one, other in _compared(found.bounds, found.rows):
             first, second = _root(parents, one), _root(parents, other)
             if first != second and (values[one] == values[other]).mean() >= SIMILARITY:

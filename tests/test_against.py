@@ -629,7 +629,7 @@ def test_marked_keys_are_known(marked: list[list[int]], seed: int) -> None:
 
 def known(bits: Any, keys: Any) -> int:
     """How many of the keys are chosen as among those that are marked."""
-    return len(kernels.grouping.chosen(keys, 0, 0, 1, np.empty(0, np.bool_), bits)[0])
+    return len(kernels.grouping.chosen(keys, bits=bits)[0])
 
 
 @settings(max_examples=300, deadline=None)

@@ -654,11 +654,11 @@ def test_of_a_crowd_stays_what_is_like_none_that_stays(
     run.work.storage.remove("verdicts")
     to_ask, asked = survivors.to_ask, list[Any]()
     monkeypatch.setattr(survivors, "to_ask", lambda *given: asked.append(to_ask(*given)) or asked[-1])
-    monkeypatch.setattr(copies, "_AT_A_LOOK", 400_000)
+    monkeypatch.setattr(copies, "_AT_A_LOOK", 4_000)
     monkeypatch.setattr(verifying, "held_at_once", lambda _: held)
     run = tiny(sources, recipe, until="judge")
     every = np.concatenate([look.pairs for look in asked])
-    assert len(asked) > 3
+    assert sum(len(look.nodes) > 0 for look in asked) >= 2
     assert len(np.unique(every)) == len(every)
     number = uris(run)
     signatures, kept = {}, set()

@@ -37,7 +37,6 @@ NEIGHBOURS = 8
 #: Keys that are grouped at once: 28 bytes each. Where there are more it takes several turns, for which the run's own
 #: are kept, 8 bytes each, or read again where they are more than `_KEPT`.
 _TOGETHER, _KEPT = 1 << 25, 1 << 27
-_NO_ROWS, _NO_BITS = np.empty(0, np.bool_), np.empty(0, np.uint64)
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
 _MEMBERS = pa.schema(
     [("id", pa.string()), ("text_hash", pa.string()), ("row", pa.int64()), ("key", pa.int64()), ("entry", pa.int32())]
@@ -212,9 +211,9 @@ class _Keys:
             yield start, self.of(table)
 
     def _chosen(
-        self, start: int, keys: NDArray[np.uint64], turn: int, turns: int, bits: NDArray[np.uint64] = _NO_BITS
+        self, start: int, keys: NDArray[np.uint64], turn: int, turns: int, bits: NDArray[np.uint64] | None = None
     ) -> Keyed:
-        left_out = _NO_ROWS if self.is_left_out is None else self.is_left_out[start : start + len(keys)]
+        left_out = None if self.is_left_out is None else self.is_left_out[start : start + len(keys)]
         return kernels.grouping.chosen(keys, start, turn, turns, left_out, bits)
 
 

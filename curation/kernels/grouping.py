@@ -77,22 +77,23 @@ def is_marked(bits: Any, key: Any, salt: Any) -> bool:
 
 def chosen(
     keys: np.ndarray[Any, Any],
-    start: int,
-    turn: int,
-    turns: int,
-    is_left_out: np.ndarray[Any, np.dtype[np.bool_]],
-    bits: np.ndarray[Any, np.dtype[np.uint64]],
+    start: int = 0,
+    turn: int = 0,
+    turns: int = 1,
+    is_left_out: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
+    bits: np.ndarray[Any, np.dtype[np.uint64]] | None = None,
 ) -> Keyed:
     """The keys (uint64) of one turn in so many, but 0, with their rows, which count from `start`.
 
-    Without the rows that are left out, and the keys that are not among those marked in `bits`; both may be empty.
+    Without the rows that are left out, and the keys that are not among those marked in `bits`, where these are given.
 
-    >>> none = np.empty(0, np.bool_), np.empty(0, np.uint64)
-    >>> [found.tolist() for found in chosen(np.array([7, 0, 9], np.uint64), 4, 0, 1, *none)]
+    >>> [found.tolist() for found in chosen(np.array([7, 0, 9], np.uint64), 4)]
     [[7, 9], [4, 6]]
     """
     found, rows = np.empty(len(keys), np.uint64), np.empty(len(keys), np.uint32)
-    count = _choose(keys, start, turn, turns, is_left_out, bits, SALT, found, rows)
+    left_out = np.empty(0, np.bool_) if is_left_out is None else is_left_out
+    marked = np.empty(0, np.uint64) if bits is None else bits
+    count = _choose(keys, start, turn, turns, left_out, marked, SALT, found, rows)
     return (found, rows) if count == len(keys) else (found[:count].copy(), rows[:count].copy())
 
 
@@ -125,8 +126,7 @@ def groups(found: list[Keyed]) -> Groups:
     In linear time: keys are parted by a hash, then looked up part by part. The order of the groups means nothing. The
     list is empty afterwards: what is parted takes memory once.
 
-    >>> none = np.empty(0, np.bool_), np.empty(0, np.uint64)
-    >>> found = groups([chosen(np.array([7, 0, 9, 7, 0, 5], np.uint64), 0, 0, 1, *none)])
+    >>> found = groups([chosen(np.array([7, 0, 9, 7, 0, 5], np.uint64))])
     >>> found.bounds.tolist(), found.rows.tolist()
     ([0, 2], [0, 3])
     """
