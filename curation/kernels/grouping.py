@@ -69,9 +69,9 @@ def _mark(keys: Any, salt: Any, bits: Any) -> None:
 
 
 @inlined
-def is_marked(bits: Any, key: Any, salt: Any) -> bool:
+def is_marked(bits: Any, key: Any, salt: Any, shift: Any) -> bool:
     """Whether this key may be among those that were marked: it is for all that are, and for few others."""
-    place = key * salt >> shift_of(64 * len(bits))
+    place = key * salt >> shift
     return bits[np.int64(place >> np.uint64(6))] >> (place & np.uint64(63)) & np.uint64(1) != np.uint64(0)
 
 
@@ -107,7 +107,7 @@ def _choose(
     keys: Any, start: int, turn: int, turns: int, is_left_out: Any, bits: Any, salt: Any, found: Any, rows: Any
 ) -> int:
     count, half = 0, np.uint64(32)
-    mine, every = np.uint64(turn), np.uint64(turns)
+    mine, every, shift = np.uint64(turn), np.uint64(turns), shift_of(64 * len(bits))
     for i in range(len(keys)):
         key = keys[i]
         found[count], rows[count] = key, start + i
@@ -115,7 +115,7 @@ def _choose(
         if is_wanted and len(is_left_out):
             is_wanted = not is_left_out[i]
         if is_wanted and len(bits):
-            is_wanted = is_marked(bits, key, salt)
+            is_wanted = is_marked(bits, key, salt, shift)
         count += is_wanted
     return count
 
