@@ -6,19 +6,17 @@ small. It may run twice for the same item, so what it writes appears whole or no
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
+from curation import workers as processes
 from curation.errors import WorkerError
 from curation.progress import Progress, Silent
 from curation.storage.traffic import traffic
@@ -27,6 +25,8 @@ from curation.usage import Usage, usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
+
+    from pebble import ProcessPool
 
     from curation.storage import Storage
 
@@ -57,6 +57,9 @@ class Engine(Protocol):
 
     def use(self, places: Iterable[Storage]) -> None:
         """Work in these places; `WorkerError` where a worker sees others there."""
+
+    def preload(self, *modules: str) -> None:
+        """Say what work will import, so that it is imported once where workers are copies of this process."""
 
     def map(
         self,
@@ -92,6 +95,7 @@ class LocalEngine:
         self.progress = progress or Silent()
         self.item_seconds = item_seconds
         self._pool: ProcessPool | None = None
+        self._modules: tuple[str, ...] = ()
         self._passed = Usage()  # between workers and S3
 
     def __enter__(self) -> Self:
@@ -131,6 +135,8 @@ class LocalEngine:
         failed: list[int] = []
         waiting = deque(range(len(items)))
         running: dict[Future[tuple[Result, Usage]], int] = {}
+        with suppress(RuntimeError):  # then it is tried again where it is told
+            self._started()  # now, since a progress bar is a thread of its own
         self.progress.start(label, sum(weights), unit)
         try:
             while waiting or running:
@@ -157,6 +163,10 @@ class LocalEngine:
     def use(self, places: Iterable[Storage]) -> None:
         """Work in these places: the processes of one machine see the same there."""
 
+    def preload(self, *modules: str) -> None:
+        """Import these before the first worker starts, if it will be a copy of this process."""
+        self._modules = modules
+
     def everywhere(
         self, function: Callable[[Item], Result], items: Sequence[Item], *, label: str, little: bool = False
     ) -> list[Result]:
@@ -170,12 +180,18 @@ class LocalEngine:
     def _schedule(self, function: Callable[[Item], Result], item: Item, seconds: float) -> Future[tuple[Result, Usage]]:
         """The work on an item, in a new pool where there is none or the last one broke."""
         for _ in range(2):
-            if self._pool is None:
-                self._pool = _pool(self.workers)
             with suppress(RuntimeError):  # it broke: each of its items is lost
-                return self._pool.schedule(_do, args=(function, item), timeout=seconds)
+                return self._started().schedule(_do, args=(function, item), timeout=seconds)
             self._stop()
         raise WorkerError("worker processes do not start", remedy="look whether the machine has memory left")
+
+    def _started(self) -> ProcessPool:
+        """The pool, its workers running; raises `RuntimeError` where it is broken."""
+        if self._pool is None:
+            self._pool = processes.pool(self.workers, self._modules)
+        if not self._pool.active:  # to ask it starts it
+            raise RuntimeError("it broke")
+        return self._pool
 
     def _stop(self) -> None:
         """Kill the workers, if there are any: what they were writing never gets its name."""
@@ -185,7 +201,7 @@ class LocalEngine:
             self._pool = None
 
     def _once_more(self, function: Callable[[Item], Result], item: Item, label: str, seconds: float) -> Result:
-        pool = _pool(1)
+        pool = processes.pool(1)
         try:
             future = pool.schedule(_do, args=(function, item), timeout=seconds)
             if not _is_lost(future):
@@ -259,32 +275,6 @@ def _is_lost(future: Future[Any]) -> bool:
     return isinstance(error, (ProcessExpired, BrokenProcessPool)) or (
         isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",)
     )
-
-
-def _pool(workers: int) -> ProcessPool:
-    return ProcessPool(
-        max_workers=workers,
-        context=multiprocessing.get_context("spawn"),
-        initializer=_prepare_worker,
-        initargs=(os.getpid(),),
-    )
-
-
-def _prepare_worker(parent: int) -> None:
-    """One thread a library, Ctrl-C left to the parent, and an end when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import pyarrow as pa  # noqa: PLC0415  # in the worker alone
-
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-
-
-def end_with(parent: int) -> None:
-    """Look five times a second whether the parent is there, and end this process when it is not."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
 
 
 def chunks(items: Sequence[Any], sizes: Sequence[int], most: int, *, count: int = 64) -> list[list[Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from curation import against, rules
+from curation import against, kernels, rules
 from curation.blend import blend
 from curation.compare import compare
 from curation.errors import StorageError, UsageError
@@ -58,6 +58,8 @@ def run(
         state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
         engine.use((work.storage, release_place(recipe)))
+        if until != STAGES[0].__name__ and kernels.place.are_compiled("texts"):
+            engine.preload(f"{kernels.__name__}.grouping")
         work.storage.sweep()
         try:
             for stage in STAGES:

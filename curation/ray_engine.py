@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
-from curation.engine import ITEM_SECONDS, end_with, named, seconds_for
+from curation.engine import ITEM_SECONDS, named, seconds_for
 from curation.errors import UsageError, WorkerError
 from curation.progress import Progress, Silent
 from curation.storage.file import TRIED
 from curation.usage import Usage, own_usage, usage
+from curation.workers import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -108,6 +109,9 @@ class RayEngine:
         self._places = tuple(places)
         if self._is_joined:
             self._refuse_unreached()
+
+    def preload(self, *modules: str) -> None:
+        """Each worker of a cluster imports what it needs."""
 
     def map(
         self,

@@ -134,6 +134,16 @@ def burn(seconds):
         pass
 
 
+KNOWN = "of the module"
+
+
+def known(item):
+    """What a copy of the parent has and a new process has not; the first time it is called for a path, killed."""
+    if isinstance(item, str):
+        die_once(item)
+    return KNOWN, "colorsys" in sys.modules
+
+
 def threads(item):
     import pyarrow as pa
     return pa.cpu_count(), signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -322,6 +332,69 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("stopped")
 """
+
+
+COPIES = """
+import socket, sys, threading, time
+from pathlib import Path
+from curation.engine import LocalEngine
+import engine_work
+if __name__ == "__main__":
+    engine_work.KNOWN = "of the parent"
+    if sys.argv[1] == "thread":
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    if sys.argv[1] == "socket":
+        used = socket.socket()
+    with LocalEngine(1) as engine:
+        engine.preload("colorsys")
+        items = [sys.argv[2], 0] if sys.argv[1] == "killed" else [0]
+        for answer in engine.map(engine_work.known, items, label="known"):
+            print(*answer)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see threads")
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("alone", ["of the parent True"]), ("thread", ["of the module False"]), ("socket", ["of the module False"]),
+        ("killed", ["of the module False"] * 2),
+    ],
+)  # fmt: skip
+def test_workers_are_copies_of_a_process_that_is_alone(
+    folder: Path, tmp_path: Path, state: str, told: list[str]
+) -> None:
+    """They have what it imported, unless a thread or a connection of it forbids that; who replaces one is new."""
+    (folder / "engine_copies.py").write_text(COPIES)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"}
+    done = subprocess.run(
+        [sys.executable, folder / "engine_copies.py", state, tmp_path / "died"], env=environment, text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == told
+
+
+LONELY = """
+import sys
+from curation import workers
+from curation.cli import main
+pool = workers.pool
+workers.pool = lambda *given: print("alone", workers.may_be_copied(), *given, file=sys.stderr) or pool(*given)
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see threads")
+def test_the_command_is_alone_when_its_workers_start(sample: Path, tmp_path: Path) -> None:
+    """No library that it imports starts a thread, and nothing it reads before leaves one."""
+    (tmp_path / "lonely.py").write_text(LONELY)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "lonely.py", "run", sample, "--work", tmp_path / "work",
+         "--workers", "2", "--until", "pull"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    assert "alone True 2" in done.stderr
 
 
 def started(

@@ -296,6 +296,33 @@ def test_a_killed_holder_gives_the_lock_back(storage: Storage) -> None:
     assert everything(storage) == []
 
 
+COPY = """with storage.lock():
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_copy_of_the_holder_holds_nothing(storage: Storage) -> None:
+    """A worker that is a copy of its parent may outlive it for a moment: the lock goes back with the parent."""
+    with ended(python(COPY, storage.root)) as holder:
+        assert holder.stdout
+        child = int(holder.stdout.readline())
+        try:
+            with pytest.raises(StorageError, match="another run is using this folder"), storage.lock():
+                pass
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            os.kill(child, 0)  # it lives
+            with storage.lock():
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
 def test_a_lock_ends_with_its_block(storage: Storage) -> None:
     """Also when the block fails."""
     with suppress(ValueError), storage.lock():

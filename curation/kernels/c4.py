@@ -10,14 +10,16 @@ from numba import types
 from curation.kernels import lines as units
 from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.lines import Lines, line_ends, read_line, trimmed, without_citations
+from curation.kernels.lines import Lines, line_ends, mentions, read_line, trimmed, without_citations
 from curation.kernels.unicode import ALNUM, MARK, SPACELESS, WHITE, properties
 from curation.kernels.utf8 import decode, property_of
 
 _WORDS = 5
 
 
-def removed(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines) -> tuple[Any, Any, Any, Any]:
+def removed(
+    data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines, phrases: np.ndarray[Any, Any]
+) -> tuple[Any, Any, Any, Any]:
     """What the rules remove: the bounds of each text's spans, their starts and ends; and sentences in what stays.
 
     The spans of row i are `bounds[i]` to `bounds[i + 1]`; starts and ends (int32) are bytes from the beginning of its
@@ -28,7 +30,7 @@ def removed(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lin
     copy = np.empty(int((lines.end - lines.start).max(initial=masks.SIZE)), np.uint8)
     offsets, sentences = np.zeros(rows + 1, np.int64), np.zeros(rows, np.int64)
     starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
-    found = (lines.bounds, lines.start, lines.end, lines.kind, lines.sentences)
+    found = (lines.bounds, lines.start, lines.end, lines.kind | phrases, lines.sentences)
     _remove(data, bounds, properties(), *found, copy, copy, offsets, starts, ends, sentences)
     return offsets, starts[: offsets[-1]], ends[: offsets[-1]], sentences
 
@@ -84,9 +86,10 @@ def _remove(
                 first, last = trimmed(copied, np.int64(0), filled, table)
                 keep, pieces = False, 0
                 if first < last:
-                    kind, pieces, _, tail, _ = read_line(copied, first, last, table)
+                    pieces, _, tail, _ = read_line(copied, first, last, table)
                     pieces += tail
-                    keep = stays(copied, first, last, kind | line_ends(copied, first, last, table), table)
+                    kind = mentions(copied, first, last) | line_ends(copied, first, last, table)
+                    keep = stays(copied, first, last, kind, table)
             if keep:
                 left[row] += pieces
                 continue

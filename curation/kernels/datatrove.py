@@ -14,7 +14,7 @@ from numba import types
 from curation.kernels import lines as units
 from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
-from curation.kernels.lines import line_ends, read_line, trimmed, without_citations
+from curation.kernels.lines import line_ends, mentions, read_line, trimmed, without_citations
 from curation.kernels.numbering import SALT, number, table_size
 from curation.kernels.unicode import TERMINAL, WHITE, properties
 from curation.kernels.utf8 import before, byte, characters, decode, packed, phrase, property_of
@@ -76,13 +76,17 @@ class Repeats(NamedTuple):
     feed: Counts
 
 
-def pages(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines, seen: Characters) -> Pages:
+def pages(
+    data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines, phrases: np.ndarray[Any, Any],
+    seen: Characters,
+) -> Pages:  # fmt: skip
     """The lines of `str.splitlines`. `lines` has them already, but for a text with an `odd_break`."""
     rows = len(bounds) - 1
     most = int((len(lines.start) + seen.odd_break.sum() + 1) if rows else 1)
     offsets, figures = np.zeros(rows + 1, np.int64), np.zeros((6, rows), np.int64)
     starts, ends = np.empty(most, np.int32), np.empty(most, np.int32)
-    found = (lines.bounds, lines.start, lines.end, lines.chars, lines.kind, lines.sentences, lines.newline_count)
+    kinds = lines.kind | phrases
+    found = (lines.bounds, lines.start, lines.end, lines.chars, kinds, lines.sentences, lines.newline_count)
     asked = (seen.odd_break, seen.lorem, seen.curly)
     longest = int(np.diff(bounds)[seen.odd_break > 0].max(initial=int((lines.end - lines.start).max(initial=0))))
     copy = np.empty(max(masks.SIZE, longest), np.uint8)
@@ -166,9 +170,9 @@ def judged(
         first, last = trimmed(copied, start, filled, table)
         kind, sentences = np.int64(0), np.int64(0)
         if first < last:
-            inside, pieces, _, tail, _ = read_line(copied, first, last, table)
+            pieces, _, tail, _ = read_line(copied, first, last, table)
             sentences = pieces + tail
-            kind = inside
+            kind = np.int64(mentions(copied, first, last))
             if last == end:
                 kind |= line_ends(copied, first, last, table)
     if not kind & units.ENDS_ASCII or kind & units.ENDS_DOTS:
@@ -241,8 +245,8 @@ def _pages(
                 last = at
                 if start == end:
                     continue
-                kind, pieces, _, tail, _ = read_line(data, start, end, table)
-                kind |= line_ends(data, start, end, table)
+                pieces, _, tail, _ = read_line(data, start, end, table)
+                kind = mentions(data, start, end) | line_ends(data, start, end, table)
                 size, count_sentences = characters(data, start, end), pieces + tail
             else:
                 start, end = begin + starts[line], begin + ends[line]

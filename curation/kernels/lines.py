@@ -20,11 +20,11 @@ ENDS_ASCII = 1 << 3  # with . ? ! " or ', as C4's code allows
 ENDS_ELLIPSIS = 1 << 4  # with "..." or "…"
 ENDS_DOTS = 1 << 5  # with "..."
 BULLET = 1 << 6  # begins with one
+
+# What `phrases` finds in a line.
 BRACKET = 1 << 7  # holds "[", which may begin a citation
 JAVASCRIPT = 1 << 8  # holds the word
 POLICY = 1 << 9  # speaks of one
-
-_KELVIN = 0x212A  # the sign for kelvin, whose lower case is k
 
 
 class Lines(NamedTuple):
@@ -71,6 +71,15 @@ def lines(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Lines:
     return Lines(offsets, *(column[: offsets[-1]] for column in found), *figures)
 
 
+def phrases(
+    data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], lines: Lines
+) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """What C4 looks for in each of the lines: `BRACKET`, `JAVASCRIPT` and `POLICY`."""
+    found = np.empty(len(lines.start), np.int32)
+    _find(data, bounds, lines.bounds, lines.start, lines.end, found)
+    return found
+
+
 _EDIT, _NEEDED, _REST = (int.from_bytes(part, "little") for part in (b"[edit]", b"[citatio", b"n needed"))
 _JAVASCRIPT = packed("javascript")
 _TERMS_OF_USE = packed("terms of use")
@@ -93,35 +102,41 @@ def mentions_cookie(data: Any, start: int, at: int, end: int) -> bool:
 
 
 @helper
-def mentions(data: Any, start: int, at: int, end: int) -> int:
-    """`JAVASCRIPT` and `POLICY` if one of C4's phrases is in a line around what is among the 64 bytes from `at`.
+def mentions(data: Any, start: int, end: int) -> int:
+    """`BRACKET`, `JAVASCRIPT` and `POLICY` of a line.
 
     What is looked for is rare in English: the j of "javascript"; "kie" in "cookie", "f u" in "terms of use", "y p" in
-    "privacy policy".
+    "privacy policy". The sign for kelvin may be the k.
     """
     kind = 0
-    found = masks.letter(data, at, 0x6A)
-    while found:
-        place = at + masks.first(found)
-        found &= found - np.uint64(1)
-        if phrase(data, place, end, _JAVASCRIPT):
-            kind |= JAVASCRIPT
-    space = masks.equal(data, at + 1, 0x20)
-    kie = masks.letters_of(data, at, 0x6B, 0x69, 0x65)
-    of_use = masks.letter(data, at, 0x66) & space & masks.letter(data, at + 2, 0x75)
-    found = kie | of_use | (masks.letter(data, at, 0x79) & space & masks.letter(data, at + 2, 0x70))
-    while found:
-        place = at + masks.first(found)
-        bit = found & (~found + np.uint64(1))
-        found ^= bit
-        if (
-            mentions_cookie(data, start, place, end)
-            if kie & bit
-            else place - 7 >= start and phrase(data, place - 7, end, _TERMS_OF_USE)
-            if of_use & bit
-            else place - 6 >= start and phrase(data, place - 6, end, _PRIVACY_POLICY)
-        ):
-            kind |= POLICY
+    for at in range(start, end, masks.SIZE):
+        inside = masks.below(end - at)
+        if masks.equal(data, at, 0x5B) & inside:
+            kind |= BRACKET
+        found = masks.letter(data, at, 0x6A)
+        while found:
+            place = at + masks.first(found)
+            found &= found - np.uint64(1)
+            if phrase(data, place, end, _JAVASCRIPT):
+                kind |= JAVASCRIPT
+        space = masks.equal(data, at + 1, 0x20)
+        kie = masks.letters_of(data, at, 0x6B, 0x69, 0x65)
+        if masks.high(data, at):
+            kie |= masks.equal(data, at, 0xE2) & masks.equal(data, at + 1, 0x84) & masks.equal(data, at + 2, 0xAA)
+        of_use = masks.letter(data, at, 0x66) & space & masks.letter(data, at + 2, 0x75)
+        found = kie | of_use | (masks.letter(data, at, 0x79) & space & masks.letter(data, at + 2, 0x70))
+        while found:
+            place = at + masks.first(found)
+            bit = found & (~found + np.uint64(1))
+            found ^= bit
+            if (
+                mentions_cookie(data, start, place, end)
+                if kie & bit
+                else place - 7 >= start and phrase(data, place - 7, end, _TERMS_OF_USE)
+                if of_use & bit
+                else place - 6 >= start and phrase(data, place - 6, end, _PRIVACY_POLICY)
+            ):
+                kind |= POLICY
     return kind
 
 
@@ -148,14 +163,13 @@ def behind_terminals(data: Any, at: int, end: int, full_width: int, table: Any) 
 
 
 @helper
-def read_line(data: Any, start: int, end: int, table: Any) -> tuple[int, int, int, int, int]:
-    """What is between the white space around a line: its bits, its sentences and its characters.
+def read_line(data: Any, start: int, end: int, table: Any) -> tuple[int, int, int, int]:
+    """What is between the white space around a line: its sentences and its characters.
 
-    The bits are those that can be seen from inside: `BRACKET`, `JAVASCRIPT` and `POLICY`. Its sentences are the pieces
-    that end in it and hold a letter or a number, then whether the first of the pieces that end holds one (-1: no piece
-    ends in the line), and whether what is left after the last does.
+    Its sentences are the pieces that end in it and hold a letter or a number, then whether the first of the pieces that
+    end holds one (-1: no piece ends in the line), and whether what is left after the last does.
     """
-    kind, pieces, first, holds = 0, 0, -1, 0
+    pieces, first, holds = 0, -1, 0
     chars = np.int64(0)
     known = start  # what is before was read
     at = start
@@ -165,9 +179,6 @@ def read_line(data: Any, start: int, end: int, table: Any) -> tuple[int, int, in
         high = masks.high(data, at) & inside
         noted = masks.equal(data, at, 0x2E) | masks.equal(data, at, 0x21) | masks.equal(data, at, 0x3F)
         noted = high | (noted & inside)
-        if masks.equal(data, at, 0x5B) & inside:
-            kind |= BRACKET
-        kind |= mentions(data, start, at, end)
         chars += masks.count(inside & ~masks.within(data, at, 0x80, 0xBF))
         while noted:
             place = at + masks.first(noted)
@@ -176,7 +187,7 @@ def read_line(data: Any, start: int, end: int, table: Any) -> tuple[int, int, in
                 continue
             new = words & masks.below(place - at) & ~masks.below(max(0, known - at))
             holds |= new != 0
-            letter, size, bits = character(data, place, end, table)
+            _, size, bits = character(data, place, end, table)
             known = place + size
             if bits & unicode.TERMINAL:
                 full_width = bits & unicode.FULL_WIDTH_TERMINAL
@@ -188,11 +199,9 @@ def read_line(data: Any, start: int, end: int, table: Any) -> tuple[int, int, in
                     holds = 0
             elif bits & ALNUM:
                 holds = 1
-                if letter == _KELVIN and mentions_cookie(data, start, place, end):
-                    kind |= POLICY
         holds |= (words & ~masks.below(max(0, known - at))) != 0
         at += masks.SIZE
-    return kind, pieces, first, holds, chars
+    return pieces, first, holds, chars
 
 
 @helper
@@ -330,8 +339,8 @@ def _split(
             if start == last:
                 blank = True
                 continue
-            kind, mine, first, tail, size = read_line(data, start, last, table)
-            kind |= line_ends(data, start, last, table)
+            mine, first, tail, size = read_line(data, start, last, table)
+            kind = line_ends(data, start, last, table)
             if blank:
                 kind |= OPENS_PARAGRAPH
                 paragraphs += 1
@@ -349,3 +358,15 @@ def _split(
             count += 1
         figures[0, row], figures[1, row], figures[2, row] = paragraphs, pieces + holds, newlines
     offsets[len(bounds) - 1] = count
+
+
+@kernel(
+    types.void(
+        array(types.uint8), array(types.int64), array(types.int64), array(types.int32), array(types.int32),
+        out(types.int32),
+    )
+)  # fmt: skip
+def _find(data: Any, bounds: Any, offsets: Any, starts: Any, ends: Any, found: Any) -> None:
+    for row in range(len(bounds) - 1):
+        for line in range(offsets[row], offsets[row + 1]):
+            found[line] = mentions(data, bounds[row] + starts[line], bounds[row] + ends[line])

@@ -91,6 +91,11 @@ class Batch:
         return kernels.characters.characters(self.data, self.bounds)
 
     @cached_property
+    def code_points(self) -> NDArray[np.int64]:
+        """How many characters each document holds, of whatever kind."""
+        return np.asarray(kernels.characters.code_points(self.data, self.bounds), np.int64)
+
+    @cached_property
     def word_spans(self) -> Words:
         """Where the words of each document stand. docs/text.md says what a word is, and a line."""
         return kernels.words.words(self.data, self.bounds)
@@ -109,6 +114,11 @@ class Batch:
     def line_spans(self) -> Lines:
         """Where the lines of each document that are not blank stand, how they begin and end, and their sentences."""
         return kernels.lines.lines(self.data, self.bounds)
+
+    @cached_property
+    def line_phrases(self) -> NDArray[np.int32]:
+        """What C4 looks for in each line, as `kernels.lines.phrases` gives it."""
+        return np.asarray(kernels.lines.phrases(self.data, self.bounds, self.line_spans), np.int32)
 
     @cached_property
     def repeated_grams(self) -> Any:

@@ -30,7 +30,8 @@ COLUMNS = {
 
 def measure(batch: Batch) -> dict[str, Any]:
     """What C4 removes of each document, and what is left."""
-    bounds, start, end, sentences = kernels.c4.removed(batch.data, batch.bounds, batch.line_spans)
+    found = kernels.c4.removed(batch.data, batch.bounds, batch.line_spans, batch.line_phrases)
+    bounds, start, end, sentences = found
     return {
         "c4_lines": spans(bounds, start, end),
         "c4_sentence_count": sentences,

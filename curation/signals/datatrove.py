@@ -43,7 +43,7 @@ COLUMNS = {
 
 def measure(batch: Batch) -> dict[str, Any]:
     """Datatrove's figures of each document; a share of nothing is 0."""
-    pages = kernels.datatrove.pages(batch.data, batch.bounds, batch.line_spans, batch.characters)
+    pages = kernels.datatrove.pages(batch.data, batch.bounds, batch.line_spans, batch.line_phrases, batch.characters)
     repeats = kernels.datatrove.repeats(batch.data, batch.bounds, batch.line_spans.newline_count)
     _, grams = batch.repeated_grams
     size = batch.characters.all

@@ -29,7 +29,7 @@ def measure(batch: Batch) -> dict[str, Any]:
     words, lines = batch.word_spans, batch.line_spans
     return {
         "byte_count": np.diff(batch.bounds),
-        "char_count": batch.characters.all,
+        "char_count": batch.code_points,
         "word_count": words.counts,
         "line_count": lines.counts,
         "paragraph_count": lines.paragraph_count,

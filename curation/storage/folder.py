@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+#: Handles of the folders that this process holds.
+_held: set[int] = set()
 #: Files being written end so; what a killed process leaves behind is recognised by it and removed.
 TEMPORARY = ".tmp"
 
@@ -195,8 +197,10 @@ class Folder:
                     f"{path}: another run is using this folder",
                     remedy="wait for it to end, or give this run a folder of its own with --work",
                 ) from error
+            _held.add(handle)
             yield
         finally:
+            _held.discard(handle)
             os.close(handle)
 
     def files(self, folder: str = "") -> list[File]:
@@ -276,3 +280,13 @@ def _errno_in(message: str) -> int | None:
     """The errno that pyarrow puts into the text of an OSError instead of its attribute."""
     found = re.search(r"\[errno (\d+)\]", message, re.IGNORECASE)
     return int(found.group(1)) if found else None
+
+
+def _let_go() -> None:
+    """In a copy of a process that holds folders: it holds none, so that they are given back when that process ends."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
