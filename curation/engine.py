@@ -135,8 +135,11 @@ class LocalEngine:
         failed: list[int] = []
         waiting = deque(range(len(items)))
         running: dict[Future[tuple[Result, Usage]], int] = {}
-        with suppress(RuntimeError):  # then it is tried again where it is told
-            self._started()  # now, since a progress bar is a thread of its own
+        pool = self._opened()
+        try:
+            processes.start(pool)  # now, since a progress bar is a thread of its own
+        except RuntimeError:  # it is tried again, and told, by `_schedule`
+            self._stop()
         self.progress.start(label, sum(weights), unit)
         try:
             while waiting or running:
@@ -180,17 +183,16 @@ class LocalEngine:
     def _schedule(self, function: Callable[[Item], Result], item: Item, seconds: float) -> Future[tuple[Result, Usage]]:
         """The work on an item, in a new pool where there is none or the last one broke."""
         for _ in range(2):
+            pool = self._opened()
             with suppress(RuntimeError):  # it broke: each of its items is lost
-                return self._started().schedule(_do, args=(function, item), timeout=seconds)
+                return pool.schedule(_do, args=(function, item), timeout=seconds)
             self._stop()
         raise WorkerError("worker processes do not start", remedy="look whether the machine has memory left")
 
-    def _started(self) -> ProcessPool:
-        """The pool, its workers running; raises `RuntimeError` where it is broken."""
+    def _opened(self) -> ProcessPool:
+        """The pool; a new one where there is none."""
         if self._pool is None:
             self._pool = processes.pool(self.workers, self._modules)
-        if not self._pool.active:  # to ask it starts it
-            raise RuntimeError("it broke")
         return self._pool
 
     def _stop(self) -> None:

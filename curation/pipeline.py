@@ -59,7 +59,7 @@ def run(
         claim_workspace(recipe)
         engine.use((work.storage, release_place(recipe)))
         if until != STAGES[0].__name__ and kernels.place.are_compiled("texts"):
-            engine.preload(f"{kernels.__name__}.grouping")
+            engine.preload(f"{kernels.__name__}.grouping")  # which copies are found with, and numba with it
         work.storage.sweep()
         try:
             for stage in STAGES:

@@ -89,7 +89,6 @@ class Terminal:
         self._unit = ""
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(
@@ -98,8 +97,9 @@ class Terminal:
         self._bar.stop()
 
     def start(self, label: str, total: int, unit: str) -> None:
-        """Show a bar."""
+        """Show a bar; the first one starts the thread that moves it, since workers that start before can be copies."""
         self.stop()
+        self._bar.start()
         self._unit = unit
         self._task = self._bar.add_task(label, total=max(total, 1), done="")
 

@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from importlib import import_module
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from multiprocessing.process import BaseProcess
 
+#: Calls in calls that the work in a worker may make: what Python allows a program by itself.
+_DEEPEST = 1000
+
 
 def pool(workers: int, modules: Iterable[str] = ()) -> ProcessPool:
-    """A pool of so many workers, which start when `active` is asked for.
+    """A pool of so many workers, which `start` starts.
 
     A copy has all that this process has imported. So `modules`, what the work needs, are imported first where workers
     are copies: a second that else each of them takes.
@@ -29,18 +33,25 @@ def pool(workers: int, modules: Iterable[str] = ()) -> ProcessPool:
     if may_be_copied():
         for module in modules:
             import_module(module)
-        gc.freeze()  # looking for garbage among what is there would write to memory that is shared
     return ProcessPool(max_workers=workers, context=_Context(), initializer=_prepare, initargs=(os.getpid(),))
+
+
+def start(processes: ProcessPool) -> None:
+    """Start its workers, if they do not run; raises `RuntimeError` where that fails."""
+    if not processes.active:
+        raise RuntimeError("the pool is broken")
 
 
 def may_be_copied() -> bool:
     """Whether a copy of this process is as good as a new one: it has one thread, and no connection that both would use.
 
-    A lock that another thread holds would be held in the copy for ever. False where the system does not tell.
+    A lock that another thread holds would be held in the copy for ever. What it was given as input and output may be a
+    connection: a new process has it too. False where the system does not tell.
     """
     own = Path("/proc/self")
     try:
-        return len(list(own.glob("task/*"))) == 1 and not any(map(_is_socket, own.glob("fd/*")))
+        opened = [handle for handle in own.glob("fd/*") if int(handle.name) > 2]
+        return len(list(own.glob("task/*"))) == 1 and not any(map(_is_socket, opened))
     except OSError:
         return False
 
@@ -53,7 +64,7 @@ def _is_socket(handle: Path) -> bool:
 
 
 class _Context(SpawnContext):
-    """How processes start: what they share suits new ones, since one that replaces another is never a copy."""
+    """How processes start: what they share suits new ones, since the pool has threads when one replaces another."""
 
     def Process(self, *args: Any, **named: Any) -> BaseProcess:  # type: ignore[override]  # noqa: N802
         kind = "fork" if may_be_copied() else "spawn"
@@ -62,13 +73,27 @@ class _Context(SpawnContext):
 
 
 def _prepare(parent: int) -> None:
-    """One thread a library, Ctrl-C left to the parent, and an end when the parent is gone."""
+    """One thread a library, Ctrl-C left to the parent, and an end when the parent is gone.
+
+    What a copy has of its parent makes no difference to the work: how often garbage is looked for, among what, and how
+    deep calls may go, on which it depends which documents nest too deep.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(700, 10, 10)
+    gc.freeze()
+    sys.setrecursionlimit(sys.getrecursionlimit() + _DEEPEST - _calls_left())
     import pyarrow as pa  # noqa: PLC0415  # in the worker alone
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
+def _calls_left() -> int:
+    try:
+        return 1 + _calls_left()
+    except RecursionError:
+        return 0
 
 
 def end_with(parent: int) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import pty
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation import workers
 from curation.engine import LocalEngine, chunks
 from curation.errors import InputError, WorkerError
 
@@ -27,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 
 #: What the workers run; in a module of its own so that they can import it.
 WORK = '''
-import os, signal, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 from curation.errors import InputError
 
@@ -135,6 +139,21 @@ def burn(seconds):
 
 
 KNOWN = "of the module"
+
+
+def deepest(item):
+    """How deep a list may nest that JSON is read from, and whether this is a copy; as `known`, killed for a path."""
+    if isinstance(item, str):
+        die_once(item)
+    least, most = 1, 5000
+    while most - least > 1:
+        middle = (least + most) // 2
+        try:
+            json.loads("[" * middle + "]" * middle)
+            least = middle
+        except RecursionError:
+            most = middle
+    return "copy" if KNOWN == "of the parent" else "new", least
 
 
 def known(item):
@@ -374,27 +393,84 @@ def test_workers_are_copies_of_a_process_that_is_alone(
     assert done.stdout.splitlines() == told
 
 
-LONELY = """
+DEEP = """
+import sys, threading, time
+from curation.engine import LocalEngine
+import engine_work
+def below(depth, work):
+    return below(depth - 1, work) if depth else work()
+if __name__ == "__main__":
+    engine_work.KNOWN = "of the parent"
+    with LocalEngine(1) as engine:  # called from far down
+        print(*below(40, lambda: engine.map(engine_work.deepest, [0], label="deep"))[0])
+    with LocalEngine(1) as engine:  # killed, and replaced by a new one
+        print(*engine.map(engine_work.deepest, [sys.argv[1], 0], label="deep")[1])
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    with LocalEngine(1) as engine:
+        print(*engine.map(engine_work.deepest, [0], label="deep")[0])
+"""
+
+WATCHED = """
 import sys
 from curation import workers
 from curation.cli import main
-pool = workers.pool
-workers.pool = lambda *given: print("alone", workers.may_be_copied(), *given, file=sys.stderr) or pool(*given)
+start = workers._Context.Process
+def told(self, *args, **named):
+    process = start(self, *args, **named)
+    print("started", type(process).__name__, "numba" in sys.modules, file=sys.stderr)
+    return process
+workers._Context.Process = told
 if __name__ == "__main__":
     main()
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see threads")
-def test_the_command_is_alone_when_its_workers_start(sample: Path, tmp_path: Path) -> None:
-    """No library that it imports starts a thread, and nothing it reads before leaves one."""
-    (tmp_path / "lonely.py").write_text(LONELY)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "lonely.py", "run", sample, "--work", tmp_path / "work",
-         "--workers", "2", "--until", "pull"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=True,
-    )  # fmt: skip
-    assert "alone True 2" in done.stderr
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_workers_of_the_command_are_copies(sample: Path, tmp_path: Path, terminal: bool) -> None:
+    """No library that it imports starts a thread, nothing that it reads before leaves one, nor does a bar."""
+    (tmp_path / "watched.py").write_text(WATCHED)
+    command = [sys.executable, str(tmp_path / "watched.py"), "run", str(sample), "--work", str(tmp_path / "work"),
+               "--workers", "2", "--until", "measure"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    with socket.socket() as standard:  # the input may be one
+        done = subprocess.Popen(command, env=environment, stdin=standard, stdout=subprocess.DEVNULL, stderr=writing)
+    os.close(writing)
+    said = b""
+    with suppress(OSError):  # a terminal that is gone is an error
+        while some := os.read(reading, 1 << 16):
+            said += some
+    os.close(reading)
+    assert done.wait() == 0, said
+    assert re.findall(r"started (\w+) (\w+)", said.decode()) == [("ForkProcess", "True")] * 2
+
+
+def test_a_pool_that_starts_in_part_is_made_anew(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of several processes does not start, none of that pool is left to wait for work."""
+    begin, calls = workers._Context.Process, []
+
+    def scarce(*args: Any, **named: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 2:
+            raise BlockingIOError("no more processes")
+        return begin(*args, **named)
+
+    monkeypatch.setattr(workers._Context, "Process", scarce)
+    with LocalEngine(2) as engine:
+        assert engine.map(work.shout, range(9), label="work") == [item * item for item in range(9)]
+        assert len(calls) == 4
+
+
+def test_how_deep_calls_may_go_is_the_same_in_a_copy(folder: Path, tmp_path: Path) -> None:
+    """A document that nests too deep is one for every worker."""
+    (folder / "engine_deep.py").write_text(DEEP)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}"}
+    command = [sys.executable, str(folder / "engine_deep.py"), str(tmp_path / "died")]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+    copied, new, alone = (line.split() for line in done.stdout.splitlines())
+    assert (copied[0], new[0]) == ("copy", "new")
+    assert copied[1] == new[1] == alone[1]
 
 
 def started(
