@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from curation import publish as module
 from curation import releases
 from curation.errors import ReleaseError
 from curation.publish import shuffle_key, workspace_id
-from curation.releases import Release, verify
+from curation.releases import Release, claiming, verify
 from curation.storage import open_storage
 from curation.storage.folder import Folder
 
@@ -27,13 +26,19 @@ if TYPE_CHECKING:
     from curation.storage import Storage
 
 ROWS = [{"text": f"Document number {number} says {'something ' * number}", "uri": f"u{number}"} for number in range(12)]
-DAY = datetime.now(UTC).strftime("%Y.%m.%d")
+DAY = "2026.01.31"
 HEAD = "[dedup]\nenabled = false\n"
 RELEASE = HEAD + '[release]\nversion = "2026.01.01"\n'
 
 
 class Killed(BaseException):
     """What ends a run in the middle here."""
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is always the same day, whenever the tests run."""
+    monkeypatch.setattr(claiming, "today", lambda: DAY)
 
 
 @pytest.fixture

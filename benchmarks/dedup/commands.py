@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -23,8 +24,14 @@ print(json.dumps([used.ru_utime + used.ru_stime, time.monotonic() - began, used.
 
 
 def cost(command: list[str]) -> tuple[float, float, float]:
-    """CPU and clock seconds of a command with all its processes, and MB of the largest of them."""
-    done = subprocess.run([sys.executable, "-c", _ALONE, *command], check=False, capture_output=True, text=True)
+    """CPU and clock seconds of a command with all its processes, and MB of the largest of them.
+
+    What Python compiled of modules is kept, as it usually is: else each process compiles all that it imports.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, *command], check=False, capture_output=True, text=True, env=environment
+    )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     cpu, wall, peak = json.loads(done.stdout)

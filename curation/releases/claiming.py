@@ -45,7 +45,7 @@ def claim(
         elif its.get("workspace") == mine["workspace"]:
             begun[release.version] = there
             _empty(release)
-    day = datetime.now(UTC).strftime("%Y.%m.%d")
+    day = today()
     versions = [wanted] if wanted else [day, *(f"{day}.{number}" for number in range(2, 1000))]
     for version in versions:
         release = Release(storage, name, version)
@@ -54,6 +54,11 @@ def claim(
             _empty(release)  # what a removal that was killed left: a reader would find it
             return release
     raise _taken(Release(storage, name, versions[0]))
+
+
+def today() -> str:
+    """The version of the first release of this day, which is that of UTC."""
+    return datetime.now(UTC).strftime("%Y.%m.%d")
 
 
 def _taken(release: Release) -> ReleaseError:
