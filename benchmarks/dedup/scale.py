@@ -4,8 +4,8 @@ Signatures are made up, a sidecar as the product writes it: seven documents of t
 clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the middle of its cluster; a thousandth of
 all are in one cluster. What is timed is compare (candidates of all bands, verifying, writing pairs) and then judge
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
-What is worked in n log n has always the same nanoseconds a document and doubling (those of the processor, user and
-system together, by n log2 n). Where the files are more than memory holds, system time is the disk's.
+Work that takes n log n has the same nanoseconds by n log2 n in each line: those of the processor, user and system
+together. It takes more where the files are more than memory holds.
 
 With `--against` there are so many documents from outside beside them, of the same clusters.
 """
