@@ -14,7 +14,7 @@ from curation import rules as ruling
 from curation.compare import COPIES, pair_parts, rows_of
 from curation.dataset import connect
 from curation.dedup import candidates, survivors, verifying
-from curation.dedup.rows import distinct, is_among
+from curation.dedup.rows import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,19 +126,18 @@ def _chosen_again(
     mine, dedup = graph.only(inside), run.recipe.dedup
     crowd = survivors.crowds(mine, candidates.FULL_BUCKET)
     again, done = survivors.choose(mine, dedup.similarity), np.zeros(mine.nodes, np.bool_)
-    compared, place = mine.pairs, np.cumsum(crowd >= 0) - 1
+    place = np.cumsum(crowd >= 0) - 1
     compare = verifying.among(run.work, rows, involved[inside][crowd >= 0], dedup.bands * dedup.rows)
     for _ in range(_LOOKS):
         asked = survivors.to_ask(mine, crowd, again, done, _AT_A_LOOK)  # never a pair that it asked for before
         if not len(asked.nodes):
             break
         done[asked.nodes] = True
-        first, second = verifying.sides(asked.pairs[~is_among(asked.pairs, compared)])
-        similar = compare(place[first], place[second]).astype(np.float32)
-        near = similar >= np.float32(dedup.similarity)
-        if near.any():
-            one, other = first.astype(np.int32), second.astype(np.int32)
-            mine = mine.with_near(survivors.Near(one[near], other[near], similar[near]))
+        similar = compare(place[asked.one], place[asked.other]).astype(np.float32)
+        near = np.flatnonzero(similar >= np.float32(dedup.similarity))
+        if len(near):
+            one, other = (side[near].astype(np.int32) for side in (asked.one, asked.other))
+            mine = mine.with_near(survivors.Near(one, other, similar[near]))
             again = survivors.choose(mine, dedup.similarity)
     is_inside = np.zeros(graph.nodes, np.bool_)
     is_inside[inside] = True

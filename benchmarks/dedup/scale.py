@@ -118,6 +118,7 @@ def measured(documents: int, outside: int, folder: Path, workers: int) -> None:
               for number, (part, one) in enumerate(against.items())]  # fmt: skip
     with LocalEngine(workers) as engine:
         engine.map(make, tasks, label="make")
+    os.sync()  # else what is timed waits for these files, and shares the processor with their writing
     before = spent()
     with LocalEngine(workers) as engine, Watch() as watch:
         run = Run(recipe, work, signals, engine, Silent(), lambda: None, parts=parts, against=against,

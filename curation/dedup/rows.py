@@ -120,15 +120,3 @@ def _once(ordered: NDArray[Number]) -> NDArray[Number]:
     is_first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     return ordered[is_first]
-
-
-def is_among(values: NDArray[Number], ordered: NDArray[Number]) -> NDArray[np.bool_]:
-    """Which values stand among those that ascend. `numpy.isin` hashes them, which takes many times as long.
-
-    >>> is_among(np.array([3, 4]), np.array([1, 3])).tolist()
-    [True, False]
-    """
-    if not len(ordered):
-        return np.zeros(len(values), np.bool_)
-    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    return np.asarray(ordered[places] == values, np.bool_)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: Nodes whose signatures are compared while the processor's cache holds them.
+_BLOCK = 512
+
+
 class Copies(NamedTuple):
     """Each copy (int32), and the first of its group (int32), which is no copy itself."""
 
@@ -159,10 +163,14 @@ def crowds(graph: Graph, most: int) -> NDArray[np.int64]:
 
 
 class Asked(NamedTuple):
-    """Nodes that stay (int64), and pairs of one of them with another of its crowd (uint64, as `Graph.pairs`)."""
+    """Nodes that stay, and different pairs of `one` of them with an `other` of its crowd (all int64).
+
+    All of them come with some of the crowd, then with the next: signatures of so many the processor's cache holds.
+    """
 
     nodes: NDArray[np.int64]
-    pairs: NDArray[np.uint64]
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
 
 
 def to_ask(graph: Graph, crowd: NDArray[np.int64], gone: Gone, done: NDArray[np.bool_], most: int) -> Asked:
@@ -177,16 +185,17 @@ def to_ask(graph: Graph, crowd: NDArray[np.int64], gone: Gone, done: NDArray[np.
     kept[group_of[gone.node]] = group_of[gone.kept]
     members = np.flatnonzero((crowd >= 0) & (rank >= 0))
     members = members[np.lexsort([rank[members], crowd[members]])]
-    asked, pairs = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
+    asked, pairs = [np.empty(0, np.int64)], [np.empty((2, 0), np.int64)]
     each = np.split(members, np.flatnonzero(np.diff(crowd[members])) + 1)
     for mine in each:
-        others = mine[~done[kept[mine]] & (rank[mine] >= graph.stay)]
+        others = np.sort(mine[~done[kept[mine]] & (rank[mine] >= graph.stay)])
         asks = mine[(kept[mine] == mine) & ~done[mine]][: max(1, most // len(each) // max(1, len(others)))]
         asked.append(asks)
-        for one in asks.astype(np.uint64):
-            worse = others[rank[others] > rank[one]].astype(np.uint64)
-            pairs.append(np.minimum(one, worse) << np.uint64(32) | np.maximum(one, worse))
-    return Asked(np.concatenate(asked), distinct(np.concatenate(pairs)))
+        for begin in range(0, len(others), _BLOCK):
+            some = others[begin : begin + _BLOCK]
+            which, where = np.nonzero(rank[some] > rank[asks][:, None])
+            pairs.append(np.stack([asks[which], some[where]]))
+    return Asked(np.concatenate(asked), *np.concatenate(pairs, axis=1))
 
 
 def _pairs(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.uint64]:

@@ -64,12 +64,20 @@ def among(
 ) -> Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]:
     """A function that gives for pairs of these documents, which ascend, what `by_signature` gives.
 
-    It is given the places of the first and of the second of each pair among them; the pairs ascend too. The signatures
-    are read once, however often it is asked, where there is room for them all.
+    It is given the places of both documents of each pair among them. The signatures are read once, however often it is
+    asked, where there is room for them all.
     """
     if len(documents) > held_at_once(values):
         numbers = documents.astype(np.uint64)
-        return lambda one, other: by_signature(work, rows, numbers[one] << np.uint64(32) | numbers[other], values)
+
+        def in_turns(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+            pairs = numbers[np.minimum(one, other)] << np.uint64(32) | numbers[np.maximum(one, other)]
+            order = np.argsort(pairs)
+            similar = np.empty(len(pairs))
+            similar[order] = by_signature(work, rows, pairs[order], values)
+            return similar
+
+        return in_turns
     held = _signatures(work, rows, documents, values)
     return lambda one, other: np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
 

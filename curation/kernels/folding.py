@@ -1,13 +1,14 @@
 """Texts and words as deduplication compares them: in Unicode form NFC, case-folded, white space collapsed.
 
 What a character becomes mostly depends on it alone, and is looked up. Where it may join its neighbours (a letter and a
-combining mark that have a sign of their own, syllables of Hangul in pieces) Python is asked for that word or text.
+combining mark that have a sign of their own, syllables of Hangul in pieces) Python is asked for that word.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from curation.kernels import masks
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.unicode import WHITE, WHITE_SPACE, folding, properties
 from curation.kernels.utf8 import HIGHS, add, byte, decode, eight, hashed, last, lower, property_of, seed
+from curation.kernels.utf8 import before as character_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,15 +91,24 @@ def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -
         size = int(bounds[last] - bounds[first]) * 3 // 2 + masks.SIZE
         target = np.empty(size, np.uint8)
         starts, ends = np.empty((2, last - first), np.int64)
-        _normalise(data, bounds[first : last + 1], properties(), *folding(), target, starts, ends)
+        hard = np.empty((2, size // 2), np.int64)  # memory is taken as it is filled
+        count = _normalise(data, bounds[first : last + 1], properties(), *folding(), target, starts, ends, *hard)
+        words = list(zip(*hard[:, :count].tolist(), strict=True))
         memory = memoryview(target)
-        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True), first):
-            yield (
-                memory[start:end]
-                if end >= 0
-                else memoryview(normalised(data[bounds[row] : bounds[row + 1]].tobytes().decode()).encode())
-            )
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            inside = bisect_left(words, (end,))
+            yield _with_folded(memory, start, end, words[:inside]) if inside else memory[start:end]
+            del words[:inside]
         first = last
+
+
+def _with_folded(memory: memoryview, start: int, end: int, words: list[tuple[int, int]]) -> memoryview:
+    """A text of which these words stand there as they were."""
+    parts: list[bytes | memoryview] = []
+    for first, last in words:
+        parts += memory[start:first], folded(str(memory[first:last], "utf-8")).encode()
+        start = last
+    return memoryview(b"".join([*parts, memory[start:end]]))
 
 
 def _folded_ascii() -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -133,6 +144,23 @@ def is_hard(point: int, before: int, order: Any, hard: Any) -> bool:
     if point >= len(hard):
         return False
     return hard[point] or (order[point] != 0 and before > order[point])
+
+
+@helper
+def between_spaces(data: Any, at: int, start: int, end: int, table: Any) -> Any:
+    """Where the characters around `at` begin and end that have no white space between them."""
+    first, behind = at, at
+    while first > start:
+        place = character_start(data, start, first)
+        if np.int64(property_of(table, decode(data, place, first)[0])) & WHITE:
+            break
+        first = place
+    while behind < end:
+        point, size = decode(data, behind, end)
+        if np.int64(property_of(table, point)) & WHITE:
+            break
+        behind += size
+    return first, behind
 
 
 @kernel(types.uint64(array(types.uint8)))
@@ -210,17 +238,17 @@ def _hash_words(
 
 
 @kernel(
-    types.void(
+    types.int64(
         array(types.uint8), array(types.int64), array(types.uint32), array(types.int32), array(types.uint8),
         array(types.uint8), array(types.bool_), array(types.bool_), out(types.uint8), out(types.int64),
-        out(types.int64),
+        out(types.int64), out(types.int64), out(types.int64),
     )
 )  # fmt: skip
 def _normalise(
     data: Any, bounds: Any, table: Any, fold: Any, pool: Any, order: Any, hard: Any, fixed: Any, target: Any,
-    starts: Any, ends: Any,
-) -> None:  # fmt: skip
-    filled = np.int64(0)
+    starts: Any, ends: Any, asked_starts: Any, asked_ends: Any,
+) -> int:  # fmt: skip
+    filled, count = np.int64(0), 0
     for row in range(len(bounds) - 1):
         starts[row] = filled
         stop = bounds[row + 1]
@@ -257,13 +285,20 @@ def _normalise(
                 filled += size
                 at += size
                 continue
-            if is_hard(point, before, order, hard):
-                break
+            if is_hard(point, before, order, hard):  # what lies between white space is written as it stands
+                while filled > starts[row] and target[filled - 1] != 0x20:
+                    filled -= 1
+                first, at = between_spaces(data, at, bounds[row], stop, table)
+                asked_starts[count], asked_ends[count] = filled, filled + at - first
+                for place in range(first, at):
+                    target[filled] = byte(data, place)
+                    filled += 1
+                count += 1
+                before = np.int64(0)
+                continue
             before = np.int64(order[point]) if point < len(order) else 0
             filled = fold_one(point, data, at, size, fold, pool, target, filled)
             at += size
         filled -= is_open and filled > starts[row]
         ends[row] = filled
-        if at < stop:  # Python is asked for this text
-            filled = starts[row]
-            ends[row] = -1
+    return count

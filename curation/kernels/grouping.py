@@ -255,9 +255,10 @@ def agreement(
 )
 def _agree(values: Any, first: Any, others: Any, second: Any, shares: Any) -> None:
     for pair in range(len(first)):
-        same = 0
-        for place in range(values.shape[1]):
-            same += values[first[pair], place] == others[second[pair], place]
+        one, other = values[first[pair]], others[second[pair]]
+        same = np.uint32(0)  # as wide as the values: several are compared at once
+        for place in range(len(one)):
+            same = np.uint32(same + np.uint32(one[place] == other[place]))
         shares[pair] = np.float64(same) / np.float64(values.shape[1])
 
 

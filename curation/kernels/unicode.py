@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from curation.kernels.compiled import kept
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -96,12 +98,17 @@ _QUOTATION_MARKS = '"\u201c\u201d\u00bb\u300d\u300f'
 
 @cache
 def properties() -> NDArray[np.uint32]:
-    """The bits of every code point below `SIZE`, made once for each process (40 ms).
+    """The bits of every code point below `SIZE`.
 
     >>> table = properties()
     >>> bool(table[ord("ß")] & LETTER), bool(table[ord("漢")] & SPACELESS), bool(table[ord("…")] & TERMINAL)
     (True, True, True)
     """
+    (table,) = kept("properties", _properties)
+    return table
+
+
+def _properties() -> tuple[NDArray[np.uint32]]:
     names = "".join(map(unicodedata.category, map(chr, range(SIZE)))).encode("ascii")
     category = np.frombuffer(names, "S2")
     major = np.frombuffer(names, "S1")[::2]
@@ -123,8 +130,7 @@ def properties() -> NDArray[np.uint32]:
         (_QUOTATION_MARKS, QUOTATION),
     ):  # fmt: skip
         table[list(map(ord, characters))] |= bit
-    table.flags.writeable = False
-    return table
+    return (table,)
 
 
 class Folding(NamedTuple):
@@ -144,13 +150,17 @@ class Folding(NamedTuple):
 
 @cache
 def folding() -> Folding:
-    """The table of folding, made once for each process (150 ms).
+    """The table of folding.
 
     >>> table = folding()
     >>> at, size = divmod(int(table.fold[ord("ẞ")]), 8)
     >>> table.pool[at : at + size].tobytes(), bool(table.hard[0x301]), int(table.fold[ord("ß")]) > 0
     (b'ss', True, True)
     """
+    return Folding(*kept("folding", _folding))
+
+
+def _folding() -> Folding:
     order = np.fromiter(map(unicodedata.combining, map(chr, range(SIZE))), np.uint8, SIZE)
     hard = np.zeros(SIZE, np.bool_)
     hard[0x1161:0x1176] = hard[0x11A8:0x11C3] = True  # vowels and final consonants of Hangul
