@@ -14,12 +14,14 @@ from curation.errors import StorageError, UsageError
 from curation.judge import judge
 from curation.measure import measure
 from curation.publish import publish
-from curation.pull import pull
+from curation.pull import cuts_blocks, pull
 from curation.report import report
 from curation.run import Run, claim_workspace, refuse_overlap, release_place, workspace
 from curation.usage import counts_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from curation.engine import Engine
     from curation.recipe import Recipe
     from curation.usage import Usage
@@ -58,8 +60,7 @@ def run(
         state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
         engine.use((work.storage, release_place(recipe)))
-        if until != STAGES[0].__name__ and kernels.place.are_compiled("texts"):
-            engine.preload(f"{kernels.__name__}.grouping")  # which copies are found with, and numba with it
+        engine.preload(*_imported(recipe, until))
         work.storage.sweep()
         try:
             for stage in STAGES:
@@ -74,6 +75,14 @@ def run(
             raise
         state.save("done")
     return state
+
+
+def _imported(recipe: Recipe, until: str | None) -> Iterator[str]:
+    """What takes the workers long to import, numba with it, unless it must be compiled first."""
+    if until != pull.__name__ and kernels.place.are_compiled("texts"):
+        yield f"{kernels.__name__}.grouping"  # which copies are found with
+    if cuts_blocks(recipe) and kernels.place.are_compiled("pages"):
+        yield "curation.sources.extraction.model"
 
 
 def check_until(until: str | None) -> None:

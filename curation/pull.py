@@ -449,6 +449,11 @@ def _is_archive(source: Source, file: Input) -> bool:
     return bool(getattr(sources.load(source.kind), "MEMBERS", ())) and archives.is_archive(file.name)
 
 
+def cuts_blocks(recipe: Recipe) -> bool:
+    """Whether pages are cut into blocks, which kernels do."""
+    return recipe.extract.engine == "blocks" and any(map(_extracts, recipe.source))
+
+
 def _extracts(source: Source) -> bool:
     return bool(getattr(sources.load(source.kind), "EXTRACTS", False))
 

@@ -29,7 +29,7 @@ from curation.kernels.unicode import properties
 from curation.recipe import load
 from curation.sources.decoding import decode_page, decode_text
 from curation.sources.extract import extract
-from curation.sources.extraction import claims, gold, model, offers, training
+from curation.sources.extraction import SHIPPED, claims, gold, model, offers, training
 from curation.sources.extraction.figures import TITLES
 from curation.sources.extraction.metadata import read as read_metadata
 from curation.sources.extraction.page import NAMES, read, table
@@ -659,7 +659,7 @@ def test_model_of_other_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"no zip")
     with pytest.raises(UsageError, match="not a model of blocks"):
         model.load(tmp_path / "x.npz")
-    with np.load(model.DEFAULT) as file:
+    with np.load(SHIPPED) as file:
         arrays = {name: file[name] for name in file.files}
     arrays["names"] = arrays["names"][1:]
     np.savez(tmp_path / "y.npz", **arrays)
@@ -671,8 +671,8 @@ def test_shipped_model_has_its_card() -> None:
     """The card beside the model is of that file, and says what it was trained on."""
     import hashlib  # noqa: PLC0415
 
-    card = model.DEFAULT.with_suffix(".md").read_text()
-    assert hashlib.sha256(model.DEFAULT.read_bytes()).hexdigest() in card
+    card = SHIPPED.with_suffix(".md").read_text()
+    assert hashlib.sha256(SHIPPED.read_bytes()).hexdigest() in card
     assert "## Trained on" in card
     assert f"## {TITLES['folds']}" in card
 
@@ -713,7 +713,7 @@ def test_real_pages(data: Path) -> None:
     warcs = [data / f"web/{name}.warc.gz" for name in ("wcxb-00000", "wcxb-00001", "oldweb", "toolgold")]
     call = ["extractor", "evaluate", str(data / "web/gold.jsonl.gz"), *map(str, warcs)]
     table = CliRunner().invoke(cli, call, catch_exceptions=False).output.strip()
-    assert table in model.DEFAULT.with_suffix(".md").read_text()
+    assert table in SHIPPED.with_suffix(".md").read_text()
 
 
 @pytest.mark.data

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment, FileSystemBytecodeCache
 
 from curation import pipeline
 from curation import report as reporting
@@ -28,7 +29,7 @@ from curation.engine import LocalEngine
 from curation.recipe import load, parse
 from curation.report import changes, drawing, histograms, samples, toml
 from curation.report.page import page as view_of
-from curation.report.shown import visible
+from curation.report.shown import environment, visible
 from curation.report.thresholds import thresholds
 
 if TYPE_CHECKING:
@@ -735,3 +736,18 @@ def test_what_is_not_wanted_is_said(tiny: Callable[..., Run], tmp_path: Path) ->
     assert "web 6" in (run.work.storage.read("report.html") or b"").decode()
     manifest = json.loads((Path(run.figures["publish"]["release"]) / "manifest.json").read_text())
     assert [(source["documents"], source["not_wanted"]) for source in manifest["sources"]] == [(1, 6)]
+
+
+def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was compiled is used by the next process; where it cannot be kept, a template is compiled each time."""
+    environment().get_template("report.html.j2")
+    with monkeypatch.context() as patched:
+        patched.setattr(Environment, "compile", lambda *_, **__: pytest.fail("it is compiled again"))
+        environment().get_template("report.html.j2")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FileSystemBytecodeCache, "dump_bytecode", full)
+    monkeypatch.setattr(FileSystemBytecodeCache, "load_bytecode", lambda *_: None)
+    assert environment().get_template("report.html.j2")

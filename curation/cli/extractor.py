@@ -118,9 +118,9 @@ def extractor_evaluate(
     Example: curate extractor evaluate gold.jsonl.gz pages.warc.gz --folds 5
     """
     _refuse_missing((gold, *warcs))
-    from curation.sources.extraction import figures
+    from curation.sources.extraction import figures, path_of
     from curation.sources.extraction.gold import read
-    from curation.sources.extraction.model import DEFAULT, load
+    from curation.sources.extraction.model import load
     from curation.sources.extraction.training import Settings, cross_validate, is_held_out
 
     pages = read(gold, warcs)
@@ -129,7 +129,7 @@ def extractor_evaluate(
         texts = cross_validate(pages, Settings(**asked), folds)
     else:
         pages = [one for one in pages if not held_out or is_held_out(one, held_out)]
-        texts = figures.texts(load(DEFAULT if str(model) == "default" else model), pages)
+        texts = figures.texts(load(path_of(str(model))), pages)
     judged = figures.evaluate(pages, texts)
     told = {kind: one._asdict() for kind, one in judged.items()}
     click.echo(json.dumps(told, indent=1) if as_json else figures.written(judged))

@@ -22,6 +22,7 @@ import numpy as np
 os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 import numba
 from numba import types
+from numba.core.registry import cpu_target
 
 from curation.kernels.place import folder
 
@@ -42,6 +43,27 @@ if "scipy.linalg" not in sys.modules and find_spec("scipy"):
     finally:
         del sys.modules["scipy.linalg"]
     arraymath._HAVE_BLAS = True  # noqa: SLF001
+
+
+def _looked_at_once() -> None:
+    """Have numba's look at what its types can do not begin anew, within itself, for each of 250 methods.
+
+    It does so for processors of several kinds; here there is one. That is half of what the first look takes.
+    """
+    known = cpu_target.target_context
+    look = known.refresh
+
+    def once() -> None:
+        known.refresh = lambda: None
+        try:
+            look()
+        finally:
+            known.refresh = once
+
+    known.refresh = once
+
+
+_looked_at_once()
 
 #: No wrapper for C, since none is called from there: it would be a tenth of all compiling.
 _OPTIONS = {"no_cfunc_wrapper": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
@@ -129,7 +151,7 @@ def _alone(place: Path, name: str) -> Iterator[None]:
 def _seldom_collected() -> Iterator[None]:
     """Let garbage lie for longer: looking for it among the millions of objects is a tenth of all compiling."""
     before = gc.get_threshold()
-    gc.set_threshold(200_000, 10, 50)
+    gc.set_threshold(max(before[0], 200_000), 10, 50)
     try:
         yield
     finally:

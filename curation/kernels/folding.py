@@ -105,9 +105,9 @@ def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -
 def _with_folded(memory: memoryview, start: int, end: int, words: list[tuple[int, int]]) -> memoryview:
     """A text of which these words stand there as they were."""
     parts: list[bytes | memoryview] = []
-    for first, last in words:
-        parts += memory[start:first], folded(str(memory[first:last], "utf-8")).encode()
-        start = last
+    for first, past in words:
+        parts += memory[start:first], folded(str(memory[first:past], "utf-8")).encode()
+        start = past
     return memoryview(b"".join([*parts, memory[start:end]]))
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from curation import rules as ruling
+from curation.kernels.place import folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from jinja2.bccache import Bucket
 
 #: What the reasons that are no rules look at.
 BUILT_IN = {
@@ -33,6 +40,7 @@ def environment() -> Environment:
         loader=PackageLoader("curation.report", ""),
         autoescape=select_autoescape(disabled_extensions=("md.j2",), default=True),
         undefined=StrictUndefined,
+        bytecode_cache=_Kept(str(folder()), f"{_state()}-%s.template"),
         finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -41,6 +49,22 @@ def environment() -> Environment:
     made.filters |= {"number": number, "share": share, "size": size, "clip": clip, "value": value, "change": change}
     made.filters |= {"score": score, "verdict": verdict}
     return made
+
+
+class _Kept(FileSystemBytecodeCache):
+    """Templates as Jinja compiled them, which takes most of a second, beside the compiled kernels."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError):  # no room: then they are compiled each time
+            super().dump_bytecode(bucket)
+
+
+def _state() -> str:
+    """What compiled templates depend on beside their text: Jinja, and what it may work out when it compiles them."""
+    state = blake2b(version("jinja2").encode(), digest_size=8)
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(source.read_bytes())
+    return state.hexdigest()
 
 
 def visible(shown: Any) -> Any:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -23,11 +24,13 @@ from resiliparse.parse.html import HTMLTree
 from curation.errors import UsageError
 from curation.sources.addresses import web_address
 from curation.sources.decoding import Fault, decode_page, decode_text, utf8_safe
+from curation.sources.extraction import SHIPPED, path_of
 from curation.sources.extraction import VERSION as EXTRACTION
 from curation.sources.record import MAX_HTML_BYTES
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
 #: Raised when the same page gives another text or title with the same engine.
 VERSION = 1
@@ -114,7 +117,7 @@ def _extract_blocks(html: bytes | str, charset: str | None, form: str, model: st
     blocks = pages.read(page.replace(b"\0", b""))
     if blocks is None:
         raise Fault(f"HTML with more than {MAX_BLOCKS:,} blocks: over the limit")
-    text = rendering.render(blocks, models.load(models.path(model)).keep(blocks), form)
+    text = rendering.render(blocks, models.load(path_of(model)).keep(blocks), form)
     said = metadata.read(blocks)
     modified = said.modified_at.isoformat() if said.modified_at else None
     meta = {"author": said.author, "canonical": said.address, "modified_at": modified, "page_language": said.language}
@@ -171,14 +174,21 @@ def version(engine: str, form: str = "text", model: str = "default") -> str:
     True
     """
     if engine == "blocks":
-        from curation.sources.extraction import model as models  # noqa: PLC0415  # as above
-
-        return f"{VERSION}-blocks-{EXTRACTION}-{models.digest(models.path(model))}-{form}"
+        return f"{VERSION}-blocks-{EXTRACTION}-{_digest(path_of(model))}-{form}"
     try:
         parts = [str(VERSION)] + [f"{name}-{package_version(name)}" for name in dict.fromkeys((engine, "resiliparse"))]
     except PackageNotFoundError:
         raise _not_installed(engine) from None
     return "-".join(parts)
+
+
+def _digest(model: Path) -> str:
+    """Eight hex digits of a model's file; UsageError if it is none, which the shipped one need not be asked."""
+    if model != SHIPPED:
+        from curation.sources.extraction.model import load  # noqa: PLC0415  # as above
+
+        load(model)
+    return blake2b(model.read_bytes(), digest_size=4).hexdigest()
 
 
 def _main_text(page: str, tree: HTMLTree, engine: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -14,16 +12,15 @@ import numpy as np
 from curation.errors import UsageError
 from curation.kernels import trees
 from curation.kernels.markup import PRE
-from curation.sources.extraction import claims, offers
+from curation.sources.extraction import SHIPPED, claims, offers
 from curation.sources.extraction import page as pages
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from curation.sources.extraction.page import Blocks
-
-#: The model that is shipped; its card lies beside it.
-DEFAULT = Path(__file__).parent / "models" / "blocks.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +139,7 @@ def save(model: Model, path: Path) -> None:
 
 
 @cache
-def load(path: Path = DEFAULT) -> Model:
+def load(path: Path = SHIPPED) -> Model:
     """The model in a file; UsageError if it is none, or one of other columns than this version measures."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -164,15 +161,3 @@ def load(path: Path = DEFAULT) -> Model:
         float(arrays["least"]),
         float(arrays["doubt"]),
     )
-
-
-@cache
-def digest(path: Path = DEFAULT) -> str:
-    """Eight hex digits of the model's file, which `load` can read; part of what a page's text depends on."""
-    load(path)
-    return blake2b(path.read_bytes(), digest_size=4).hexdigest()
-
-
-def path(name: str) -> Path:
-    """The file that a recipe's `extract.model` names."""
-    return DEFAULT if name == "default" else Path(name)
