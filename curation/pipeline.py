@@ -60,11 +60,11 @@ def run(
         state = Run(recipe, work, signals, engine, engine.progress, confirm)
         claim_workspace(recipe)
         engine.use((work.storage, release_place(recipe)))
-        engine.preload(*_imported(recipe, until))
         work.storage.sweep()
         try:
             for stage in STAGES:
                 confirm()
+                engine.preload(*_imported(recipe, stage, until))
                 _walk(state, stage, call)
                 if stage.__name__ == until:
                     break
@@ -77,11 +77,11 @@ def run(
     return state
 
 
-def _imported(recipe: Recipe, until: str | None) -> Iterator[str]:
-    """What takes the workers long to import, numba with it, unless it must be compiled first."""
+def _imported(recipe: Recipe, stage: Stage, until: str | None) -> Iterator[str]:
+    """What takes workers long to import that start in this stage, numba with it, unless it must be compiled first."""
     if until != pull.__name__ and kernels.place.are_compiled("texts"):
         yield f"{kernels.__name__}.grouping"  # which copies are found with
-    if cuts_blocks(recipe) and kernels.place.are_compiled("pages"):
+    if stage is pull and cuts_blocks(recipe) and kernels.place.are_compiled("pages"):
         yield "curation.sources.extraction.model"
 
 

@@ -28,7 +28,7 @@ from curation.kernels import blocks, html, markup, trees
 from curation.kernels.unicode import properties
 from curation.recipe import load
 from curation.sources.decoding import decode_page, decode_text
-from curation.sources.extract import extract
+from curation.sources.extract import extract, version
 from curation.sources.extraction import SHIPPED, claims, gold, model, offers, training
 from curation.sources.extraction.figures import TITLES
 from curation.sources.extraction.metadata import read as read_metadata
@@ -665,6 +665,11 @@ def test_model_of_other_columns_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "y.npz", **arrays)
     with pytest.raises(UsageError, match="trained by another version"):
         model.load(tmp_path / "y.npz")
+    np.savez(tmp_path / "z.npz", other=np.zeros(1))
+    np.save(tmp_path / "w.npy", np.zeros(1))
+    for name in ("none.npz", "x.npz", "y.npz", "z.npz", "w.npy"):  # before a page is read: when parts are planned
+        with pytest.raises(UsageError, match=name):
+            version("blocks", "text", str(tmp_path / name))
 
 
 def test_shipped_model_has_its_card() -> None:

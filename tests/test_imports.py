@@ -199,3 +199,29 @@ def test_help_imports_nothing_heavy() -> None:
     heavy = {"pyarrow", "duckdb", "numpy", "pydantic", "rich", "datasketch", "fasttext", "scipy", "jinja2", "pebble",
              "prefect", "pandas", "xxhash", "yaml", "multiprocessing"}  # fmt: skip
     assert heavy & set(loaded.split()) == set()
+
+
+READS_PAGES = """
+name = "pages"
+[[source]]
+name = "pages"
+kind = "html"
+paths = ["page.html"]
+"""
+RUN = """
+import sys
+from curation.cli import main
+sys.argv = ["curate", "run", "recipe.toml", "--until", "pull"]
+main()
+print("numba" in sys.modules)
+"""
+
+
+def test_a_run_with_nothing_new_to_read_loads_no_kernels(tmp_path: Path) -> None:
+    """Not for the model that cuts pages into blocks either, whose digest says what they are made from."""
+    (tmp_path / "page.html").write_text("<title>Bees</title><p>Bees dance.")
+    (tmp_path / "recipe.toml").write_text(READS_PAGES)
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", RUN], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert list(tmp_path.glob("**/documents/**/*.parquet"))

@@ -105,6 +105,8 @@ def test_words_and_lines_are_those_of_the_plain_versions(text: str) -> None:
 @given(st.lists(TEXT, max_size=4))
 @example(["E\u0301\x1c \x1fE\u0301\n", " E\u0301 \u2003\x85E\u0301\t"])  # Python takes U+001C for white space
 @example(["A\u0301\u2000ÄE\u0301ẞ\u3000\u0301B", "Straße", "", "İ", "\u1100\u1161\u11a8"])  # words for Python
+@example(["\u0587" * 200, "\u1f80" * 99 + " \u0390\u0587", "\ufb03 \u0390"])  # to twice as many bytes, or thrice
+@example(["\u0995\u09be \u0995\u09be\u3000\u09be x \u0995\u09be", "\u0995\u09be", "\u0995\u09be\n"])  # in a row
 @settings(max_examples=150, deadline=None)
 def test_folded_words_and_texts_are_those_of_python(texts: list[str]) -> None:
     """Hashes of folded words, and texts as exact duplicates are compared, whatever Python must be asked for."""

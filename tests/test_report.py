@@ -26,6 +26,7 @@ from curation import report as reporting
 from curation.dataset import Dataset, Part
 from curation.dedup.signatures import probability
 from curation.engine import LocalEngine
+from curation.kernels.place import folder as of_kernels
 from curation.recipe import load, parse
 from curation.report import changes, drawing, histograms, samples, toml
 from curation.report.page import page as view_of
@@ -739,11 +740,15 @@ def test_what_is_not_wanted_is_said(tiny: Callable[..., Run], tmp_path: Path) ->
 
 
 def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was compiled is used by the next process; where it cannot be kept, a template is compiled each time."""
+    """What was compiled is used by the next process; where it is damaged or cannot be kept, it is compiled again."""
     environment().get_template("report.html.j2")
     with monkeypatch.context() as patched:
         patched.setattr(Environment, "compile", lambda *_, **__: pytest.fail("it is compiled again"))
         environment().get_template("report.html.j2")
+    for size in (30, 60):  # within what says of what it was compiled, and behind it
+        for file in of_kernels().glob("*.template"):
+            file.write_bytes(file.read_bytes()[:size])
+        assert environment().get_template("report.html.j2")
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -1,11 +1,11 @@
-"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--against N] [--scratch FOLDER]`.
+"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--bands N] [--rows N] [--against N]`.
 
 Signatures are made up, a sidecar as the product writes it: seven documents of ten are like no other; the others are in
 clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the middle of its cluster; a thousandth of
 all are in one cluster. What is timed is compare (candidates of all bands, verifying, writing pairs) and then judge
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
 Work that takes n log n has the same nanoseconds by n log2 n in each line: those of the processor, user and system
-together. It takes more where the files are more than memory holds.
+together. It takes more where the files are more than memory holds: with fewer `--bands` and `--rows` they are smaller.
 
 With `--against` there are so many documents from outside beside them, of the same clusters.
 """
@@ -36,13 +36,14 @@ from curation.dedup.signatures import band_columns
 from curation.engine import LocalEngine
 from curation.inputs import Input
 from curation.progress import Silent
-from curation.recipe import load
+from curation.recipe import Dedup, load
 from curation.run import Run, workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 A_PART = 250_000
+DEFAULT = Dedup()
 #: Bytes of room that a document takes: its sidecars, and once more the signatures of those that have copies.
 A_DOCUMENT = 850
 _RECIPE = """
@@ -58,6 +59,8 @@ enabled = false
 [dedup]
 prefer = "word_count desc"
 max_loss = 1
+bands = {bands}
+rows = {rows}
 """
 
 
@@ -79,13 +82,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup.scale", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--documents", type=int, nargs="*", default=[1_250_000, 5_000_000, 20_000_000])
     parser.add_argument("--against", type=int, default=0, help="documents from outside to compare with (0)")
+    parser.add_argument("--bands", type=int, default=DEFAULT.bands, help=f"of a signature ({DEFAULT.bands})")
+    parser.add_argument("--rows", type=int, default=DEFAULT.rows, help=f"of a band ({DEFAULT.rows})")
     parser.add_argument("--scratch", type=Path, help=f"a folder with {A_DOCUMENT} bytes of room for each document")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # of the workers, as `curate` has it
     pa.set_memory_pool(pa.system_memory_pool())
     machine = f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {options.workers} workers")
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, {options.workers} workers, "
+        f"{options.bands} x {options.rows}"
+    )
     print(
         "  documents  compare s  judge s  together  user s  system s  ns by n log2 n  pairs verified     gone  "
         "largest process MB  all together MB"
@@ -95,12 +103,13 @@ def main() -> None:
         raise SystemExit(f"{most / 1e9:.0f} GB of room are needed, {room / 1e9:.0f} are free: see --scratch")
     for documents in options.documents:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-            measured(documents, options.against, Path(folder), options.workers)
+            recipe = _RECIPE.format(bands=options.bands, rows=options.rows)
+            measured(recipe, documents, options.against, Path(folder), options.workers)
 
 
-def measured(documents: int, outside: int, folder: Path, workers: int) -> None:
+def measured(toml: str, documents: int, outside: int, folder: Path, workers: int) -> None:
     """One line of the table."""
-    (folder / "recipe.toml").write_text(_RECIPE + ("against = ['outside']\n" if outside else ""))
+    (folder / "recipe.toml").write_text(toml + ("against = ['outside']\n" if outside else ""))
     recipe = load(folder / "recipe.toml")
     work, signals = workspace(recipe)
     sizes = [min(A_PART, documents - first) for first in range(0, documents, A_PART)]

@@ -12,7 +12,7 @@ import gc
 import glob
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ import numpy as np
 os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 import numba
 from numba import types
+from numba.core.imputils import builtin_registry
 from numba.core.registry import cpu_target
 
 from curation.kernels.place import folder
@@ -51,14 +52,17 @@ def _looked_at_once() -> None:
     It does so for processors of several kinds; here there is one. That is half of what the first look takes.
     """
     known = cpu_target.target_context
-    look = known.refresh
+    look, inside = known.refresh, False
 
     def once() -> None:
-        known.refresh = lambda: None
+        nonlocal inside
+        if inside and builtin_registry in known._registries:  # noqa: SLF001  # else it is an extension that compiles
+            return
+        before, inside = inside, True
         try:
             look()
         finally:
-            known.refresh = once
+            inside = before
 
     known.refresh = once
 
@@ -141,8 +145,9 @@ def kept(
 @contextmanager
 def _alone(place: Path, name: str) -> Iterator[None]:
     """Hold what has this name, so that a process that comes meanwhile finds what this one makes."""
-    with (place / f"{name}.lock").open("wb") as lock:
-        with suppress(OSError):  # a file system without locks: then each compiles
+    with ExitStack() as held:
+        with suppress(OSError):  # a file system without locks, or no folder any more: then each compiles
+            lock = held.enter_context((place / f"{name}.lock").open("wb"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def folded(text: str) -> str:
-    r"""NFC and case-folded. At most half as long again as it was: two bytes of U+023A become three.
+    r"""NFC and case-folded.
 
     >>> folded("Straße"), folded("E\u0301")
     ('strasse', 'é')
@@ -60,7 +60,7 @@ def word_hashes(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words:
     """A 64-bit hash of each folded word (uint64): that of its UTF-8, which `hash_of` gives for one."""
     hashes, hard = np.empty(len(words.start), np.uint64), np.empty(len(words.start), np.int32)
     longest = int((words.end - words.start).max(initial=0))
-    copy = np.empty(longest * 3 // 2 + 8, np.uint8)
+    copy = np.empty(2 * longest + 8, np.uint8)
     count = _hash_words(data, bounds, words.bounds, words.start, words.end, *folding(), copy, copy, hashes, hard)
     rows = np.searchsorted(words.bounds, hard[:count], side="right") - 1
     known: dict[bytes, int] = {}
@@ -88,22 +88,22 @@ def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -
     first = 0
     while first < rows:  # as many texts as fit the processor's cache, one at least
         last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _TOGETHER, side="right")) - 1)
-        size = int(bounds[last] - bounds[first]) * 3 // 2 + masks.SIZE
-        target = np.empty(size, np.uint8)
+        size = int(bounds[last] - bounds[first])
+        target = np.empty(2 * size + masks.SIZE, np.uint8)
         starts, ends = np.empty((2, last - first), np.int64)
-        hard = np.empty((2, size // 2), np.int64)  # memory is taken as it is filled
-        count = _normalise(data, bounds[first : last + 1], properties(), *folding(), target, starts, ends, *hard)
-        words = list(zip(*hard[:, :count].tolist(), strict=True))
-        memory = memoryview(target)
+        asked = np.empty((2, size // 2 + 1), np.int64)  # memory is taken as it is filled
+        count = _normalise(data, bounds[first : last + 1], properties(), *folding(), target, starts, ends, *asked)
+        words = list(zip(*asked[:, :count].tolist(), strict=True))
+        memory, low = memoryview(target), 0
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            inside = bisect_left(words, (end,))
-            yield _with_folded(memory, start, end, words[:inside]) if inside else memory[start:end]
-            del words[:inside]
+            high = bisect_left(words, (end,), low)
+            yield _with_folded(memory, start, end, words[low:high]) if high > low else memory[start:end]
+            low = high
         first = last
 
 
 def _with_folded(memory: memoryview, start: int, end: int, words: list[tuple[int, int]]) -> memoryview:
-    """A text of which these words stand there as they were."""
+    """A text of which these words, or several with spaces between, stand there as they were."""
     parts: list[bytes | memoryview] = []
     for first, past in words:
         parts += memory[start:first], folded(str(memory[first:past], "utf-8")).encode()
@@ -289,11 +289,13 @@ def _normalise(
                 while filled > starts[row] and target[filled - 1] != 0x20:
                     filled -= 1
                 first, at = between_spaces(data, at, bounds[row], stop, table)
-                asked_starts[count], asked_ends[count] = filled, filled + at - first
+                if count == 0 or asked_starts[count - 1] < starts[row] or asked_ends[count - 1] + 1 < filled:
+                    asked_starts[count] = filled
+                    count += 1  # else it follows another one: Python is asked for both at once
                 for place in range(first, at):
                     target[filled] = byte(data, place)
                     filled += 1
-                count += 1
+                asked_ends[count - 1] = filled
                 before = np.int64(0)
                 continue
             before = np.int64(order[point]) if point < len(order) else 0

@@ -137,8 +137,9 @@ class Folding(NamedTuple):
     """What NFC and case folding make of each code point below `SIZE`, where its neighbours do not matter.
 
     `fold` is 0 for what stays as it is, else 8 times the place in `pool` of the UTF-8 of what it becomes, plus its
-    length. `order` is the canonical combining class. `hard` says that NFC may join it with what stands before, or
-    change it, so that Python must be asked. `fixed` says that it stays as it is, whatever stands before.
+    length, which is twice its own at most. `order` is the canonical combining class. `hard` says that NFC may join it
+    with what stands before, or change it, so that Python must be asked. `fixed` says that it stays as it is, whatever
+    stands before.
     """
 
     fold: NDArray[np.int32]
@@ -179,10 +180,10 @@ def _folding() -> Folding:
         folded = character.casefold()
         if folded == character:
             continue
-        if any(hard[ord(one)] or order[ord(one)] for one in folded):
+        raw = folded.encode()
+        if any(hard[ord(one)] or order[ord(one)] for one in folded) or len(raw) > 2 * len(character.encode()):
             hard[point] = True
         else:
-            raw = folded.encode()
             fold[point] = 8 * len(pool) + len(raw)
             pool += raw
     fixed = (fold == 0) & (order == 0) & ~hard

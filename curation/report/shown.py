@@ -54,6 +54,12 @@ def environment() -> Environment:
 class _Kept(FileSystemBytecodeCache):
     """Templates as Jinja compiled them, which takes most of a second, beside the compiled kernels."""
 
+    def load_bytecode(self, bucket: Bucket) -> None:
+        try:
+            super().load_bytecode(bucket)
+        except Exception:  # noqa: BLE001  # what a damaged file holds may raise anything: then it is compiled, and written anew
+            bucket.reset()
+
     def dump_bytecode(self, bucket: Bucket) -> None:
         with suppress(OSError):  # no room: then they are compiled each time
             super().dump_bytecode(bucket)

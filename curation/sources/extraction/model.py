@@ -144,9 +144,10 @@ def load(path: Path = SHIPPED) -> Model:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
+        names = arrays["names"].tolist()
+    except (OSError, ValueError, BadZipFile, KeyError, TypeError) as error:  # an archive of others, or one array
         raise UsageError(f"{path}: not a model of blocks: {error}", remedy="curate extractor train") from None
-    if arrays["names"].tolist() != [*pages.NAMES, *pages.SECOND]:
+    if names != [*pages.NAMES, *pages.SECOND]:
         raise UsageError(f"{path}: trained by another version, on other columns", remedy="curate extractor train")
     first, second = (
         Forest(*(arrays[f"{name}_{field.name}"] for field in fields(Forest))) for name in ("first", "second")
