@@ -5,7 +5,8 @@ clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the 
 all are in one cluster. What is timed is compare (candidates of all bands, verifying, writing pairs) and then judge
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
 Work that takes n log n has the same nanoseconds by n log2 n in each line: those of the processor, user and system
-together. It takes more where the files are more than memory holds: with fewer `--bands` and `--rows` they are smaller.
+together. It takes more where the files are more than memory holds and are read from the disk: with fewer `--bands` and
+`--rows` they are smaller.
 
 With `--against` there are so many documents from outside beside them, of the same clusters.
 """
@@ -95,8 +96,8 @@ def main() -> None:
         f"{options.bands} x {options.rows}"
     )
     print(
-        "  documents  compare s  judge s  together  user s  system s  ns by n log2 n  pairs verified     gone  "
-        "largest process MB  all together MB"
+        "  documents  compare s  judge s  together  user s  system s  ns by n log2 n  MB from disk  pairs verified     "
+        "gone  largest process MB  all together MB"
     )
     room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free
     if (most := A_DOCUMENT * max(options.documents)) > room:
@@ -139,20 +140,22 @@ def measured(toml: str, documents: int, outside: int, folder: Path, workers: int
         gone = copies.gone(run, judge.passed(work, parts))
         judge.write_verdicts(run, dict.fromkeys(parts, "made up"), gone)
         judged = time.monotonic() - began
-    user, system = spent() - before
+    user, system, from_disk = spent() - before
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     print(
         f"{documents:11,} {compared:10.1f} {judged:8.1f} {compared + judged:9.1f} {user:7.1f} {system:9.1f} "
-        f"{1e9 * (user + system) / (documents * math.log2(documents)):15.1f} {figures['candidates']:15,} "
+        f"{1e9 * (user + system) / (documents * math.log2(documents)):15.1f} {from_disk:13,.0f} "
+        f"{figures['candidates']:15,} "
         f"{len(gone):8,} {largest:19,.0f} {watch.most / 1e6:16,.0f}",
         flush=True,
     )
 
 
 def spent() -> NDArray[np.float64]:
-    """User and system seconds of this process and of those that it has ended."""
+    """User and system seconds, and MB read from the disk, of this process and of those that it has ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return np.array([sum(one.ru_utime for one in used), sum(one.ru_stime for one in used)])
+    every = np.array([(one.ru_utime, one.ru_stime, one.ru_inblock * 512 / 1e6) for one in used])
+    return np.asarray(every.sum(axis=0))
 
 
 def make(task: Make) -> None:
