@@ -239,7 +239,9 @@ def inline() -> Any:
     def work(function: Callable[[Any], Any], items: Sequence[Any], **_: Any) -> list[Any]:
         return [function(item) for item in items]
 
-    return SimpleNamespace(map=work, everywhere=work, progress=Silent(), use=lambda _: None, usage=Usage)
+    return SimpleNamespace(
+        map=work, everywhere=work, progress=Silent(), use=lambda _: None, preload=lambda *_: None, usage=Usage
+    )
 
 
 def run(place: Path, more: str, kind: str = "jsonl") -> Run:
