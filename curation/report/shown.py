@@ -52,12 +52,12 @@ def environment() -> Environment:
 
 
 class _Kept(FileSystemBytecodeCache):
-    """Templates as Jinja compiled them, which takes most of a second, beside the compiled kernels."""
+    """Templates as Jinja compiled them, which takes some tenths of a second, beside the compiled kernels."""
 
     def load_bytecode(self, bucket: Bucket) -> None:
         try:
             super().load_bytecode(bucket)
-        except Exception:  # noqa: BLE001  # what a damaged file holds may raise anything: then it is compiled, and written anew
+        except Exception:  # noqa: BLE001  # a damaged file may raise anything: it is compiled anew
             bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:

@@ -127,8 +127,6 @@ def _extract_blocks(html: bytes | str, charset: str | None, form: str, model: st
 
 def _decoded(html: bytes | str, charset: str | None) -> str:
     """A page as text that UTF-8 can hold, without NULs; Fault if it is too large."""
-    # Here, since these import numba, which a run with another engine need not load to pull.
-
     _check_size(html)
     page = utf8_safe(html) if isinstance(html, str) else decode_text(html, charset, html=True)
     return page.replace("\0", "")
