@@ -116,7 +116,6 @@ def _measure_all(work: Measures) -> None:
     signals = load_signals(work.recipe)
     for task in work.tasks:
         _measure_part(work.work, task, {name: signals[name] for name in task.made_from})
-    pa.default_memory_pool().release_unused()
 
 
 def _measure_part(work: Workspace, task: Measure, signals: Mapping[str, Signal]) -> None:

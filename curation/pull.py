@@ -14,8 +14,6 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import pyarrow as pa
-
 from curation import documents, expressions, sources, tombstones
 from curation.compiling import compile_kernels
 from curation.dataset import ROW_GROUP_BYTES, ROW_GROUP_ROWS, Dataset, Footer, Part, Workspace, fingerprint
@@ -255,7 +253,6 @@ def _hash_all(files: list[Input]) -> list[str]:
 def _pull_all(tasks: list[Pull]) -> None:
     for task in tasks:
         _pull_one(task)
-    pa.default_memory_pool().release_unused()  # the worker measures next, which takes other sizes of memory
 
 
 def _pull_one(task: Pull) -> None:

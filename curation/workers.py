@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from pebble import ProcessPool
 
+from curation.large_pages import ask_for_large_pages
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from multiprocessing.process import BaseProcess
 
 #: Calls in calls that the work in a worker may make: what Python allows a program by itself.
 _DEEPEST = 1000
+#: What this worker did last.
+_work: list[object] = [None]
 
 
 def pool(workers: int, modules: Iterable[str] = ()) -> ProcessPool:
@@ -87,6 +91,16 @@ def _prepare(parent: int) -> None:
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+
+
+def turn_to(work: Callable[..., Any]) -> None:
+    """Give back the memory of the work before, if a worker did another: each takes it in sizes of its own."""
+    if work is not _work[0]:
+        import pyarrow as pa  # noqa: PLC0415  # in the worker alone
+
+        pa.default_memory_pool().release_unused()
+        ask_for_large_pages()
+        _work[0] = work
 
 
 def _calls_left() -> int:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain.documents import write_parts
 
-from curation import documents, pull
+from curation import documents, kernels, pull
 from curation.recipe import load
 from curation.run import workspace
 from curation.sources import jsonl, parquet
@@ -37,8 +37,12 @@ def test_ids_of_columns_are_ids_of_rows(rows: list[tuple[str | None, str, str | 
     """An id is the same whether a document is looked at alone or where it lies among others."""
     text = pa.array(["before", *(text for *_, text in rows)], pa.string())[1:]
     rows, text = (rows[1:], text[1:]) if cut else (rows, text)
-    found = documents.document_ids("s", [uri for uri, *_ in rows], [origin for _, origin, _ in rows], text)
-    assert found == [documents.document_id("s", *row) for row in rows]
+    uris, origins = [uri for uri, *_ in rows], [origin for _, origin, _ in rows]
+    expected = [documents.document_id("s", *row) for row in rows]
+    for is_compiled in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernels.place, "are_compiled", lambda _group, answer=is_compiled: answer)
+            assert documents.document_ids("s", uris, origins, text).to_pylist() == expected
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------

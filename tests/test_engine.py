@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import pty
 import re
 import signal
@@ -161,6 +162,19 @@ def known(item):
     if isinstance(item, str):
         die_once(item)
     return KNOWN, "colorsys" in sys.modules
+
+
+def held(item):
+    """MB that this process has, and those in large pages, while it holds so many more and after it has left them."""
+    pieces = [bytearray(2**20) for _ in range(item)]
+    before = memory()
+    del pieces
+    return before, memory()
+
+
+def memory(item=None):
+    kept = dict(line.split(":") for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    return [int(kept[name].split()[0]) // 1024 for name in ("Rss", "AnonHugePages")]
 
 
 def threads(item):
@@ -391,6 +405,42 @@ def test_workers_are_copies_of_a_process_that_is_alone(
         capture_output=True, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines() == told
+
+
+MEMORY = """
+from curation.engine import LocalEngine
+import engine_work
+if __name__ == "__main__":
+    with LocalEngine(1) as engine:
+        ((while_held, left),) = engine.map(engine_work.held, [100], label="held")
+        (after,) = engine.map(engine_work.memory, [0], label="memory")
+        (again, _), = engine.map(engine_work.held, [100], label="held")
+    for found in (while_held, left, after, again):
+        print(*found)
+"""
+
+
+def gives_large_pages() -> bool:
+    """Whether programs of this machine can ask for them: the kernel gives them, and the C library is GNU's."""
+    kernel = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return platform.libc_ver()[0] == "glibc" and kernel.exists() and "[never]" not in kernel.read_text()
+
+
+@pytest.mark.skipif(not gives_large_pages(), reason="needs the GNU C library and a kernel with large pages")
+def test_memory_comes_in_large_pages_and_goes_when_other_work_begins(folder: Path) -> None:
+    """What a worker left stays for the next item of the same work, and is given back before other work."""
+    (folder / "engine_memory.py").write_text(MEMORY)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    done = subprocess.run(
+        [sys.executable, folder / "engine_memory.py"], env=environment, text=True, capture_output=True, check=True
+    )
+    (held, large), (left, _), (after, _), (again, large_again) = (
+        map(int, line.split()) for line in done.stdout.splitlines()
+    )
+    assert min(large, large_again) > 80
+    assert held - left < 20
+    assert left - after > 80
+    assert again - after > 80
 
 
 DEEP = """

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -22,7 +23,7 @@ from plain import text as plain
 from plain.hashing import folded, hashed
 
 from curation import signals
-from curation.kernels import folding, unicode
+from curation.kernels import blake2b, folding, unicode
 from curation.signals.batch import Batch
 
 #: What the definitions turn on, far more often than chance would have it, and what only some kernels look at.
@@ -116,6 +117,26 @@ def test_folded_words_and_texts_are_those_of_python(texts: list[str]) -> None:
     found = [bytes(text).decode() for text in folding.normalised_texts(batch.data, batch.bounds)]
     for text, one in zip(texts, found, strict=True):
         assert one == re.sub(f"[{re.escape(plain.WHITE_SPACE)}]+", " ", folded(text)).strip(" ")
+
+
+SIZES = st.integers(0, 300) | st.sampled_from([0, 1, 7, 8, 127, 128, 129, 255, 256, 257, 384, 1_000, 5_000])
+
+
+@given(sizes=st.lists(st.tuples(SIZES, SIZES), max_size=12), before=st.integers(0, 9), seed=st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_digests_are_those_of_hashlib(sizes: list[tuple[int, int]], before: int, seed: int) -> None:
+    """Whatever lies side by side: a head of a byte at least, a text of none, and what ends in the middle of a block."""
+    numbers = np.random.default_rng(seed)
+    heads = [numbers.bytes(head + 1) for head, _ in sizes]
+    texts = [numbers.bytes(text) for _, text in sizes]
+    head_bounds = np.cumsum([0, *map(len, heads)], dtype=np.int64)
+    bounds = np.cumsum([before, *map(len, texts)], dtype=np.int64)
+    joined, data = (np.frombuffer(b"".join(pieces), np.uint8) for pieces in (heads, [b"b" * before, *texts]))
+    found = blake2b.hexadecimal(joined, head_bounds, data, bounds)
+    assert [bytes(digits).decode() for digits in found] == [
+        hashlib.blake2b(head + text, digest_size=blake2b.SIZE).hexdigest()
+        for head, text in zip(heads, texts, strict=True)
+    ]
 
 
 def test_the_table_of_characters_is_unicode_s() -> None:

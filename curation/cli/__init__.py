@@ -35,7 +35,7 @@ def main() -> None:
     """The entry point: every failure is one message and an exit status."""
     debug = "--debug" in sys.argv
     atexit.register(gc.freeze)  # else the process looks through all that was imported when it ends: 0.4 s with numba
-    gc.set_threshold(200_000)  # and again and again while it imports: 0.2 s; documents are the workers' work
+    gc.set_threshold(300_000)  # and again and again while it imports: 0.2 s; documents are the workers' work
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own keeps 50 MB more, in workers too
     # Two libraries start a thread when they are imported, and a process with threads cannot be copied for its workers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.ma  # numba asks for it when it first sees an array: then each worker would import it
 
 # Numba paints each guess at a type that fails, in the terminal's colours: a tenth of all compiling.
 os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")

@@ -1,0 +1,171 @@
+"""BLAKE2b of many texts, four side by side: what hashlib.blake2b(digest_size=16) makes of each (RFC 7693)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from curation.kernels.compiled import array, helper, kernel, out
+from curation.kernels.utf8 import byte, load
+
+#: Bytes of a digest, of which each is two hexadecimal digits.
+SIZE = 16
+_LANES, _BLOCK = 4, 128
+# RFC 7693, 2.6 and 2.7: what the state begins as, and which words of a block each of its rounds takes.
+_BEGINNING = (
+    0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
+    0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179,
+)  # fmt: skip
+_SCHEDULE = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), (14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3),
+    (11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4), (7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8),
+    (9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13), (2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9),
+    (12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11), (13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10),
+    (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5), (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), (14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3),
+)  # fmt: skip
+_MIXED = (
+    (0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+    (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14),
+)  # fmt: skip
+#: The first word, changed by 2.5's parameters: no key, one after another, digests of `SIZE`.
+_FIRST = np.uint64(_BEGINNING[0] ^ 0x01010000 ^ SIZE)
+_REST = tuple(map(np.uint64, _BEGINNING[1:]))
+# Where `state` holds what; each takes a word of each lane.
+_LENGTH, _FINAL = 8, 9
+_LAST = np.uint64(2**64 - 1)
+
+
+def hexadecimal(
+    heads: np.ndarray[Any, Any], head_bounds: np.ndarray[Any, Any], data: np.ndarray[Any, Any],
+    bounds: np.ndarray[Any, Any],
+) -> np.ndarray[Any, np.dtype[np.uint8]]:  # fmt: skip
+    """The digests (uint8 of texts x 32, in hexadecimal digits) of texts, each with a head before it.
+
+    They lie in `data` (uint8) between `bounds` (int64, one more than texts), their heads, each of some bytes, likewise.
+    """
+    digests = np.empty((len(bounds) - 1, 2 * SIZE), np.uint8)
+    state, block = np.zeros(10 * _LANES, np.uint64), np.zeros(16 * _LANES, np.uint64)
+    _hash(heads, head_bounds, data, bounds, state, block, np.empty(_LANES, np.int64), digests)
+    return digests
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _compress(typing: Any, state: Any, block: Any) -> Any:  # noqa: ARG001  # numba gives the context
+    """Mix a block of each lane into its state (RFC 7693, 3.2)."""
+    vector, bytes_ = ir.VectorType(ir.IntType(64), _LANES), ir.VectorType(ir.IntType(8), 8 * _LANES)
+
+    def all_of(value: int) -> Any:
+        return ir.Constant(vector, [value] * _LANES)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        held = [
+            context.make_array(kind)(context, builder, value) for kind, value in zip(signature.args, args, strict=True)
+        ]
+
+        def place(which: int, number: int) -> Any:
+            at = builder.gep(held[which].data, [ir.IntType(64)(number * _LANES)])
+            return builder.bitcast(at, vector.as_pointer())
+
+        def read(which: int, number: int) -> Any:
+            return builder.load(place(which, number), align=8)
+
+        def turned(value: Any, bits: int) -> Any:
+            if bits % 8:
+                return builder.or_(builder.lshr(value, all_of(bits)), builder.shl(value, all_of(64 - bits)))
+            order = [8 * lane + (at + bits // 8) % 8 for lane in range(_LANES) for at in range(8)]
+            raw, chosen = builder.bitcast(value, bytes_), ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
+            return builder.bitcast(builder.shuffle_vector(raw, ir.Constant(bytes_, ir.Undefined), chosen), vector)
+
+        words = [read(1, number) for number in range(16)]
+        before = [read(0, number) for number in range(8)]
+        mixed = [*before, *map(all_of, _BEGINNING)]
+        mixed[12] = builder.xor(mixed[12], read(0, _LENGTH))
+        mixed[14] = builder.xor(mixed[14], read(0, _FINAL))
+        for order in _SCHEDULE:
+            for number, (a, b, c, d) in enumerate(_MIXED):
+                for word, first, second in ((2 * number, 32, 24), (2 * number + 1, 16, 63)):
+                    mixed[a] = builder.add(builder.add(mixed[a], mixed[b]), words[order[word]])
+                    mixed[d] = turned(builder.xor(mixed[d], mixed[a]), first)
+                    mixed[c] = builder.add(mixed[c], mixed[d])
+                    mixed[b] = turned(builder.xor(mixed[b], mixed[c]), second)
+        for number, old in enumerate(before):
+            new = builder.xor(old, builder.xor(mixed[number], mixed[number + 8]))
+            builder.store(new, place(0, number), align=8)
+        return context.get_dummy_value()
+
+    return types.void(state, block), generate
+
+
+@helper
+def _word(heads: Any, first: int, behind: int, data: Any, start: int, end: int, at: int) -> Any:
+    """Eight bytes of a message, which is the head from `first` and the text behind it; 0 where it has ended."""
+    value = np.uint64(0)
+    for number in range(8):
+        place = first + at + number
+        if place >= behind:
+            place += start - behind
+            if place >= end:
+                break
+            letter = byte(data, place)
+        else:
+            letter = byte(heads, place)
+        value |= np.uint64(letter) << np.uint64(8 * number)
+    return value
+
+
+@helper
+def _digit(value: Any) -> Any:
+    return value + np.uint64(0x30 if value < np.uint64(10) else 0x57)
+
+
+@kernel(
+    types.void(
+        array(types.uint8), array(types.int64), array(types.uint8), array(types.int64), out(types.uint64),
+        out(types.uint64), out(types.int64), out(types.uint8, 2),
+    )
+)  # fmt: skip
+def _hash(
+    heads: Any, head_bounds: Any, data: Any, bounds: Any, state: Any, block: Any, rows: Any, digests: Any
+) -> None:
+    """Each lane takes the next text as soon as it has done with one; `rows` are those that the lanes are at."""
+    rows[:] = -1
+    following, left = 0, len(bounds) - 1
+    while left:
+        for lane in range(_LANES):
+            if rows[lane] < 0 and following < len(bounds) - 1:
+                rows[lane] = following
+                following += 1
+                state[lane] = _FIRST
+                for number in range(7):
+                    state[(number + 1) * _LANES + lane] = _REST[number]
+                state[_LENGTH * _LANES + lane] = state[_FINAL * _LANES + lane] = 0
+            row = rows[lane]
+            if row < 0:
+                continue
+            first, behind, start, end = head_bounds[row], head_bounds[row + 1], bounds[row], bounds[row + 1]
+            at = np.int64(state[_LENGTH * _LANES + lane])
+            size = behind - first + end - start
+            if at >= behind - first and at + _BLOCK <= size:
+                place = start + at - (behind - first)
+                for number in range(16):
+                    block[number * _LANES + lane] = load(data, place + 8 * number)
+            else:
+                for number in range(16):
+                    block[number * _LANES + lane] = _word(heads, first, behind, data, start, end, at + 8 * number)
+            state[_LENGTH * _LANES + lane] = min(at + _BLOCK, size)
+            if at + _BLOCK >= size:
+                state[_FINAL * _LANES + lane] = _LAST
+        _compress(state, block)
+        for lane in range(_LANES):
+            if rows[lane] >= 0 and state[_FINAL * _LANES + lane]:
+                for number in range(SIZE):
+                    value = state[number // 8 * _LANES + lane] >> np.uint64(number % 8 * 8)
+                    digests[rows[lane], 2 * number] = _digit(value >> np.uint64(4) & np.uint64(15))
+                    digests[rows[lane], 2 * number + 1] = _digit(value & np.uint64(15))
+                rows[lane] = -1
+                left -= 1
