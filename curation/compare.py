@@ -17,6 +17,7 @@ from curation.dedup import candidates, compared, scattered, verifying
 from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
 from curation.run import LITTLE
+from curation.workers import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -300,7 +301,7 @@ def _giving_back(function: Callable[[Task], Result]) -> Callable[[Task], Result]
         try:
             return function(task)
         finally:
-            pa.default_memory_pool().release_unused()
+            give_back()
 
     return work
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,13 +99,13 @@ def document_ids(
     for uri, origin, length in zip(uris, origins, np.diff(bounds).tolist(), strict=True):
         first, second = (uri or "").encode(), origin.encode()
         heads.append(b"".join((of_source, size(len(first)), first, size(len(second)), second, size(length))))
-    if kernels.place.are_compiled("texts"):
+    if "numba" in sys.modules and kernels.place.are_compiled("texts"):  # else loading it takes longer than hashing
         ends = np.concatenate([[0], np.cumsum(list(map(len, heads)), dtype=np.int64)])
         joined = np.frombuffer(b"".join(heads), np.uint8)
         digits = kernels.blake2b.hexadecimal(joined, ends, np.frombuffer(data, np.uint8), bounds.astype(np.int64))
         offsets = np.arange(len(heads) + 1, dtype=np.int32) * digits.shape[1]
         return pa.StringArray.from_buffers(len(heads), pa.py_buffer(offsets), pa.py_buffer(digits))
-    whole, ids = memoryview(data), []  # an installation's first run pulls before it compiles
+    whole, ids = memoryview(data), []
     for head, start, end in zip(heads, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         digest = hashlib.blake2b(head, digest_size=16)
         digest.update(whole[start:end])

@@ -81,6 +81,7 @@ def _imported(recipe: Recipe, stage: Stage, until: str | None) -> Iterator[str]:
     """What takes workers long to import that start in this stage, numba with it, unless it must be compiled first."""
     if until != pull.__name__ and kernels.place.are_compiled("texts"):
         yield f"{kernels.__name__}.grouping"  # which copies are found with
+        yield f"{kernels.__name__}.blake2b"  # which ids are made with
     if stage is pull and cuts_blocks(recipe) and kernels.place.are_compiled("pages"):
         yield "curation.sources.extraction.model"
 

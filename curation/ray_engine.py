@@ -32,7 +32,7 @@ from curation.errors import UsageError, WorkerError
 from curation.progress import Progress, Silent
 from curation.storage.file import TRIED
 from curation.usage import Usage, own_usage, usage
-from curation.workers import end_with, turn_to
+from curation.workers import at_work, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -415,8 +415,8 @@ def _work(data: bytes, seconds: float, identity: str) -> bytes:
                     remedy="give all nodes the same environment, by the same image or lock file",
                 )
             function, item = pickle.loads(data)  # noqa: S301  # of the run's own process
-            turn_to(function)
-            answer = function(item)
+            with at_work(function):
+                answer = function(item)
     except Exception as raised:  # noqa: BLE001  # told to the process that gave it out
         error = _portable(raised)
     finally:

@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -16,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from pebble import ProcessPool
 
-from curation.large_pages import ask_for_large_pages
+from curation import heap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.process import BaseProcess
 
 #: Calls in calls that the work in a worker may make: what Python allows a program by itself.
 _DEEPEST = 1000
-#: What this worker did last.
-_work: list[object] = [None]
+#: Seconds after which a worker that has nothing to do gives back memory.
+_IDLE = 0.5
 
 
 def pool(workers: int, modules: Iterable[str] = ()) -> ProcessPool:
@@ -93,14 +95,41 @@ def _prepare(parent: int) -> None:
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def turn_to(work: Callable[..., Any]) -> None:
-    """Give back the memory of the work before, if a worker did another: each takes it in sizes of its own."""
-    if work is not _work[0]:
-        import pyarrow as pa  # noqa: PLC0415  # in the worker alone
+@dataclass(slots=True)
+class _Doing:
+    """What this worker does, or did last; `since`, a time of `time.monotonic`, is when it was done with that."""
 
-        pa.default_memory_pool().release_unused()
-        ask_for_large_pages()
-        _work[0] = work
+    work: object = None
+    since: float | None = None
+
+
+_doing = _Doing()
+
+
+@contextmanager
+def at_work(work: Callable[..., Any]) -> Iterator[None]:
+    """Do an item of some work. What the items before it took stays for it, what other work took is given back.
+
+    Each work takes memory in sizes of its own. A worker that waits gives it back too, since others may need it.
+    """
+    _doing.since = None
+    if work is not _doing.work:
+        give_back()
+        heap.ask_for_large_pages()
+        _doing.work = work
+    try:
+        yield
+    finally:
+        _doing.since = time.monotonic()
+
+
+def give_back() -> None:
+    """Give memory that is free back to the system."""
+    import pyarrow as pa  # noqa: PLC0415  # in the worker alone
+
+    pa.default_memory_pool().release_unused()
+    heap.trim()
+    _doing.work = None
 
 
 def _calls_left() -> int:
@@ -111,7 +140,12 @@ def _calls_left() -> int:
 
 
 def end_with(parent: int) -> None:
-    """Look five times a second whether the parent is there, and end this process when it is not."""
+    """Look five times a second whether the parent is there, and end this process when it is not.
+
+    Meanwhile memory is given back where there is no work.
+    """
     while os.getppid() == parent:
         time.sleep(0.2)
+        if _doing.work is not None and (since := _doing.since) is not None and time.monotonic() - since > _IDLE:
+            give_back()
     os._exit(1)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from plain.documents import write_parts
 
 from curation import documents, kernels, pull
+from curation.kernels import blake2b  # noqa: F401  # loaded, so that ids are made with it
 from curation.recipe import load
 from curation.run import workspace
 from curation.sources import jsonl, parquet

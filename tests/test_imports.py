@@ -23,7 +23,7 @@ LAYERS = (
     {  # know nothing of documents
         "curation", "curation.errors", "curation.storage", "curation.inputs", "curation.kernels", "curation.schema",
         "curation.progress", "curation.sample", "curation.usage", "curation.workers",
-        "curation.large_pages",
+        "curation.heap",
     },
     {
         "curation.dataset", "curation.endpoint", "curation.engine", "curation.engines", "curation.ray_engine",
@@ -55,7 +55,7 @@ LAYERS = (
 #: What these may import of the project, whatever layer it is in; None: nothing at all.
 NARROW = {
     "curation.errors": set(),
-    "curation.large_pages": set(),
+    "curation.heap": set(),
     "curation.schema": set(),
     "curation.kernels": {"curation.kernels"},
     "curation.progress": set(),

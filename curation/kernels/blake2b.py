@@ -35,7 +35,7 @@ _MIXED = (
 #: The first word, changed by 2.5's parameters: no key, one after another, digests of `SIZE`.
 _FIRST = np.uint64(_BEGINNING[0] ^ 0x01010000 ^ SIZE)
 _REST = tuple(map(np.uint64, _BEGINNING[1:]))
-# Where `state` holds what; each takes a word of each lane.
+# Where `state` holds what comes after the eight words of each lane: a word for each of them too.
 _LENGTH, _FINAL = 8, 9
 _LAST = np.uint64(2**64 - 1)
 
@@ -46,7 +46,7 @@ def hexadecimal(
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:  # fmt: skip
     """The digests (uint8 of texts x 32, in hexadecimal digits) of texts, each with a head before it.
 
-    They lie in `data` (uint8) between `bounds` (int64, one more than texts), their heads, each of some bytes, likewise.
+    They lie in `data` (uint8) between `bounds` (int64, one more than texts), their heads likewise.
     """
     digests = np.empty((len(bounds) - 1, 2 * SIZE), np.uint8)
     state, block = np.zeros(10 * _LANES, np.uint64), np.zeros(16 * _LANES, np.uint64)
@@ -132,7 +132,10 @@ def _digit(value: Any) -> Any:
 def _hash(
     heads: Any, head_bounds: Any, data: Any, bounds: Any, state: Any, block: Any, rows: Any, digests: Any
 ) -> None:
-    """Each lane takes the next text as soon as it has done with one; `rows` are those that the lanes are at."""
+    """Each lane takes the next text as soon as it has done with one; `rows` are those that the lanes are at.
+
+    A lane for which none is left mixes on, and nobody reads what.
+    """
     rows[:] = -1
     following, left = 0, len(bounds) - 1
     while left:
