@@ -7,9 +7,9 @@ import os
 from functools import cache
 from typing import Any
 
-#: Bytes of a large page, and of the heap that is asked for in such pages: a worker that measures takes less.
+#: Bytes of a large page, and of the heap that is asked for in such pages: more than measuring takes of it.
 _PAGE, _HEAP = 2 * 1024**2, 256 * 1024**2
-# Of <malloc.h> and <sys/mman.h>: the same for all processors.
+# Of <malloc.h> and <sys/mman.h>, the same for all processors, and how much may be mapped if nobody says.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _MOST_MAPPED = -1, -3, -4, 65_536
 _MADV_HUGEPAGE = 14
 #: What is called, the type of its result, and those of its arguments.
@@ -22,7 +22,7 @@ _CALLED = (
     ("madvise", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
 )
 #: With one of these in the environment somebody has settled how the heap grows.
-_SETTLED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
+SETTLED = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES")
 
 
 @cache
@@ -42,14 +42,15 @@ def ask_for_large_pages() -> None:
 
     A worker takes gigabytes in pieces of some megabytes, one after another, and each page of 4 KB that it touches is a
     fault. A page is given when it is first written to: what is asked for here are addresses. The GNU C library does
-    the like by itself in a process that is started with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`.
+    the like by itself in a process that is started with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`. Where more than 256 MB
+    become free at the end of the heap, and after `trim`, it must be asked for again.
     """
     library = _library()
-    if library is None or any(name in os.environ for name in _SETTLED):
+    if library is None or any(name in os.environ for name in SETTLED):
         return
     library.mallopt(_M_TRIM_THRESHOLD, _HEAP)  # so much may be free at its end, and stays there
     library.mallopt(_M_MMAP_THRESHOLD, _HEAP // 8)  # what is as large as this lies elsewhere
-    library.mallopt(_M_MMAP_MAX, 0)  # but for the next piece
+    library.mallopt(_M_MMAP_MAX, 0)  # but not the next piece, which is to come from the heap
     start = library.sbrk(0)
     library.free(library.malloc(_HEAP - _PAGE))
     end = library.sbrk(0)
@@ -60,7 +61,7 @@ def ask_for_large_pages() -> None:
 
 
 def trim() -> None:
-    """Give what is free of it back to the system."""
+    """Give free memory of the heap back to the system."""
     library = _library()
     if library is not None:
         library.malloc_trim(0)

@@ -32,7 +32,7 @@ from curation.errors import UsageError, WorkerError
 from curation.progress import Progress, Silent
 from curation.storage.file import TRIED
 from curation.usage import Usage, own_usage, usage
-from curation.workers import at_work, end_with
+from curation.workers import at_work, look_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,10 +61,10 @@ _DECIDE = (
     "publicsuffixlist", "py3langid", "pyarrow", "resiliparse", "scipy", "tokenizers", "trafilatura", "xxhash",
     "zstandard",
 )  # fmt: skip
-#: Settings of boto3 that are no secret: the nodes get this process's. Credentials are the nodes' own.
+#: Settings that are no secret, Arrow's and boto3's: the nodes get this process's. Credentials are the nodes' own.
 _SETTINGS = (
-    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_MAX_ATTEMPTS",
-    "AWS_RETRY_MODE",
+    "ARROW_DEFAULT_MEMORY_POOL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION",
+    "AWS_PROFILE", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE",
 )  # fmt: skip
 
 
@@ -465,7 +465,7 @@ def _prepare() -> None:
     """
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=look_after, args=(os.getppid(),), daemon=True).start()
 
 
 def _node() -> str:

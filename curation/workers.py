@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.context import SpawnContext
@@ -92,44 +92,54 @@ def _prepare(parent: int) -> None:
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=look_after, args=(parent,), daemon=True).start()
 
 
 @dataclass(slots=True)
-class _Doing:
-    """What this worker does, or did last; `since`, a time of `time.monotonic`, is when it was done with that."""
+class _State:
+    """The work for which this worker holds memory, and when it was done with it (`time.monotonic`; None: it is not)."""
 
     work: object = None
-    since: float | None = None
+    idle_since: float | None = None
 
 
-_doing = _Doing()
+_state = _State()
+#: Held while memory is given back and asked for, by the work or by the thread that looks after this process.
+_turning = threading.Lock()
 
 
 @contextmanager
 def at_work(work: Callable[..., Any]) -> Iterator[None]:
-    """Do an item of some work. What the items before it took stays for it, what other work took is given back.
+    """Do an item of some work. What earlier items of it took stays for it; what other work took is given back.
 
-    Each work takes memory in sizes of its own. A worker that waits gives it back too, since others may need it.
+    Each work takes memory in sizes of its own. A worker that waits gives back what it has, since others may need it.
     """
-    _doing.since = None
-    if work is not _doing.work:
-        give_back()
-        heap.ask_for_large_pages()
-        _doing.work = work
+    with _turning:
+        _state.idle_since = None
+        if work is not _state.work:
+            give_back()
+            heap.ask_for_large_pages()
+            _state.work = work
     try:
         yield
     finally:
-        _doing.since = time.monotonic()
+        _state.idle_since = time.monotonic()
 
 
 def give_back() -> None:
-    """Give memory that is free back to the system."""
+    """Give free memory back to the system."""
     import pyarrow as pa  # noqa: PLC0415  # in the worker alone
 
     pa.default_memory_pool().release_unused()
     heap.trim()
-    _doing.work = None
+    _state.work = None
+
+
+def _give_back_if_idle() -> None:
+    with _turning:
+        if _state.idle_since is not None and time.monotonic() - _state.idle_since > _IDLE:
+            give_back()
+            _state.idle_since = None
 
 
 def _calls_left() -> int:
@@ -139,13 +149,10 @@ def _calls_left() -> int:
         return 0
 
 
-def end_with(parent: int) -> None:
-    """Look five times a second whether the parent is there, and end this process when it is not.
-
-    Meanwhile memory is given back where there is no work.
-    """
+def look_after(parent: int) -> None:
+    """Five times a second: end this process when its parent is gone, and give back memory when there is no work."""
     while os.getppid() == parent:
         time.sleep(0.2)
-        if _doing.work is not None and (since := _doing.since) is not None and time.monotonic() - since > _IDLE:
-            give_back()
+        with suppress(MemoryError):
+            _give_back_if_idle()
     os._exit(1)

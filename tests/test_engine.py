@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import workers
+from curation import heap, workers
 from curation.engine import LocalEngine, chunks
 from curation.errors import InputError, WorkerError
 
@@ -419,21 +419,35 @@ def test_workers_are_copies_of_a_process_that_is_alone(
 
 
 MEMORY = """
+import os
 import time
 from pathlib import Path
+from curation import heap, workers
 from curation.engine import LocalEngine
 import engine_work
+
+workers._IDLE = 3  # longer than a machine with much to do lets a worker wait between two items
+
+
+def waiting(worker, most):
+    end = time.monotonic() + 30
+    while True:
+        pages = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
+        found = pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+        if found < most or time.monotonic() > end:
+            return found
+        time.sleep(0.1)
+
+
 if __name__ == "__main__":
     with LocalEngine(1) as engine:
         (worker, held, left), (_, kept, _) = engine.map(engine_work.held, [100, 0], label="held")
         (other,) = engine.map(engine_work.memory, [0], label="memory")
-        ((_, again, _),) = engine.map(engine_work.held, [100], label="held")
-        end = time.monotonic() + 20
-        while (waits := int(Path(f"/proc/{worker}/statm").read_text().split()[1]) // 256) > other[0] + 20:
-            if time.monotonic() > end:
-                break
-            time.sleep(0.1)
-    print(*held, *left, *kept, *other, *again, waits)
+        waits = []
+        for _ in range(2):
+            ((_, _, again),) = engine.map(engine_work.held, [100], label="held")
+            waits.append(waiting(worker, other[0] + 40))
+    print(*held, *left, *kept, *other, *again, *waits)
 """
 
 
@@ -449,15 +463,17 @@ def test_memory_is_asked_for_in_large_pages_and_given_back(folder: Path, pool: s
     """What an item left stays for the next one of the same work; it goes before other work, and where there is none."""
     (folder / "engine_memory.py").write_text(MEMORY)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{folder}", "ARROW_DEFAULT_MEMORY_POOL": pool}
+    for name in heap.SETTLED:
+        environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, folder / "engine_memory.py"], env=environment, text=True, capture_output=True, check=True
     )
-    held, asked, left, _, kept, _, other, other_asked, again, again_asked, waits = map(int, done.stdout.split())
+    held, asked, left, _, kept, _, other, other_asked, again, again_asked, *waits = map(int, done.stdout.split())
     assert min(asked, other_asked, again_asked) > 200
     assert held - left < 20
     assert kept - other > 80
     assert again - other > 80
-    assert waits - other < 40
+    assert max(waits) - other < 40
 
 
 DEEP = """
@@ -479,7 +495,7 @@ if __name__ == "__main__":
 
 WATCHED = """
 import sys
-from curation import workers
+from curation import heap, workers
 from curation.cli import main
 start = workers._Context.Process
 def told(self, *args, **named):
