@@ -61,10 +61,10 @@ _DECIDE = (
     "publicsuffixlist", "py3langid", "pyarrow", "resiliparse", "scipy", "tokenizers", "trafilatura", "xxhash",
     "zstandard",
 )  # fmt: skip
-#: Settings that are no secret, Arrow's and boto3's: the nodes get this process's. Credentials are the nodes' own.
+#: Settings of boto3 that are no secret: the nodes get this process's. Credentials are the nodes' own.
 _SETTINGS = (
-    "ARROW_DEFAULT_MEMORY_POOL", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION",
-    "AWS_PROFILE", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE",
+    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_MAX_ATTEMPTS",
+    "AWS_RETRY_MODE",
 )  # fmt: skip
 
 
@@ -465,6 +465,7 @@ def _prepare() -> None:
     """
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    pa.set_memory_pool(pa.system_memory_pool())  # as `curate` has it: it gives back what another thread took too
     threading.Thread(target=look_after, args=(os.getppid(),), daemon=True).start()
 
 
