@@ -1,4 +1,4 @@
-"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--bands N] [--rows N] [--against N]`.
+"""How near-duplicates grow: `python -m benchmarks.dedup.scale [--documents N…] [--repeats N] [--against N] …`.
 
 Signatures are made up, a sidecar as the product writes it: seven documents of ten are like no other; the others are in
 clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the middle of its cluster; a thousandth of
@@ -6,7 +6,8 @@ all are in one cluster. What is timed is compare (candidates of all bands, verif
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
 Work that takes n log n has the same nanoseconds by n log2 n in each line: those of the processor, user and system
 together. It takes more where the files are more than memory holds and are read from the disk: with fewer `--bands` and
-`--rows` they are smaller.
+`--rows` they are smaller. With `--repeats` the same files are compared and judged several times, and a last line says
+by the medians how time grows from each number of documents to the next, against n log n.
 
 With `--against` there are so many documents from outside beside them, of the same clusters.
 """
@@ -19,13 +20,15 @@ import os
 import platform
 import resource
 import shutil
+import statistics
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +40,7 @@ from curation.dedup.signatures import band_columns
 from curation.engine import LocalEngine
 from curation.inputs import Input
 from curation.progress import Silent
-from curation.recipe import Dedup, load
+from curation.recipe import Dedup, Recipe, load
 from curation.run import Run, workspace
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def main() -> None:
     """Make, compare, judge, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dedup.scale", description=(__doc__ or "").split(":")[0])
     parser.add_argument("--documents", type=int, nargs="*", default=[1_250_000, 5_000_000, 20_000_000])
+    parser.add_argument("--repeats", type=int, default=1, help="times that the same files are compared and judged (1)")
     parser.add_argument("--against", type=int, default=0, help="documents from outside to compare with (0)")
     parser.add_argument("--bands", type=int, default=DEFAULT.bands, help=f"of a signature ({DEFAULT.bands})")
     parser.add_argument("--rows", type=int, default=DEFAULT.rows, help=f"of a band ({DEFAULT.rows})")
@@ -102,17 +106,48 @@ def main() -> None:
     room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free
     if (most := A_DOCUMENT * max(options.documents)) > room:
         raise SystemExit(f"{most / 1e9:.0f} GB of room are needed, {room / 1e9:.0f} are free: see --scratch")
+    medians: list[Time] = []
     for documents in options.documents:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-            recipe = _RECIPE.format(bands=options.bands, rows=options.rows)
-            measured(recipe, documents, options.against, Path(folder), options.workers)
+            made_up = made(options, documents, Path(folder))
+            times = [measured(made_up, documents, options.workers) for _ in range(options.repeats)]
+        medians.append(Time(documents, *(statistics.median(column) for column in list(zip(*times, strict=True))[1:])))
+    for less, more in pairwise(medians):
+        print(
+            f"{less.documents:,} to {more.documents:,}: {more.clock / less.clock:.2f} times by the clock, "
+            f"{more.processor / less.processor:.2f} of the processor; n log n is {more.n_log_n / less.n_log_n:.2f}"
+        )
 
 
-def measured(toml: str, documents: int, outside: int, folder: Path, workers: int) -> None:
-    """One line of the table."""
+class Time(NamedTuple):
+    """What so many documents took: seconds by the clock, and of the processor."""
+
+    documents: int
+    clock: float
+    processor: float
+
+    @property
+    def n_log_n(self) -> float:
+        """What work that grows so is a multiple of."""
+        return self.documents * math.log2(self.documents)
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Parts whose sidecars are written; none has been compared."""
+
+    folder: Path
+    recipe: Recipe
+    parts: dict[Part, Footer]
+    against: dict[Part, Outside]
+
+
+def made(options: argparse.Namespace, documents: int, folder: Path) -> MadeUp:
+    """Write the sidecars."""
+    toml, outside = _RECIPE.format(bands=options.bands, rows=options.rows), options.against
     (folder / "recipe.toml").write_text(toml + ("against = ['outside']\n" if outside else ""))
     recipe = load(folder / "recipe.toml")
-    work, signals = workspace(recipe)
+    work, _ = workspace(recipe)
     sizes = [min(A_PART, documents - first) for first in range(0, documents, A_PART)]
     parts = {Part("s", f"{number:05d}"): Footer("made up", rows, {}) for number, rows in enumerate(sizes)}
     values = recipe.dedup.bands * recipe.dedup.rows
@@ -126,12 +161,20 @@ def measured(toml: str, documents: int, outside: int, folder: Path, workers: int
     }
     tasks += [Make(work, part, 1_000_000 + number, one.rows, documents + outside, recipe.dedup.bands, values)
               for number, (part, one) in enumerate(against.items())]  # fmt: skip
-    with LocalEngine(workers) as engine:
+    with LocalEngine(options.workers) as engine:
         engine.map(make, tasks, label="make")
+    return MadeUp(folder, recipe, parts, against)
+
+
+def measured(made_up: MadeUp, documents: int, workers: int) -> Time:
+    """One line of the table; what is written on the way is removed."""
+    parts = made_up.parts
+    work, signals = workspace(made_up.recipe)
+    there = set(made_up.folder.rglob("*"))
     os.sync()  # else what is timed waits for these files, and shares the processor with their writing
     before = spent()
     with LocalEngine(workers) as engine, Watch() as watch:
-        run = Run(recipe, work, signals, engine, Silent(), lambda: None, parts=parts, against=against,
+        run = Run(made_up.recipe, work, signals, engine, Silent(), lambda: None, parts=parts, against=made_up.against,
                   signals_from={part: {"signature": "made up"} for part in parts})  # fmt: skip
         began = time.monotonic()
         figures = compare.compare(run)
@@ -149,6 +192,10 @@ def measured(toml: str, documents: int, outside: int, folder: Path, workers: int
         f"{len(gone):8,} {largest:19,.0f} {watch.most / 1e6:16,.0f}",
         flush=True,
     )
+    for path in set(made_up.folder.rglob("*")) - there:
+        if path.is_file():
+            path.unlink()
+    return Time(documents, compared + judged, user + system)
 
 
 def spent() -> NDArray[np.float64]:
