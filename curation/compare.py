@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import wraps
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,10 +16,9 @@ from curation.dedup import candidates, compared, scattered, verifying
 from curation.dedup.rows import Rows, distinct
 from curation.dedup.signatures import band_columns
 from curation.run import LITTLE
-from curation.workers import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -293,20 +291,6 @@ def _figures(parts: dict[Part, Footer]) -> dict[str, Any]:
     }
 
 
-def _giving_back(function: Callable[[Task], Result]) -> Callable[[Task], Result]:
-    """Let a worker return what it has taken: it waits while the parent takes as much."""
-
-    @wraps(function)
-    def work(task: Task) -> Result:
-        try:
-            return function(task)
-        finally:
-            give_back()
-
-    return work
-
-
-@_giving_back
 def _find(task: Find) -> int:
     step = task.step
     covered = step.numbers(_COPIES).astype(np.int64)
@@ -315,7 +299,6 @@ def _find(task: Find) -> int:
     return left_out
 
 
-@_giving_back
 def _read(task: Read) -> None:
     step = task.step
     part = step.rows.parts[task.number]
@@ -323,7 +306,6 @@ def _read(task: Read) -> None:
     verifying.write_shingles(step.work, part, texts, step.dedup.ngram, step.made_from)
 
 
-@_giving_back
 def _scatter(task: Scatter) -> None:
     step = task.step
     scattered.write(step.work, step.rows, task.documents, task.partition, step.values, step.made_from)
@@ -334,7 +316,6 @@ def _own_texts(work: Workspace, part: Part, rows: NDArray[np.int64]) -> Iterator
         yield table["text"].combine_chunks()
 
 
-@_giving_back
 def _verify(task: Slice) -> NDArray[np.float64]:
     step = task.step
     pairs = step.some_pairs(task.first, task.last)
@@ -351,7 +332,6 @@ def _verify(task: Slice) -> NDArray[np.float64]:
     return verifying.by_signature(step.work, step.rows, pairs, step.values)
 
 
-@_giving_back
 def _name(task: Slice) -> None:
     step, work, part = task.step, task.step.work, Part("near", f"{task.number:05d}")
     if work.pairs.is_made(part, step.made_from):  # before a kill

@@ -238,7 +238,7 @@ class LocalEngine:
 def _do(function: Callable[[Item], Result], item: Item) -> tuple[Result, Usage]:
     """In a worker: what the function gives, and what passed between the worker and S3 that is seen only there."""
     before = traffic()
-    with processes.at_work(function):
+    with processes.at_work():
         answer = function(item)
     received, sent = traffic()
     return answer, Usage(0.0, received - before[0], sent - before[1])

@@ -415,7 +415,7 @@ def _work(data: bytes, seconds: float, identity: str) -> bytes:
                     remedy="give all nodes the same environment, by the same image or lock file",
                 )
             function, item = pickle.loads(data)  # noqa: S301  # of the run's own process
-            with at_work(function):
+            with at_work():
                 answer = function(item)
     except Exception as raised:  # noqa: BLE001  # told to the process that gave it out
         error = _portable(raised)

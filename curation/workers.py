@@ -21,7 +21,7 @@ from pebble import ProcessPool
 from curation import heap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from multiprocessing.process import BaseProcess
 
 #: Calls in calls that the work in a worker may make: what Python allows a program by itself.
@@ -97,9 +97,10 @@ def _prepare(parent: int) -> None:
 
 @dataclass(slots=True)
 class _State:
-    """The work for which this worker holds memory, and when it was done with it (`time.monotonic`; None: it is not)."""
+    """Whether the heap was asked for in large pages, and when this worker was done with an item (`time.monotonic`)."""
 
-    work: object = None
+    has_asked: bool = False
+    #: None while it is at work, and when it has given back.
     idle_since: float | None = None
 
 
@@ -109,37 +110,27 @@ _turning = threading.Lock()
 
 
 @contextmanager
-def at_work(work: Callable[..., Any]) -> Iterator[None]:
-    """Do an item of some work. What earlier items of it took stays for it; what other work took is given back.
-
-    Each work takes memory in sizes of its own. A worker that waits gives back what it has, since others may need it.
-    """
+def at_work() -> Iterator[None]:
+    """Do an item. The memory that it took stays for the next; a worker that waits gives it back: others may need it."""
     with _turning:
         _state.idle_since = None
-        if work is not _state.work:
-            give_back()
+        if not _state.has_asked:
             heap.ask_for_large_pages()
-            _state.work = work
+            _state.has_asked = True
     try:
         yield
     finally:
         _state.idle_since = time.monotonic()
 
 
-def give_back() -> None:
-    """Give free memory back to the system."""
-    import pyarrow as pa  # noqa: PLC0415  # in the worker alone
-
-    pa.default_memory_pool().release_unused()
-    heap.trim()
-    _state.work = None
-
-
 def _give_back_if_idle() -> None:
     with _turning:
         if _state.idle_since is not None and time.monotonic() - _state.idle_since > _IDLE:
-            give_back()
-            _state.idle_since = None
+            import pyarrow as pa  # noqa: PLC0415  # in the worker alone
+
+            pa.default_memory_pool().release_unused()
+            heap.trim()
+            _state.has_asked, _state.idle_since = False, None
 
 
 def _calls_left() -> int:
