@@ -37,27 +37,35 @@ def _library() -> Any:
     return library
 
 
-def ask_for_large_pages() -> None:
+def end() -> int:
+    """Where the heap ends now; 0 where that is not known."""
+    library = _library()
+    return 0 if library is None else int(library.sbrk(0) or 0)
+
+
+def ask_for_large_pages() -> int:
     """Have the next 256 MB of the heap in pages of 2 MB, where the kernel gives such to programs that ask.
+
+    Comes back with where the heap ends then: where it ends before that later, some of it was given back, by `trim` or
+    since more than 256 MB were free at its end, and it must be asked for again. 0 where it cannot be asked for.
 
     A worker takes gigabytes in pieces of some megabytes, one after another, and each page of 4 KB that it touches is a
     fault. A page is given when it is first written to: what is asked for here are addresses. The GNU C library does
-    the like by itself in a process that is started with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`. Where more than 256 MB
-    become free at the end of the heap, and after `trim`, it must be asked for again.
+    the like by itself in a process that is started with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`.
     """
     library = _library()
     if library is None or any(name in os.environ for name in SETTLED):
-        return
+        return 0
     library.mallopt(_M_TRIM_THRESHOLD, _HEAP)  # so much may be free at its end, and stays there
     library.mallopt(_M_MMAP_THRESHOLD, _HEAP // 8)  # what is as large as this lies elsewhere
     library.mallopt(_M_MMAP_MAX, 0)  # but not the next piece, which is to come from the heap
-    start = library.sbrk(0)
+    start = end()
     library.free(library.malloc(_HEAP - _PAGE))
-    end = library.sbrk(0)
     library.mallopt(_M_MMAP_MAX, _MOST_MAPPED)
     start = -(-start // _PAGE) * _PAGE
-    if end > start:
-        library.madvise(start, (end - start) // _PAGE * _PAGE, _MADV_HUGEPAGE)
+    if end() > start:
+        library.madvise(start, (end() - start) // _PAGE * _PAGE, _MADV_HUGEPAGE)
+    return end()
 
 
 def trim() -> None:

@@ -97,9 +97,9 @@ def _prepare(parent: int) -> None:
 
 @dataclass(slots=True)
 class _State:
-    """Whether the heap was asked for in large pages, and when this worker was done with an item (`time.monotonic`)."""
+    """How far large pages are asked for (an address), and when this worker was done with an item (`time.monotonic`)."""
 
-    has_asked: bool = False
+    large_to: int = sys.maxsize
     #: None while it is at work, and when it has given back.
     idle_since: float | None = None
 
@@ -114,9 +114,8 @@ def at_work() -> Iterator[None]:
     """Do an item. The memory that it took stays for the next; a worker that waits gives it back: others may need it."""
     with _turning:
         _state.idle_since = None
-        if not _state.has_asked:
-            heap.ask_for_large_pages()
-            _state.has_asked = True
+        if heap.end() < _state.large_to:  # not yet, or the heap has become smaller
+            _state.large_to = heap.ask_for_large_pages()
     try:
         yield
     finally:
@@ -130,7 +129,7 @@ def _give_back_if_idle() -> None:
 
             pa.default_memory_pool().release_unused()
             heap.trim()
-            _state.has_asked, _state.idle_since = False, None
+            _state.idle_since = None
 
 
 def _calls_left() -> int:

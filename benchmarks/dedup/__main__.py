@@ -235,7 +235,9 @@ def job(options: argparse.Namespace, scratch: Path) -> None:
             removed[f"curate, {name}"] = len(gone(work))
             stages = json.loads((work / "run.json").read_text())["stages"]
             inside[name] = ", ".join(f"{stage} {figures['seconds']:.1f}" for stage, figures in stages.items())
-    found = {f"curate, {name}": sorted(costs)[len(costs) // 2] for name, costs in rounds.items()} | found
+    found = {
+        f"curate, {name}": tuple(map(statistics.median, zip(*costs, strict=True))) for name, costs in rounds.items()
+    } | found
     removed["datatrove"] = len(gone_of_datatrove(theirs))
     rows = pq.read_metadata(given).num_rows
     print(f"\nfrom text to verdicts: {rows:,} documents, {size:.1f} MB, one worker; datatrove once, ours by the median")

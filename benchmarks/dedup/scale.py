@@ -6,16 +6,17 @@ all are in one cluster. What is timed is compare (candidates of all bands, verif
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
 Work that takes n log n has the same nanoseconds by n log2 n in each line: those of the processor, user and system
 together. It takes more where the files are more than memory holds and are read from the disk: with fewer `--bands` and
-`--rows` they are smaller. With `--repeats` the same files are compared and judged several times, and a last line says
-by the medians how time grows from each number of documents to the next, against n log n.
+`--rows` they are smaller. With `--repeats` the same files are compared and judged several times, each by a process of
+its own; what is said last is by the medians: how time grows from each number of documents to the next, against n log n.
 
-With `--against` there are so many documents from outside beside them, of the same clusters.
+With `--against` there are so many documents from outside beside them, of the same clusters, which count as documents.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
 import platform
 import resource
@@ -24,6 +25,7 @@ import statistics
 import tempfile
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -110,8 +112,12 @@ def main() -> None:
     for documents in options.documents:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
             made_up = made(options, documents, Path(folder))
-            times = [measured(made_up, documents, options.workers) for _ in range(options.repeats)]
-        medians.append(Time(documents, *(statistics.median(column) for column in list(zip(*times, strict=True))[1:])))
+            times = []
+            for _ in range(max(1, options.repeats)):
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+                    times.append(alone.submit(measured, made_up, documents, options.workers).result())
+        _, clock, processor = map(statistics.median, zip(*times, strict=True))
+        medians.append(Time(times[0].documents, clock, processor))
     for less, more in pairwise(medians):
         print(
             f"{less.documents:,} to {more.documents:,}: {more.clock / less.clock:.2f} times by the clock, "
@@ -120,7 +126,7 @@ def main() -> None:
 
 
 class Time(NamedTuple):
-    """What so many documents took: seconds by the clock, and of the processor."""
+    """What so many documents, those from outside among them, took: seconds by the clock, and of the processor."""
 
     documents: int
     clock: float
@@ -168,6 +174,7 @@ def made(options: argparse.Namespace, documents: int, folder: Path) -> MadeUp:
 
 def measured(made_up: MadeUp, documents: int, workers: int) -> Time:
     """One line of the table; what is written on the way is removed."""
+    together = documents + sum(outside.rows for outside in made_up.against.values())
     parts = made_up.parts
     work, signals = workspace(made_up.recipe)
     there = set(made_up.folder.rglob("*"))
@@ -187,7 +194,7 @@ def measured(made_up: MadeUp, documents: int, workers: int) -> Time:
     largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     print(
         f"{documents:11,} {compared:10.1f} {judged:8.1f} {compared + judged:9.1f} {user:7.1f} {system:9.1f} "
-        f"{1e9 * (user + system) / (documents * math.log2(documents)):15.1f} {from_disk:13,.0f} "
+        f"{1e9 * (user + system) / (together * math.log2(together)):15.1f} {from_disk:13,.0f} "
         f"{figures['candidates']:15,} "
         f"{len(gone):8,} {largest:19,.0f} {watch.most / 1e6:16,.0f}",
         flush=True,
@@ -195,7 +202,7 @@ def measured(made_up: MadeUp, documents: int, workers: int) -> Time:
     for path in set(made_up.folder.rglob("*")) - there:
         if path.is_file():
             path.unlink()
-    return Time(documents, compared + judged, user + system)
+    return Time(together, compared + judged, user + system)
 
 
 def spent() -> NDArray[np.float64]:
