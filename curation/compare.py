@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from curation.recipe import Dedup
     from curation.run import Run
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 #: Raised when the same signatures give other pairs, or the same ones in other parts.
 VERSION = 5
