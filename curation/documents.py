@@ -102,7 +102,8 @@ def document_ids(
     if "numba" in sys.modules and kernels.place.are_compiled("texts"):  # else loading it takes longer than hashing
         ends = np.concatenate([[0], np.cumsum(list(map(len, heads)), dtype=np.int64)])
         joined = np.frombuffer(b"".join(heads), np.uint8)
-        digits = kernels.blake2b.hexadecimal(joined, ends, np.frombuffer(data, np.uint8), bounds.astype(np.int64))
+        digests = kernels.blake2b.digests(joined, ends, np.frombuffer(data, np.uint8), bounds.astype(np.int64))
+        digits = kernels.blake2b.hexadecimal(digests)
         offsets = np.arange(len(heads) + 1, dtype=np.int32) * digits.shape[1]
         return pa.StringArray.from_buffers(len(heads), pa.py_buffer(offsets), pa.py_buffer(digits))
     whole, ids = memoryview(data), []

@@ -7,7 +7,6 @@ The permutations are datasketch's `affine32`: `to_datasketch` makes its `MinHash
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from curation.signals.batch import Batch
 
 #: Raised when the same text gives another signature.
-VERSION = 4
+VERSION = 5
 #: The seed of the permutations; other tools that read the signatures need it.
 SEED = 1
 
@@ -67,37 +66,45 @@ class Signatures:
         words = batch.word_spans
         sizes = (self.ngram, self.bands, self.rows)
         values, bands = kernels.minhash.signatures(batch.word_hashes, words.bounds, *sizes, SEED)
-        there = words.counts > 0
-        signatures = _binary(values.astype("<u4", copy=False), there)
-        texts = kernels.folding.normalised_texts(batch.data, batch.bounds)
-        raw = signatures.to_pylist()
+        there, raw = words.counts > 0, values.astype("<u4", copy=False).view(np.uint8)
         return {
-            "text_hash": list(map(_text_hash, texts, raw)),
-            "minhash": signatures,
-            "signature_hash": np.fromiter(map(_signature_hash, raw), np.uint64, len(raw)),
+            "text_hash": _text_hashes(batch, raw),
+            "minhash": _strings(pa.binary(), raw, there),
+            "signature_hash": _signature_hashes(raw, there),
             **dict(zip(band_columns(self.bands), np.ascontiguousarray(bands.T), strict=True)),
         }
 
 
-def _binary(values: np.ndarray[Any, np.dtype[np.uint32]], there: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Array:
+def _strings(
+    kind: pa.DataType, values: np.ndarray[Any, np.dtype[np.uint8]], there: np.ndarray[Any, np.dtype[np.bool_]]
+) -> pa.Array:
     """Each row's bytes, none where it is not there."""
-    offsets = np.concatenate([[0], np.cumsum(there * values.shape[1] * 4)]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(there * values.shape[1])]).astype(np.int32)
     kept = np.ascontiguousarray(values[there])
-    return pa.Array.from_buffers(pa.binary(), len(there), [None, pa.py_buffer(offsets), pa.py_buffer(kept)])
+    return pa.Array.from_buffers(kind, len(there), [None, pa.py_buffer(offsets), pa.py_buffer(kept)])
 
 
-def _text_hash(text: memoryview, signature: bytes) -> str:
-    """A cryptographic hash: nobody can write a text that removes another one."""
-    if not text:
-        return ""
-    hashed = hashlib.sha256(text)
-    hashed.update(b"\0" + signature)
-    return hashed.hexdigest()[:32]
+def _text_hashes(batch: Batch, signatures: np.ndarray[Any, np.dtype[np.uint8]]) -> pa.StringArray:
+    """Cryptographic hashes of signature and normalised text: nobody can write a text that removes another one."""
+    digests, there = np.empty((len(batch), kernels.blake2b.SIZE), np.uint8), np.empty(len(batch), np.bool_)
+    heads, size = signatures.ravel(), signatures.shape[1]  # all as long: where the text begins is clear
+    first = 0
+    for texts, bounds in kernels.folding.normalised_texts(batch.data, batch.bounds):
+        last = first + len(bounds) - 1
+        digests[first:last] = kernels.blake2b.digests(heads, size * np.arange(first, last + 1), texts, bounds)
+        there[first:last] = np.diff(bounds) > 0
+        first = last
+    return _strings(pa.string(), kernels.blake2b.hexadecimal(digests), there)
 
 
-def _signature_hash(signature: bytes) -> int:
-    """Equal for equal signatures, and nobody can find another one for it."""
-    return int.from_bytes(hashlib.sha256(signature).digest()[:8], "little") | 1 if signature else 0
+def _signature_hashes(
+    signatures: np.ndarray[Any, np.dtype[np.uint8]], there: np.ndarray[Any, np.dtype[np.bool_]]
+) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Equal for equal signatures, and nobody can find another one for it; 0 for none."""
+    nothing, bounds = np.zeros(len(signatures) + 1, np.int64), signatures.shape[1] * np.arange(len(signatures) + 1)
+    digests = kernels.blake2b.digests(np.empty(0, np.uint8), nothing, signatures.ravel(), bounds)
+    numbers = np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0]
+    return np.where(there, numbers | np.uint64(1), np.uint64(0))
 
 
 def to_datasketch(minhash: bytes) -> MinHash:

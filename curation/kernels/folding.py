@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,33 +81,42 @@ def hash_of(raw: bytes) -> int:
     return int(_hash(np.frombuffer(raw, np.uint8)))
 
 
-def normalised_texts(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]) -> Iterator[memoryview]:
-    """The UTF-8 of each text as `normalised` has it; each is there until the next is asked for."""
+def normalised_texts(
+    data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any]
+) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]]:
+    """The UTF-8 of the texts as `normalised` has them, as many at a time as fit the processor's cache, one at least.
+
+    Those that come together lie one behind the other: text i from `bounds[i]` to `bounds[i + 1]`.
+    """
     rows = len(bounds) - 1
     first = 0
-    while first < rows:  # as many texts as fit the processor's cache, one at least
+    while first < rows:
         last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _TOGETHER, side="right")) - 1)
         size = int(bounds[last] - bounds[first])
-        target = np.empty(2 * size + masks.SIZE, np.uint8)
-        starts, ends = np.empty((2, last - first), np.int64)
+        target, ends = np.empty(2 * size + masks.SIZE, np.uint8), np.zeros(last - first + 1, np.int64)
         asked = np.empty((2, size // 2 + 1), np.int64)  # memory is taken as it is filled
-        count = _normalise(data, bounds[first : last + 1], properties(), *folding(), target, starts, ends, *asked)
-        words = list(zip(*asked[:, :count].tolist(), strict=True))
-        memory, low = memoryview(target), 0
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            high = bisect_left(words, (end,), low)
-            yield _with_folded(memory, start, end, words[low:high]) if high > low else memory[start:end]
-            low = high
+        count = _normalise(data, bounds[first : last + 1], properties(), *folding(), target, ends, *asked)
+        yield _with_folded(target, ends, asked[:, :count]) if count else (target[: ends[-1]], ends)
         first = last
 
 
-def _with_folded(memory: memoryview, start: int, end: int, words: list[tuple[int, int]]) -> memoryview:
-    """A text of which these words, or several with spaces between, stand there as they were."""
+def _with_folded(
+    target: np.ndarray[Any, np.dtype[np.uint8]], bounds: np.ndarray[Any, np.dtype[np.int64]],
+    words: np.ndarray[Any, np.dtype[np.int64]],
+) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]:  # fmt: skip
+    """Texts in which these words, or several with spaces between, stood as they were: their starts, and their ends."""
+    memory, start = memoryview(target), 0
     parts: list[bytes | memoryview] = []
-    for first, past in words:
-        parts += memory[start:first], folded(str(memory[first:past], "utf-8")).encode()
+    sizes = []
+    for first, past in words.T.tolist():
+        word = folded(str(memory[first:past], "utf-8")).encode()
+        parts += memory[start:first], word
+        sizes.append(len(word))
         start = past
-    return memoryview(b"".join([*parts, memory[start:end]]))
+    joined = b"".join([*parts, memory[start : bounds[-1]]])
+    starts, ends = words
+    moved = np.concatenate([[0], np.cumsum(np.array(sizes) - (ends - starts))])
+    return np.frombuffer(joined, np.uint8), bounds + moved[np.searchsorted(ends, bounds, side="right")]
 
 
 def _folded_ascii() -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -241,17 +249,16 @@ def _hash_words(
     types.int64(
         array(types.uint8), array(types.int64), array(types.uint32), array(types.int32), array(types.uint8),
         array(types.uint8), array(types.bool_), array(types.bool_), out(types.uint8), out(types.int64),
-        out(types.int64), out(types.int64), out(types.int64),
+        out(types.int64), out(types.int64),
     )
 )  # fmt: skip
 def _normalise(
     data: Any, bounds: Any, table: Any, fold: Any, pool: Any, order: Any, hard: Any, fixed: Any, target: Any,
-    starts: Any, ends: Any, asked_starts: Any, asked_ends: Any,
+    ends: Any, asked_starts: Any, asked_ends: Any,
 ) -> int:  # fmt: skip
     filled, count = np.int64(0), 0
     for row in range(len(bounds) - 1):
-        starts[row] = filled
-        stop = bounds[row + 1]
+        start, stop = filled, bounds[row + 1]
         before, is_open = np.int64(0), True  # a space stands last, or nothing
         at = bounds[row]
         while at < stop:
@@ -286,10 +293,10 @@ def _normalise(
                 at += size
                 continue
             if is_hard(point, before, order, hard):  # what lies between white space is written as it stands
-                while filled > starts[row] and target[filled - 1] != 0x20:
+                while filled > start and target[filled - 1] != 0x20:
                     filled -= 1
                 first, at = between_spaces(data, at, bounds[row], stop, table)
-                if count == 0 or asked_starts[count - 1] < starts[row] or asked_ends[count - 1] + 1 < filled:
+                if count == 0 or asked_starts[count - 1] < start or asked_ends[count - 1] + 1 < filled:
                     asked_starts[count] = filled
                     count += 1  # else it follows another one: Python is asked for both at once
                 for place in range(first, at):
@@ -301,6 +308,6 @@ def _normalise(
             before = np.int64(order[point]) if point < len(order) else 0
             filled = fold_one(point, data, at, size, fold, pool, target, filled)
             at += size
-        filled -= is_open and filled > starts[row]
-        ends[row] = filled
+        filled -= is_open and filled > start
+        ends[row + 1] = filled
     return count
