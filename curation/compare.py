@@ -118,15 +118,15 @@ class Scatter:
 class Slice:
     """Verify the candidates from one place up to another, or write such pairs with the ids of their documents.
 
-    `scattered` has the parts in which signatures of their partition lie, with where that begins and ends in each; None
-    where signatures were not scattered.
+    `scattered` has the parts in which signatures of their partition lie, with the row groups of each; None where
+    signatures were not scattered.
     """
 
     step: Compare
     number: int
     first: int
     last: int
-    scattered: list[tuple[Part, int, int]] | None = None
+    scattered: list[tuple[Part, range]] | None = None
 
     def __str__(self) -> str:
         return f"pairs from {self.first:,}"
@@ -236,12 +236,12 @@ def _verified_apart(
     run.engine.map(_scatter, scatters, label="compare: scatter signatures", little=step.is_little)
     partitions = int(of_document.max()) + 1
     counts = np.array([np.bincount(scatter.partition, minlength=partitions) for scatter in scatters])
-    places = np.stack([counts.cumsum(axis=1) - counts, counts.cumsum(axis=1)], axis=2)
+    groups = scattered.row_groups(counts)
     ends_of_pairs = np.searchsorted(of_pair[order], np.arange(partitions), side="right").tolist()
     tasks = []
     for number, (first, last) in enumerate(pairwise([0, *ends_of_pairs])):
-        mine = [(step.rows.parts[one], *place) for one, place in zip(there, places[:, number].tolist(), strict=True)]
-        tasks.append(Slice(step, number, first, last, [place for place in mine if place[1] < place[2]]))
+        mine = [(step.rows.parts[one], of_part[number]) for one, of_part in zip(there, groups, strict=True)]
+        tasks.append(Slice(step, number, first, last, [(part, chosen) for part, chosen in mine if chosen]))
     similar = np.empty(len(pairs))
     verified = run.engine.map(_verify, tasks, label="compare: verify", unit="partitions", little=step.is_little)
     similar[order] = np.concatenate(verified)
@@ -325,7 +325,7 @@ def _verify(task: Slice) -> NDArray[np.float64]:
             step.values
         ):  # else they hang together, and some are held at a time
             held = scattered.read(step.work, task.scattered, len(documents), step.values)
-            one, other = (np.searchsorted(documents, side) for side in verifying.sides(pairs))
+            one, other = map(kernels.places.Places(documents).of, verifying.sides(pairs))
             return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
     return verifying.by_signature(step.work, step.rows, pairs, step.values)
 
@@ -339,7 +339,7 @@ def _name(task: Slice) -> None:
     first, second = verifying.sides(table["pair"].to_numpy())
     involved = distinct(np.concatenate([first, second]))
     ids = step.rows.take(work, ["id"], involved)["id"].combine_chunks()
-    one, other = (ids.take(pa.array(np.searchsorted(involved, side))) for side in (first, second))
+    one, other = (ids.take(pa.array(side)) for side in map(kernels.places.Places(involved).of, (first, second)))
     entry = pa.array(step.rows.entry_of(second))
     is_outside = pc.greater_equal(entry, 0)
     in_order = pc.and_not(pc.less(one, other), is_outside)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation import releases
+from curation import kernels, releases
 from curation import rules as ruling
 from curation.compare import COPIES, pair_parts, rows_of
 from curation.dataset import connect
@@ -105,7 +105,7 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
     entry = pa.array(rows.entry_of(stays))
     return Gone(
         involved[chosen.node[by_number]],
-        np.searchsorted(stays, kept),
+        kernels.places.Places(stays).of(kept),
         chosen.similarity[by_number],
         rows.take(work, ["id"], stays)["id"].combine_chunks(),
         pa.array(dedup.against, pa.string()).take(pc.if_else(pc.greater_equal(entry, 0), entry, None)),

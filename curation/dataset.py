@@ -351,7 +351,7 @@ class Workspace:
     @cached_property
     def scattered(self) -> Dataset:
         """The signatures of candidates, partition by partition."""
-        return Dataset(self.storage, "scattered", schema.SCATTERED)
+        return Dataset(self.storage, "scattered", schema.SCATTERED, "none")  # hashes, which are removed soon
 
     @cached_property
     def shingles(self) -> Dataset:

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from plain.hashing import hashed
 
-from curation import compare, copies, pull
+from curation import compare, copies, dataset, pull
 from curation.compare import COPIES, pair_parts
-from curation.dedup import candidates, signatures, survivors, verifying
+from curation.dedup import candidates, scattered, signatures, survivors, verifying
 from curation.dedup.signatures import Signatures, probability, shingles
 from curation.dedup.survivors import Copies, Graph, Near, choose
 from curation.engine import LocalEngine
@@ -342,6 +342,9 @@ def test_more_signatures_than_a_worker_holds(
     tiny(sources, until="compare").work.storage.remove("pairs")
     tiny(sources, "", "dedup.enabled=false", until="compare").work.storage.remove("compared")
     monkeypatch.setattr(verifying, "held_at_once", lambda _: held)
+    for module in (dataset, scattered):
+        monkeypatch.setattr(module, "ROW_GROUP_ROWS", 3)  # so that some partitions are several row groups of a part
+    monkeypatch.setattr(LocalEngine, "map", in_this_process)
     parted, found = grouping.parted, list[Any]()
     monkeypatch.setattr(grouping, "parted", lambda *given: found.append(parted(*given)) or found[-1])
     run = tiny(sources, "", "dedup.similarity=0.3", until="compare")

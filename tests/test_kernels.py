@@ -24,7 +24,7 @@ from plain import text as plain
 from plain.hashing import folded, hashed
 
 from curation import signals
-from curation.kernels import blake2b, folding, unicode
+from curation.kernels import blake2b, folding, grouping, places, unicode
 from curation.signals.batch import Batch
 
 #: What the definitions turn on, far more often than chance would have it, and what only some kernels look at.
@@ -142,6 +142,39 @@ def test_digests_are_those_of_hashlib(sizes: list[tuple[int, int]], before: int,
         hashlib.blake2b(head + text, digest_size=blake2b.SIZE).hexdigest()
         for head, text in zip(heads, texts, strict=True)
     ]
+
+
+NUMBERS = st.integers(-300, 300) | st.integers(-(2**33), 2**33)
+
+
+@given(st.sets(NUMBERS, max_size=40), st.lists(NUMBERS, max_size=40))
+@example({63, 64, 127, 128}, [63, 64, 65, 127, 128, 129])
+@settings(max_examples=200, deadline=None)
+def test_places_are_those_of_a_search(among: set[int], others: list[int]) -> None:
+    """Of numbers that are there, lie between, come before all or after all."""
+    ascending = np.array(sorted(among), np.int64)
+    if among and ascending[-1] - ascending[0] > 2**20:  # a bit is held for each number between
+        ascending = ascending[:1]
+    asked = np.array([*among, *others], np.int64)
+    assert places.Places(ascending).of(asked).tolist() == np.searchsorted(ascending, asked).tolist()
+
+
+@given(
+    keys=st.lists(st.integers(0, 2**64 - 1) | st.just(0), max_size=60), turns=st.integers(1, 5),
+    start=st.integers(0, 99), seed=st.none() | st.integers(0, 9),
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_keys_of_all_turns_are_those_of_each(keys: list[int], turns: int, start: int, seed: int | None) -> None:
+    """In one pass and in several, with and without rows that are left out, none is lost."""
+    given_keys = np.array(keys, np.uint64)
+    left_out = None if seed is None else np.random.default_rng(seed).random(len(keys)) < 0.3
+    found = grouping.in_turns(given_keys, start, turns, left_out)
+    for turn, (mine, rows) in enumerate(found):
+        same, their_rows = grouping.chosen(given_keys, start, turn, turns, left_out)
+        assert (mine.tolist(), rows.tolist()) == (same.tolist(), their_rows.tolist())
+    is_out = [False] * len(keys) if left_out is None else left_out.tolist()
+    kept = [start + row for row, (key, out) in enumerate(zip(keys, is_out, strict=True)) if key and not out]
+    assert sorted(row for _, rows in found for row in rows.tolist()) == kept
 
 
 def test_the_table_of_characters_is_unicode_s() -> None:

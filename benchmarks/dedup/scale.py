@@ -5,9 +5,10 @@ clusters of five on average, scattered over all parts, each 0.7 to 1.0 like the 
 all are in one cluster. What is timed is compare (candidates of all bands, verifying, writing pairs) and then judge
 without rules: ranking, choosing who stays, writing verdicts. Peak memory is that of the largest process, and of all.
 Work that takes n log n has the same nanoseconds by n log2 n in each line: those of the processor, user and system
-together. It takes more where the files are more than memory holds and are read from the disk: with fewer `--bands` and
-`--rows` they are smaller. With `--repeats` the same files are compared and judged several times, each by a process of
-its own; what is said last is by the medians: how time grows from each number of documents to the next, against n log n.
+together. The files are written before, and lie in memory as far as there is room; it takes more where they are read
+from the disk: with fewer `--bands` and `--rows` they are smaller. With `--repeats` the same files are compared and
+judged several times, by a process of its own each time, and all numbers of documents in turns, since machines become
+faster and slower. What is said last is by the medians: how time grows from each number to the next, against n log n.
 
 With `--against` there are so many documents from outside beside them, of the same clusters, which count as documents.
 """
@@ -91,7 +92,9 @@ def main() -> None:
     parser.add_argument("--against", type=int, default=0, help="documents from outside to compare with (0)")
     parser.add_argument("--bands", type=int, default=DEFAULT.bands, help=f"of a signature ({DEFAULT.bands})")
     parser.add_argument("--rows", type=int, default=DEFAULT.rows, help=f"of a band ({DEFAULT.rows})")
-    parser.add_argument("--scratch", type=Path, help=f"a folder with {A_DOCUMENT} bytes of room for each document")
+    parser.add_argument(
+        "--scratch", type=Path, help=f"a folder with {A_DOCUMENT} bytes of room for each of all documents"
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # of the workers, as `curate` has it
@@ -106,23 +109,36 @@ def main() -> None:
         "gone  largest process MB  all together MB"
     )
     room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free
-    if (most := A_DOCUMENT * max(options.documents)) > room:
+    if (most := A_DOCUMENT * sum(options.documents)) > room:
         raise SystemExit(f"{most / 1e9:.0f} GB of room are needed, {room / 1e9:.0f} are free: see --scratch")
-    medians: list[Time] = []
-    for documents in options.documents:
-        with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-            made_up = made(options, documents, Path(folder))
-            times = []
-            for _ in range(max(1, options.repeats)):
+    times: dict[int, list[Time]] = {documents: [] for documents in options.documents}
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        folder = Path(scratch)
+        every = {documents: made(options, documents, folder / f"{documents}") for documents in times}
+        for _ in range(max(1, options.repeats)):
+            for documents, made_up in every.items():
+                in_memory(folder, made_up.folder)
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-                    times.append(alone.submit(measured, made_up, documents, options.workers).result())
-        _, clock, processor = map(statistics.median, zip(*times, strict=True))
-        medians.append(Time(times[0].documents, clock, processor))
+                    times[documents].append(alone.submit(measured, made_up, documents, options.workers).result())
+    medians = []
+    for of_one in times.values():
+        _, clock, processor = map(statistics.median, zip(*of_one, strict=True))
+        medians.append(Time(of_one[0].documents, clock, processor))
     for less, more in pairwise(medians):
         print(
             f"{less.documents:,} to {more.documents:,}: {more.clock / less.clock:.2f} times by the clock, "
             f"{more.processor / less.processor:.2f} of the processor; n log n is {more.n_log_n / less.n_log_n:.2f}"
         )
+
+
+def in_memory(every: Path, mine: Path) -> None:
+    """Have the system hold these files in memory, as far as there is room, and none of the others in the folder."""
+    os.sync()
+    for file in filter(Path.is_file, every.rglob("*")):
+        with file.open("rb", buffering=0) as stream:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while file.is_relative_to(mine) and stream.read(1 << 24):
+                pass
 
 
 class Time(NamedTuple):
@@ -150,6 +166,7 @@ class MadeUp:
 
 def made(options: argparse.Namespace, documents: int, folder: Path) -> MadeUp:
     """Write the sidecars."""
+    folder.mkdir()
     toml, outside = _RECIPE.format(bands=options.bands, rows=options.rows), options.against
     (folder / "recipe.toml").write_text(toml + ("against = ['outside']\n" if outside else ""))
     recipe = load(folder / "recipe.toml")
@@ -178,7 +195,6 @@ def measured(made_up: MadeUp, documents: int, workers: int) -> Time:
     parts = made_up.parts
     work, signals = workspace(made_up.recipe)
     there = set(made_up.folder.rglob("*"))
-    os.sync()  # else what is timed waits for these files, and shares the processor with their writing
     before = spent()
     with LocalEngine(workers) as engine, Watch() as watch:
         run = Run(made_up.recipe, work, signals, engine, Silent(), lambda: None, parts=parts, against=made_up.against,

@@ -20,7 +20,7 @@ from curation.dataset import connect
 from curation.dedup.rows import distinct, united
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,7 +35,7 @@ FULL_BUCKET = 64
 HUBS = 8
 NEIGHBOURS = 8
 #: Keys that are grouped at once: 28 bytes each. Where there are more it takes several turns, for which the run's own
-#: are kept, 8 bytes each, or read again where they are more than `_KEPT`.
+#: are kept, 12 bytes each, or read again where they are more than `_KEPT`.
 _TOGETHER, _KEPT = 1 << 25, 1 << 27
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
 _MEMBERS = pa.schema(
@@ -105,17 +105,17 @@ def _members(
     work: Workspace, rows: Rows, names: Sequence[str], keys_of: Callable[[pa.Table], NDArray[np.uint64]]
 ) -> pa.Table:
     """The documents that share a key, with a number for each group: `_MEMBERS`."""
-    found = [_MEMBERS.empty_table()]
-    number = 0
+    nothing = np.empty(0, np.int64)
+    found, number = [(nothing, nothing)], 0
     for groups in _groups(work, rows, names, keys_of):
-        members = np.sort(groups.rows)
-        group = np.empty(len(members), np.int64)
-        group[np.searchsorted(members, groups.rows)] = number + np.repeat(np.arange(len(groups.sizes)), groups.sizes)
+        found.append((groups.rows, np.repeat(np.arange(number, number + len(groups.sizes)), groups.sizes)))
         number += len(groups.sizes)
-        table = rows.take(work, ["id", "text_hash"], members)
-        beside = [pa.array(members), pa.array(group), pa.array(rows.entry_of(members))]
-        found.append(pa.table([*table.columns, *beside], schema=_MEMBERS))
-    return pa.concat_tables(found)
+    members, group = map(np.concatenate, zip(*found, strict=True))
+    order = np.argsort(members)
+    members, group = members[order], group[order]
+    table = rows.take(work, ["id", "text_hash"], members)
+    beside = [pa.array(members), pa.array(group), pa.array(rows.entry_of(members))]
+    return pa.table([*table.columns, *beside], schema=_MEMBERS)
 
 
 def _itself(work: Workspace, rows: Rows) -> pa.Table:
@@ -184,11 +184,11 @@ class _Keys:
     names: Sequence[str]
     of: Callable[[pa.Table], NDArray[np.uint64]]
     is_left_out: NDArray[np.bool_] | None
-    _own: list[tuple[int, NDArray[np.uint64]]] | None = None
+    _own: list[list[Keyed]] | None = None
 
     def held(self, turn: int, turns: int, most: int) -> list[Keyed] | None:
         """The keys of one turn in so many with the documents' numbers; None where more than `most` are from outside."""
-        found = [self._chosen(start, keys, turn, turns) for start, keys in self._of_run(turns)]
+        found = self._of_run(turn, turns)
         if not found or not self.rows.entries:
             return found
         bits = kernels.grouping.marks([keys for keys, _ in found])
@@ -199,12 +199,13 @@ class _Keys:
                 return None
         return found
 
-    def _of_run(self, turns: int) -> Iterable[tuple[int, NDArray[np.uint64]]]:
+    def _of_run(self, turn: int, turns: int) -> list[Keyed]:
         if turns == 1 or self.rows.own > _KEPT:
-            return self._read()
-        if self._own is None:
-            self._own = list(self._read())
-        return self._own
+            return [self._chosen(start, keys, turn, turns) for start, keys in self._read()]
+        if self._own is None or len(self._own[0]) != turns:
+            split = kernels.grouping.in_turns
+            self._own = [split(keys, start, turns, self._left_out(start, keys)) for start, keys in self._read()]
+        return [piece[turn] for piece in self._own]
 
     def _read(self, *, outside: bool = False) -> Iterator[tuple[int, NDArray[np.uint64]]]:
         for start, table in self.rows.columns(self.work, self.names, outside=outside):
@@ -213,8 +214,10 @@ class _Keys:
     def _chosen(
         self, start: int, keys: NDArray[np.uint64], turn: int, turns: int, bits: NDArray[np.uint64] | None = None
     ) -> Keyed:
-        left_out = None if self.is_left_out is None else self.is_left_out[start : start + len(keys)]
-        return kernels.grouping.chosen(keys, start, turn, turns, left_out, bits)
+        return kernels.grouping.chosen(keys, start, turn, turns, self._left_out(start, keys), bits)
+
+    def _left_out(self, start: int, keys: NDArray[np.uint64]) -> NDArray[np.bool_] | None:
+        return None if self.is_left_out is None else self.is_left_out[start : start + len(keys)]
 
 
 def _groups(

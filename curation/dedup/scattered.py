@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from curation.dataset import ROW_GROUP_ROWS
 from curation.dedup.verifying import minima
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,12 +45,21 @@ def write(
             writer.write(pa.table({"minhash": column}))
 
 
-def read(work: Workspace, places: Iterable[tuple[Part, int, int]], documents: int, values: int) -> NDArray[np.uint32]:
+def row_groups(counts: NDArray[np.int64]) -> list[list[range]]:
+    """For each part, which has so many documents of each partition, the row groups that `write` makes of each.
+
+    >>> row_groups(np.array([[3, 0, 20_000, 1]]))
+    [[range(0, 1), range(1, 1), range(1, 3), range(3, 4)]]
+    """
+    ends = (-(-counts // ROW_GROUP_ROWS)).cumsum(axis=1).tolist()
+    return [list(map(range, [0, *of_part[:-1]], of_part)) for of_part in ends]
+
+
+def read(
+    work: Workspace, places: Iterable[tuple[Part, Sequence[int]]], documents: int, values: int
+) -> NDArray[np.uint32]:
     """The signatures of so many documents of one partition, by number: uint32 (documents, values).
 
-    `places` has the parts that have any, in order, and where in each the partition begins and ends.
+    `places` has the parts that have any, in order, and the row groups of each.
     """
-    pieces = (
-        table for part, begin, end in places for table in work.scattered.pick(part, np.arange(begin, end), ["minhash"])
-    )
-    return minima(pieces, documents, values)
+    return minima((work.scattered.read_groups(part, groups) for part, groups in places), documents, values)
