@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def in_memory(every: Path, mine: Path) -> None:
-    """Have the system hold these files in memory, as far as there is room, and none of the others in the folder."""
+    """Have the system hold the files of `mine` in memory, as far as there is room, and no others of `every`."""
     os.sync()
     for file in filter(Path.is_file, every.rglob("*")):
         with file.open("rb", buffering=0) as stream:

@@ -44,7 +44,7 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
     most = max(1, held_at_once(values) // 2)
     involved = distinct(np.concatenate([first, second]))
     if len(involved) <= held_at_once(values):
-        return among(work, rows, involved, values)(*map(kernels.places.Places(involved).of, (first, second)))
+        return among(work, rows, involved, values)(*map(kernels.ranks.Ranks(involved).of, (first, second)))
     similar = np.empty(len(pairs))
     for low, high in _cut(first, most):
         mine = distinct(first[low:high])
@@ -54,8 +54,8 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
             chosen = order[begin:end]
             others = distinct(second[chosen])
             beside = _signatures(work, rows, others, values)
-            one = kernels.places.Places(mine).of(first[chosen])
-            other = kernels.places.Places(others).of(second[chosen])
+            one = kernels.ranks.Ranks(mine).of(first[chosen])
+            other = kernels.ranks.Ranks(others).of(second[chosen])
             similar[chosen] = kernels.grouping.agreement(held, one, beside, other)
     return similar
 

@@ -1,4 +1,4 @@
-"""Where numbers stand among others."""
+"""How many numbers are smaller than others: the place of each among those that ascend."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from curation.kernels import masks
 from curation.kernels.compiled import array, kernel, out
 
 
-class Places:
+class Ranks:
     """The places of numbers among those that ascend (int64), each of which is there once: `numpy.searchsorted`'s.
 
     A bit is held for each number from the least to the greatest, and half as much for how many stand before: 19 MB for
     a hundred million. That fits a processor's cache, where a binary search waits for memory at each of its steps.
 
-    >>> Places(np.array([3, 70, 71])).of(np.array([71, 3, 2, 4, 99])).tolist()
+    >>> Ranks(np.array([3, 70, 71])).of(np.array([71, 3, 2, 4, 99])).tolist()
     [2, 0, 0, 1, 3]
     """
 
