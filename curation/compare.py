@@ -325,7 +325,7 @@ def _verify(task: Slice) -> NDArray[np.float64]:
             step.values
         ):  # else they hang together, and some are held at a time
             held = scattered.read(step.work, task.scattered, len(documents), step.values)
-            one, other = map(kernels.ranks.Ranks(documents).of, verifying.sides(pairs))
+            one, other = map(kernels.positions.Positions(documents).of, verifying.sides(pairs))
             return np.asarray(kernels.grouping.agreement(held, one, held, other), np.float64)
     return verifying.by_signature(step.work, step.rows, pairs, step.values)
 
@@ -339,7 +339,7 @@ def _name(task: Slice) -> None:
     first, second = verifying.sides(table["pair"].to_numpy())
     involved = distinct(np.concatenate([first, second]))
     ids = step.rows.take(work, ["id"], involved)["id"].combine_chunks()
-    one, other = (ids.take(pa.array(side)) for side in map(kernels.ranks.Ranks(involved).of, (first, second)))
+    one, other = (ids.take(pa.array(side)) for side in map(kernels.positions.Positions(involved).of, (first, second)))
     entry = pa.array(step.rows.entry_of(second))
     is_outside = pc.greater_equal(entry, 0)
     in_order = pc.and_not(pc.less(one, other), is_outside)

@@ -105,7 +105,7 @@ def gone(run: Run, passed: NDArray[np.bool_]) -> Gone:
     entry = pa.array(rows.entry_of(stays))
     return Gone(
         involved[chosen.node[by_number]],
-        kernels.ranks.Ranks(stays).of(kept),
+        kernels.positions.Positions(stays).of(kept),
         chosen.similarity[by_number],
         rows.take(work, ["id"], stays)["id"].combine_chunks(),
         pa.array(dedup.against, pa.string()).take(pc.if_else(pc.greater_equal(entry, 0), entry, None)),

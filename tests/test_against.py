@@ -253,6 +253,28 @@ def test_the_order_and_size_of_files_and_parts_make_no_difference(tiny: Callable
     assert sum(match is not None for match, _ in found[0].values()) > 20
 
 
+def test_keys_that_take_more_turns_for_those_from_outside(
+    tiny: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same matches where there is room for all keys of the run, but not for those from outside that it has too."""
+    random.seed(13)
+    old = [words(60) for _ in range(40)]
+    for number in range(4):
+        write(tmp_path / f"old/{number}.parquet", [changed(text, 0.01 * number) for text in old])
+    texts = [changed(text, 0.01) for text in old] + [words(60) for _ in range(20)]
+    run = tiny({"s": rows(*texts)}, "", entries("old"), LOSING, until="judge")
+    before = matches(run)
+    assert len(before) >= 30
+    for folder in ("pairs", "compared", "candidates"):
+        run.work.storage.remove(folder)
+    in_turns, turns = kernels.grouping.in_turns, list[int]()
+    monkeypatch.setattr(kernels.grouping, "in_turns", lambda *given: turns.append(given[2]) or in_turns(*given))
+    monkeypatch.setattr(LocalEngine, "map", lambda _, function, items, **__: [function(item) for item in items])
+    monkeypatch.setattr(candidates, "_HELD_BYTES", 1_600)  # of 60 keys 57 have room, or 31 beside all of them
+    assert matches(tiny({"s": rows(*texts)}, "", entries("old"), LOSING, until="judge")) == before
+    assert {2, 4} <= set(turns), "two turns would do for the run's own"
+
+
 def test_files_are_cut_like_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the bounds of row groups, when a part has its rows or its bytes; texts are read again by their row in it."""
     monkeypatch.setattr(against, "PART_ROWS", 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 import json
 import random
@@ -27,7 +28,7 @@ from curation.dedup import candidates, scattered, signatures, survivors, verifyi
 from curation.dedup.signatures import Signatures, probability, shingles
 from curation.dedup.survivors import Copies, Graph, Near, choose
 from curation.engine import LocalEngine
-from curation.kernels import grouping
+from curation.kernels import folding, grouping
 from curation.run import Run
 from curation.signals.batch import Batch
 
@@ -154,15 +155,26 @@ def test_what_exact_copies_have_in_common(one: str, other: str, same: bool) -> N
     assert (first == second) is same
 
 
-@given(st.lists(st.text() | st.none(), min_size=1, max_size=6), st.integers(0, 6))
+@given(st.lists(st.text() | st.none(), min_size=1, max_size=6), st.integers(0, 6), st.sampled_from([8, 1 << 19]))
 @settings(max_examples=50, deadline=None)
-def test_any_text_has_its_columns_however_a_batch_is_cut(texts: list[str | None], cut: int) -> None:
-    """Never a null, never an error, the same alone as beside others."""
-    whole = measured(*texts, bands=2, rows=3)
+def test_any_text_has_its_columns_however_a_batch_is_cut(texts: list[str | None], cut: int, together: int) -> None:
+    """Never a null, never an error, the same alone as beside others, however many are normalised in one go."""
+    with patch.object(folding, "_TOGETHER", together):
+        whole = measured(*texts, bands=2, rows=3)
     first, second = measured(*texts[:cut], bands=2, rows=3), measured(*texts[cut:], bands=2, rows=3)
     for name, values in whole.items():
         assert None not in values
         assert values == first[name] + second[name]
+    hashes = [hashes_of(text, minhash) for text, minhash in zip(texts, whole["minhash"], strict=True)]
+    assert list(zip(whole["text_hash"], whole["signature_hash"], strict=True)) == hashes
+
+
+def hashes_of(text: str | None, minhash: bytes) -> tuple[str, int]:
+    """The text hash and the signature hash of a text with this signature of six values, by hashlib."""
+    normal = folding.normalised(text or "").encode()
+    whole = hashlib.blake2b((minhash or b"\xff" * 24) + normal, digest_size=16).hexdigest()
+    signature = hashlib.blake2b(minhash, digest_size=16).digest()[:8]
+    return whole if normal else "", int.from_bytes(signature, "little") | 1 if minhash else 0
 
 
 # candidates and verifying
@@ -343,15 +355,23 @@ def test_more_signatures_than_a_worker_holds(
     tiny(sources, "", "dedup.enabled=false", until="compare").work.storage.remove("compared")
     monkeypatch.setattr(verifying, "held_at_once", lambda _: held)
     for module in (dataset, scattered):
-        monkeypatch.setattr(module, "ROW_GROUP_ROWS", 3)  # so that some partitions are several row groups of a part
+        monkeypatch.setattr(module, "ROW_GROUP_ROWS", 3)
     monkeypatch.setattr(LocalEngine, "map", in_this_process)
     parted, found = grouping.parted, list[Any]()
     monkeypatch.setattr(grouping, "parted", lambda *given: found.append(parted(*given)) or found[-1])
+    read, sizes = scattered.read, list[int]()
+
+    def noted(work: Any, places: list[tuple[Any, range]], documents: int, values: int) -> Any:
+        sizes.extend(len(groups) for _, groups in places)
+        return read(work, places, documents, values)
+
+    monkeypatch.setattr(scattered, "read", noted)
     run = tiny(sources, "", "dedup.similarity=0.3", until="compare")
     assert pairs(run, "near") == before
     of_pair, _ = found[0]
     assert run.figures["compare"]["newly_compared"] == len(of_pair) >= 40
     assert len(set(of_pair.tolist())) >= partitions
+    assert (max(sizes) > 1) == (held == 24), "some partitions are several row groups of a part"
     assert not list(run.work.storage.files("scattered"))
 
 
@@ -475,16 +495,16 @@ def as_it_comes() -> dict[str, Any]:
 )  # fmt: skip
 @given(
     order=st.permutations("abcd"), part_rows=st.sampled_from([4, 9, 1000]), pairs_a_task=st.sampled_from([1, 7, 1000]),
-    turns=st.sampled_from([(30, 10), (30, 1 << 20), (1 << 20, 1 << 20)]),
+    held_bytes=st.sampled_from([800, 1_800, 1 << 20]),
     verify=st.sampled_from(["signature", "exact"]),
 )  # fmt: skip
 def test_copies_are_the_same_for_any_parts_tasks_and_order(
     as_it_comes: dict[str, Any], tiny: Callable[..., Run], tmp_path: Path, order: list[str], part_rows: int,
-    pairs_a_task: int, turns: tuple[int, int], verify: str,
+    pairs_a_task: int, held_bytes: int, verify: str,
 ) -> None:  # fmt: skip
     """However sources are ordered, parts and tasks are cut and bands are passed through, the verdicts are the same.
 
-    Also where a band's keys take several turns, kept for them or read again.
+    Also where the keys of a band, 88 at most, take several turns, read again for each or kept.
     """
     shutil.rmtree(tmp_path / "work", ignore_errors=True)
     sources = corpus_of_copies()
@@ -493,7 +513,7 @@ def test_copies_are_the_same_for_any_parts_tasks_and_order(
         patch.object(compare, "_PAIRS_A_TASK", pairs_a_task),
         patch.object(compare, "_DOCUMENTS_A_TASK", 5 * pairs_a_task),
         patch.object(compare, "_NAMED_A_TASK", 3 * pairs_a_task),
-        patch.multiple(candidates, _TOGETHER=turns[0], _KEPT=turns[1]),
+        patch.object(candidates, "_HELD_BYTES", held_bytes),
         patch.multiple(candidates, FULL_BUCKET=6, HUBS=2, NEIGHBOURS=2),
         patch.object(LocalEngine, "map", in_this_process),
     ):

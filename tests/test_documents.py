@@ -44,7 +44,7 @@ def test_ids_of_columns_are_ids_of_rows(rows: list[tuple[str | None, str, str | 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(kernels.place, "are_compiled", lambda _group, answer=is_compiled: answer)
             if is_compiled:
-                patch.delattr(documents, "hashlib")  # the kernels do without it
+                patch.delattr(documents, "hashlib")  # it is left to the kernels
             assert documents.document_ids("s", uris, origins, text).to_pylist() == expected
 
 

@@ -24,7 +24,7 @@ from plain import text as plain
 from plain.hashing import folded, hashed
 
 from curation import signals
-from curation.kernels import blake2b, folding, grouping, ranks, unicode
+from curation.kernels import blake2b, folding, grouping, positions, unicode
 from curation.signals.batch import Batch
 
 #: What the definitions turn on, far more often than chance would have it, and what only some kernels look at.
@@ -150,13 +150,13 @@ NUMBERS = st.integers(-300, 300) | st.integers(-(2**33), 2**33)
 @given(st.sets(NUMBERS, max_size=40), st.lists(NUMBERS, max_size=40))
 @example({63, 64, 127, 128}, [63, 64, 65, 127, 128, 129])
 @settings(max_examples=200, deadline=None)
-def test_ranks_are_those_of_a_search(among: set[int], others: list[int]) -> None:
+def test_positions_are_those_of_a_search(among: set[int], others: list[int]) -> None:
     """Of numbers that are there, lie between, come before all or after all."""
     ascending = np.array(sorted(among), np.int64)
     if among and ascending[-1] - ascending[0] > 2**20:  # a bit is held for each number between
         ascending = ascending[:1]
     asked = np.array([*among, *others], np.int64)
-    assert ranks.Ranks(ascending).of(asked).tolist() == np.searchsorted(ascending, asked).tolist()
+    assert positions.Positions(ascending).of(asked).tolist() == np.searchsorted(ascending, asked).tolist()
 
 
 @given(

@@ -207,13 +207,16 @@ def write_documents(target: Path, documents: int) -> None:
 
 
 def write_reversed(target: Path, documents: int) -> None:
-    """Real documents whose words stand in reverse order: as long, of the same words, and near to no real one."""
+    """Real documents whose words stand in reverse order: as long, of the same words, and near to no real one.
+
+    Without those that are the same then. There may be fewer than are asked for.
+    """
     duckdb.execute(f"""
         COPY (
-            SELECT * REPLACE (
-                id || ' reversed' AS id, array_to_string(list_reverse(string_split(text, ' ')), ' ') AS text
-            )
-            FROM '{mixed()}' ORDER BY file_row_number LIMIT {documents}
+            SELECT id || ' reversed' AS id, reversed AS text, source FROM (
+                SELECT *, array_to_string(list_reverse(string_split(text, ' ')), ' ') AS reversed
+                FROM read_parquet('{mixed()}', file_row_number = true)
+            ) WHERE reversed <> text ORDER BY file_row_number LIMIT {documents}
         ) TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 4096)
     """)
 

@@ -2,7 +2,7 @@
 
     python datatrove_job.py FOLDER WORK BANDS ROWS NGRAM
 
-FOLDER holds one Parquet file with the columns `id` and `text`. Four executors of one worker each: signatures, buckets,
+FOLDER holds Parquet files with the columns `id` and `text`. Four executors of one worker each: signatures, buckets,
 clusters, and the filter, which writes what stays to WORK/kept and what goes to WORK/removed.
 """
 

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 FULL_BUCKET = 64
 HUBS = 8
 NEIGHBOURS = 8
-#: Keys that are grouped at once: 28 bytes each. Where there are more it takes several turns, for which the run's own
-#: are kept, 12 bytes each, or read again where they are more than `_KEPT`.
-_TOGETHER, _KEPT = 1 << 25, 1 << 27
+#: Bytes of keys that are held at once, `_GROUPED` for each that is grouped. Where there is no room for all it takes
+#: several turns, for which the run's own are kept, `_KEPT` bytes each, or read again where that is most of the room.
+_HELD_BYTES, _GROUPED, _KEPT = 13 << 27, 28, 12
+#: Pairs of bands, not yet distinct, that wait for others.
+_WAITING = 1 << 25
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
 _MEMBERS = pa.schema(
     [("id", pa.string()), ("text_hash", pa.string()), ("row", pa.int64()), ("key", pa.int64()), ("entry", pa.int32())]
@@ -186,12 +188,18 @@ class _Keys:
     is_left_out: NDArray[np.bool_] | None
     _own: list[list[Keyed]] | None = None
 
+    def room(self, turns: int) -> int:
+        """How many keys may be grouped at once, beside those that are kept for so many turns."""
+        kept = _KEPT * self.rows.own if self._are_kept(turns) else 0
+        return max(1, (_HELD_BYTES - kept) // _GROUPED)
+
     def held(self, turn: int, turns: int, most: int) -> list[Keyed] | None:
-        """The keys of one turn in so many with the documents' numbers; None where more than `most` are from outside."""
+        """The keys of one turn in so many with the documents' numbers; None where `most` have no room for those outside."""
         found = self._of_run(turn, turns)
         if not found or not self.rows.entries:
             return found
         bits = kernels.grouping.marks([keys for keys, _ in found])
+        most -= sum(len(keys) for keys, _ in found)
         for start, keys in self._read(outside=True):
             found.append(self._chosen(start, keys, turn, turns, bits))
             most -= len(found[-1][0])
@@ -199,11 +207,14 @@ class _Keys:
                 return None
         return found
 
+    def _are_kept(self, turns: int) -> bool:
+        return turns > 1 and 4 * _KEPT * self.rows.own <= 3 * _HELD_BYTES
+
     def _of_run(self, turn: int, turns: int) -> list[Keyed]:
-        if turns == 1 or self.rows.own > _KEPT:
+        if not self._are_kept(turns):
             return [self._chosen(start, keys, turn, turns) for start, keys in self._read()]
         if self._own is None or len(self._own[0]) != turns:
-            split = kernels.grouping.in_turns
+            self._own, split = None, kernels.grouping.in_turns  # those of fewer turns go before others are read
             self._own = [split(keys, start, turns, self._left_out(start, keys)) for start, keys in self._read()]
         return [piece[turn] for piece in self._own]
 
@@ -226,9 +237,11 @@ def _groups(
 ) -> Iterator[Groups]:  # fmt: skip
     """The groups of documents with the same key, some of the run's in each, as many keys at a time as may be held."""
     keys = _Keys(work, rows, names, keys_of, is_left_out)
-    turns = 1 + rows.own // _TOGETHER
-    most = 1 + rows.total // _TOGETHER
-    while (found := keys.held(0, turns, _TOGETHER if turns < most else rows.total)) is None:
+    turns = 1
+    while rows.own > turns * keys.room(turns):
+        turns += 1
+    most = turns + rows.total // keys.room(2)  # more would not help: some have the same key
+    while (found := keys.held(0, turns, keys.room(turns) if turns < most else rows.total)) is None:
         turns = min(2 * turns, most)
     for turn in range(turns):
         if turn:
@@ -324,7 +337,7 @@ def merged(found: Iterator[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     every, waiting = np.empty(0, np.uint64), list[Any]()
     for pairs in found:
         waiting.append(pairs)
-        if sum(map(len, waiting)) > max(_TOGETHER, len(every)):
+        if sum(map(len, waiting)) > max(_WAITING, len(every)):
             every, waiting = united([every, *waiting]), []
     return united([every, *waiting])
 

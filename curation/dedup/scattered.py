@@ -62,4 +62,5 @@ def read(
 
     `places` has the parts that have any, in order, and the row groups of each.
     """
-    return minima((work.scattered.read_groups(part, groups) for part, groups in places), documents, values)
+    pieces = (work.scattered.read_groups(part, [group]) for part, groups in places for group in groups)
+    return minima(pieces, documents, values)  # row group by row group: all of a part may be as much as is held

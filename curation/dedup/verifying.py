@@ -44,19 +44,18 @@ def by_signature(work: Workspace, rows: Rows, pairs: NDArray[np.uint64], values:
     most = max(1, held_at_once(values) // 2)
     involved = distinct(np.concatenate([first, second]))
     if len(involved) <= held_at_once(values):
-        return among(work, rows, involved, values)(*map(kernels.ranks.Ranks(involved).of, (first, second)))
+        return among(work, rows, involved, values)(*map(kernels.positions.Positions(involved).of, (first, second)))
     similar = np.empty(len(pairs))
     for low, high in _cut(first, most):
         mine = distinct(first[low:high])
-        held = _signatures(work, rows, mine, values)
+        held, place_of = _signatures(work, rows, mine, values), kernels.positions.Positions(mine).of
         order = low + np.argsort(second[low:high])
         for begin, end in _cut(second[order], most):
             chosen = order[begin:end]
             others = distinct(second[chosen])
             beside = _signatures(work, rows, others, values)
-            one = kernels.ranks.Ranks(mine).of(first[chosen])
-            other = kernels.ranks.Ranks(others).of(second[chosen])
-            similar[chosen] = kernels.grouping.agreement(held, one, beside, other)
+            other = kernels.positions.Positions(others).of(second[chosen])
+            similar[chosen] = kernels.grouping.agreement(held, place_of(first[chosen]), beside, other)
     return similar
 
 

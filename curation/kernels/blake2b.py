@@ -51,7 +51,7 @@ def digests(
     """The digests (uint8, texts x 16) of texts, each with a head before it.
 
     They lie in `data` (uint8) between `bounds` (int64, one more than texts), their heads likewise. A text longer than
-    all the others is left to hashlib: most of the time nothing would lie beside it.
+    all the others together is left to hashlib: most of the time nothing would lie beside it.
     """
     sizes = np.diff(bounds)
     found = np.empty((len(sizes), SIZE), np.uint8)

@@ -1,4 +1,4 @@
-"""How many numbers are smaller than others: the place of each among those that ascend."""
+"""The position of each number among those that ascend: how many are smaller."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from curation.kernels import masks
 from curation.kernels.compiled import array, kernel, out
 
 
-class Ranks:
-    """The places of numbers among those that ascend (int64), each of which is there once: `numpy.searchsorted`'s.
+class Positions:
+    """The positions of numbers among those that ascend (int64), each of which is there once: `numpy.searchsorted`'s.
 
-    A bit is held for each number from the least to the greatest, and half as much for how many stand before: 19 MB for
-    a hundred million. That fits a processor's cache, where a binary search waits for memory at each of its steps.
+    A bit is held for each number from the least to the greatest, there or not, and half as much for how many stand
+    before: 19 MB where the two are a hundred million apart. That fits a processor's cache, where a binary search waits
+    for memory at each of its steps.
 
-    >>> Ranks(np.array([3, 70, 71])).of(np.array([71, 3, 2, 4, 99])).tolist()
+    >>> Positions(np.array([3, 70, 71])).of(np.array([71, 3, 2, 4, 99])).tolist()
     [2, 0, 0, 1, 3]
     """
 
@@ -29,7 +30,7 @@ class Ranks:
         _mark(ascending, self.first, self._bits, self._before)
 
     def of(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """How many are smaller than each of these, in whatever order: its place, if it is one of them."""
+        """How many are smaller than each of these, in whatever order: its position, if it is one of them."""
         found = np.empty(len(numbers), np.int64)
         _find(numbers, self.first, self.last, self.count, self._bits, self._before, found)
         return found
