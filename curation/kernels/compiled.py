@@ -11,9 +11,7 @@ import fcntl
 import gc
 import glob
 import os
-import sys
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,8 +21,8 @@ import numpy.ma  # numba asks for it when it first sees an array: then each work
 os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
 import numba
 from numba import types
-from numba.core.imputils import builtin_registry
-from numba.core.registry import cpu_target
+from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 
 from curation.kernels.place import folder
 
@@ -36,39 +34,18 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
-if "scipy.linalg" not in sys.modules and find_spec("scipy"):
-    # Numba looks whether SciPy's linear algebra is there, which takes half as long as loading all kernels, and asks
-    # for it again where it is used.
-    sys.modules["scipy.linalg"] = None
-    try:
-        from numba.np import arraymath
-    finally:
-        del sys.modules["scipy.linalg"]
-    arraymath._HAVE_BLAS = True  # noqa: SLF001
+class _Cache(FunctionCache):
+    """Numba's, which loads what was compiled without a look at all that numba's types can do: a third of all loading.
 
-
-def _looked_at_once() -> None:
-    """Have numba's look at what its types can do not begin anew, within itself, for each of 250 methods.
-
-    It does so for processors of several kinds; here there is one. That is half of what the first look takes.
+    Whoever compiles looks.
     """
-    known = cpu_target.target_context
-    look, inside = known.refresh, False
 
-    def once() -> None:
-        nonlocal inside
-        if inside and builtin_registry in known._registries:  # noqa: SLF001  # else it is an extension that compiles
-            return
-        before, inside = inside, True
-        try:
-            look()
-        finally:
-            inside = before
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was compiled for this signature, None where nothing was."""
+        rtsys.initialize(target_context)  # compiled code refers to it
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
-    known.refresh = once
-
-
-_looked_at_once()
 
 #: No wrapper for C, since none is called from there: it would be a tenth of all compiling.
 _OPTIONS = {"no_cfunc_wrapper": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
@@ -95,9 +72,13 @@ def kernel(signature: Any) -> Callable[[Function], Function]:
         with _alone(folder(), f"{function.__module__}.{function.__qualname__}"), _seldom_collected():
             numba.config.CACHE_DIR, before = str(folder()), numba.config.CACHE_DIR
             try:
-                return numba.njit(signature, cache=True, **_OPTIONS)(function)
+                made = numba.njit(**_OPTIONS)(function)
+                made._cache = _Cache(function)  # noqa: SLF001  # as its `enable_caching` does
+                made.compile(signature)
+                made.disable_compile()
             finally:
                 numba.config.CACHE_DIR = before
+            return made
 
     return decorate
 
