@@ -6,7 +6,6 @@ What a record's row is says `curation.pull`, or `of_records` where records come 
 from __future__ import annotations
 
 import hashlib
-import struct
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 #: Types of records that a part counts by name: inputs may make up as many as they like.
 TYPES = 50
-_LENGTH = struct.Struct("<Q")
 #: What counts for the size of a row, beside its text: bytes of the text, characters of these.
 _COUNTED = ("meta", "uri", "title", "license", "error")
 #: What a text begins with that may be nothing but white space: the first bytes of such characters in UTF-8.
@@ -72,53 +70,50 @@ def document_id(source: str, uri: str | None, origin: str, text: str | None) -> 
     >>> document_id("web", None, "a.warc.gz#0", "text") == document_id("web", None, "a.warc.gz#0", "text")
     True
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for field in (source, uri or "", origin, text or ""):
-        data = field.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
+    return _id(source, uri or "", origin, (text or "").encode())
 
 
-def document_ids(
-    source: str, uris: Sequence[str | None], origins: Sequence[str], text: pa.StringArray
-) -> pa.StringArray:
+def document_ids(source: str, uris: pa.StringArray, origins: pa.StringArray, text: pa.StringArray) -> pa.StringArray:
     """`document_id` of each, from the bytes of the texts where they lie.
 
-    >>> document_ids("web", [None], ["a.warc.gz#0"], pa.array(["text"])).to_pylist() == [
+    >>> document_ids("web", pa.array([None], "str"), pa.array(["a.warc.gz#0"]), pa.array(["text"])).to_pylist() == [
     ...     document_id("web", None, "a.warc.gz#0", "text")
     ... ]
     True
     """
-    filled = pc.fill_null(text, "") if text.null_count else text
-    bounds = np.frombuffer(filled.buffers()[1], np.int32)[filled.offset : filled.offset + len(filled) + 1]
-    data = filled.buffers()[2] or b""
-    size = _LENGTH.pack
-    of_source = size(len(source.encode())) + source.encode()
-    heads = []
-    for uri, origin, length in zip(uris, origins, np.diff(bounds).tolist(), strict=True):
-        first, second = (uri or "").encode(), origin.encode()
-        heads.append(b"".join((of_source, size(len(first)), first, size(len(second)), second, size(length))))
+    data, bounds = _bytes_of(text)
     if "numba" in sys.modules and kernels.place.are_compiled("texts"):  # else loading it takes longer than hashing
-        ends = np.concatenate([[0], np.cumsum(list(map(len, heads)), dtype=np.int64)])
-        joined = np.frombuffer(b"".join(heads), np.uint8)
-        digests = kernels.blake2b.digests(joined, ends, np.frombuffer(data, np.uint8), bounds.astype(np.int64))
-        digits = kernels.blake2b.hexadecimal(digests)
-        offsets = np.arange(len(heads) + 1, dtype=np.int32) * digits.shape[1]
-        return pa.StringArray.from_buffers(len(heads), pa.py_buffer(offsets), pa.py_buffer(digits))
-    whole, ids = memoryview(data), []
-    for head, start, end in zip(heads, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        digest = hashlib.blake2b(head, digest_size=16)
-        digest.update(whole[start:end])
-        ids.append(digest.hexdigest())
-    return pa.array(ids, pa.string())
+        heads = kernels.blake2b.heads(source.encode(), _bytes_of(uris), _bytes_of(origins), np.diff(bounds))
+        digits = kernels.blake2b.hexadecimal(kernels.blake2b.digests(*heads, data, bounds))
+        offsets = np.arange(len(text) + 1, dtype=np.int32) * digits.shape[1]
+        return pa.StringArray.from_buffers(len(text), pa.py_buffer(offsets), pa.py_buffer(digits))
+    places = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    fields = zip(uris.to_pylist(), origins.to_pylist(), places, strict=True)
+    return pa.array(
+        [_id(source, uri or "", origin, data[start:end]) for uri, origin, (start, end) in fields], pa.string()
+    )
+
+
+def _id(source: str, uri: str, origin: str, text: bytes | NDArray[np.uint8]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for field in (source.encode(), uri.encode(), origin.encode(), text):
+        digest.update(len(field).to_bytes(8, "little"))
+        digest.update(field)
+    return digest.hexdigest()
+
+
+def _bytes_of(strings: pa.StringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Where their bytes lie, and where each begins and the last ends; null has none."""
+    filled = pc.fill_null(strings, "") if strings.null_count else strings
+    bounds = np.frombuffer(filled.buffers()[1], np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    return np.frombuffer(filled.buffers()[2] or b"", np.uint8), bounds.astype(np.int64)
 
 
 def of_records(records: Records, name: str, source: str, license_: str | None) -> Rows:
     """The rows of records that come in columns: of the input with this name, and the source with its licence."""
     text = _without_blank(records.text)
-    origins = [f"{name}#{offset}" for offset in records.offsets]
-    uris = [uri or None for uri in records.uri]
+    origins = pa.array([f"{name}#{offset}" for offset in records.offsets], pa.string())
+    uris = pa.array([uri or None for uri in records.uri], pa.string())
     columns = {
         "id": document_ids(source, uris, origins, text),
         "source": pa.repeat(source, len(text)),
@@ -148,8 +143,7 @@ def _without_blank(text: pa.StringArray) -> pa.StringArray:
     >>> _without_blank(pa.array(["a", " \u2003", None, " b", ""])).to_pylist()
     ['a', '', None, ' b', '']
     """
-    bounds = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
-    data = np.frombuffer(text.buffers()[2] or b"", np.uint8)
+    data, bounds = _bytes_of(text)
     some = np.flatnonzero(np.diff(bounds) > 0)
     some = some[_SPACES[data[bounds[some]]]]
     blank = [row for row in some.tolist() if (text[row].as_py() or "").isspace()]

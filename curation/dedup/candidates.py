@@ -194,7 +194,7 @@ class _Keys:
         return max(1, (_HELD_BYTES - kept) // _GROUPED)
 
     def held(self, turn: int, turns: int, most: int) -> list[Keyed] | None:
-        """The keys of one turn in so many with the documents' numbers; None where `most` have no room for those outside."""
+        """The keys of one turn in so many with the numbers; None where `most` have no room for those outside."""
         found = self._of_run(turn, turns)
         if not found or not self.rows.entries:
             return found

@@ -13,6 +13,9 @@ from numba.extending import intrinsic
 from curation.kernels.compiled import array, helper, kernel, out
 from curation.kernels.utf8 import byte, load
 
+#: Texts: where they lie (uint8), and where each begins and the last ends (int64).
+Texts = tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]
+
 #: Bytes of a digest.
 SIZE = 16
 _LANES, _BLOCK = 4, 128
@@ -70,6 +73,49 @@ def digests(
         some = slice(side.start, side.stop + 1)
         _hash(heads, head_bounds[some], data, bounds[some], state, block, rows, words[side])
     return found
+
+
+def heads(first: bytes, one: Texts, other: Texts, sizes: np.ndarray[Any, np.dtype[np.int64]]) -> Texts:
+    r"""What `digests` takes as heads: for each text `first` and what stands in two columns, its size before each.
+
+    Then comes the size of the text that follows, of `sizes`. Sizes are eight bytes, the lowest first.
+
+    >>> of_none = np.empty(0, np.uint8), np.array([0, 0])
+    >>> data, bounds = heads(b"web", (np.frombuffer(b"ab", np.uint8), np.array([0, 2])), of_none, np.array([7]))
+    >>> bytes(data[bounds[0]:bounds[1]]).replace(bytes(7), b".")
+    b'\x03.web\x02.ab.\x00\x07.'
+    """
+    ends = np.concatenate([[0], np.cumsum(32 + len(first) + np.diff(one[1]) + np.diff(other[1]))])
+    found = np.empty(ends[-1], np.uint8)
+    _write_heads(np.frombuffer(first, np.uint8), *one, *other, sizes, found)
+    return found, ends
+
+
+@helper
+def sized(data: Any, start: int, end: int, target: Any, at: int) -> int:
+    """Write how many bytes there are, and them; where the next go."""
+    for number in range(8):
+        target[at + number] = (end - start) >> 8 * number & 0xFF
+    for number in range(end - start):
+        target[at + 8 + number] = byte(data, start + number)
+    return at + 8 + end - start
+
+
+@kernel(
+    types.void(
+        array(types.uint8), array(types.uint8), array(types.int64), array(types.uint8), array(types.int64),
+        array(types.int64), out(types.uint8),
+    )
+)  # fmt: skip
+def _write_heads(first: Any, one: Any, one_bounds: Any, other: Any, other_bounds: Any, sizes: Any, target: Any) -> None:
+    at = np.int64(0)
+    for row in range(len(sizes)):
+        at = sized(first, np.int64(0), len(first), target, at)
+        at = sized(one, one_bounds[row], one_bounds[row + 1], target, at)
+        at = sized(other, other_bounds[row], other_bounds[row + 1], target, at)
+        for number in range(8):
+            target[at + number] = sizes[row] >> 8 * number & 0xFF
+        at += 8
 
 
 def hexadecimal(digests: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -175,7 +221,10 @@ def _hash(
             first, behind, start, end = head_bounds[row], head_bounds[row + 1], bounds[row], bounds[row + 1]
             at = np.int64(state[_LENGTH * _LANES + lane])
             size = behind - first + end - start
-            if at >= behind - first and at + _BLOCK <= size:
+            if at + _BLOCK <= behind - first:
+                for number in range(16):
+                    block[number * _LANES + lane] = load(heads, first + at + 8 * number)
+            elif at >= behind - first and at + _BLOCK <= size:
                 place = start + at - (behind - first)
                 for number in range(16):
                     block[number * _LANES + lane] = load(data, place + 8 * number)

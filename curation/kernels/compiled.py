@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
+
 class _Cache(FunctionCache):
     """Numba's, which loads what was compiled without a look at all that numba's types can do: a third of all loading.
 

@@ -58,8 +58,7 @@ _SEPARATORS = "\x1c\x1d\x1e\x1f"
 def word_hashes(data: np.ndarray[Any, Any], bounds: np.ndarray[Any, Any], words: Words) -> np.ndarray[Any, Any]:
     """A 64-bit hash of each folded word (uint64): that of its UTF-8, which `hash_of` gives for one."""
     hashes, hard = np.empty(len(words.start), np.uint64), np.empty(len(words.start), np.int32)
-    longest = int((words.end - words.start).max(initial=0))
-    copy = np.empty(2 * longest + 8, np.uint8)
+    copy = np.empty(2 * int(np.diff(bounds).max(initial=0)) + 8, np.uint8)  # a word may be all of the longest text
     count = _hash_words(data, bounds, words.bounds, words.start, words.end, *folding(), copy, copy, hashes, hard)
     rows = np.searchsorted(words.bounds, hard[:count], side="right") - 1
     known: dict[bytes, int] = {}

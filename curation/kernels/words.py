@@ -139,7 +139,7 @@ def letter_by_letter(
     )
 )  # fmt: skip
 def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: Any, figures: Any) -> None:
-    count = np.int64(0)
+    count, one = np.int64(0), np.uint64(1)
     for row in range(len(bounds) - 1):
         offsets[row] = count
         begin, stop = bounds[row], bounds[row + 1]
@@ -151,23 +151,21 @@ def _split(data: Any, bounds: Any, table: Any, offsets: Any, starts: Any, ends: 
             letters = masks.letters(data, at)
             inner = letters | masks.within(data, at, 0x30, 0x39)
             high = masks.high(data, at)
-            token = masks.first(~white)
-            while token < masks.SIZE:
-                rest = white & ~masks.below(token)
-                if rest == 0:
-                    break
-                after = masks.first(rest)
-                within = masks.below(after) & ~masks.below(token)
+            tokens, behind = ~white & (white << one | one), white & ~(white << one | one)
+            while behind:
+                first, after = tokens & (~tokens + one), behind & (~behind + one)
+                within = after - first
                 if high & within:
                     break
                 core = inner & within
                 if core:
-                    first, last = at + masks.first(core), at + masks.SIZE - masks.behind(core)
-                    starts[count], ends[count] = first - begin, last - begin
-                    count += 1
-                    chars += last - first
+                    starts[count] = at + masks.first(core) - begin
+                    ends[count] = at + masks.SIZE - masks.behind(core) - begin
+                    chars += ends[count] - starts[count]
                     alpha += (letters & within) != 0
-                token = masks.first(~white & ~masks.below(after))
+                    count += 1
+                tokens, behind = tokens ^ first, behind ^ after
+            token = masks.first(tokens)
             if token == 0:
                 at, count, more, some = letter_by_letter(data, at, begin, stop, table, starts, ends, count)
                 chars, alpha = chars + more, alpha + some
