@@ -87,14 +87,14 @@ def document_ids(source: str, uris: pa.StringArray, origins: pa.StringArray, tex
         digits = kernels.blake2b.hexadecimal(kernels.blake2b.digests(*heads, data, bounds))
         offsets = np.arange(len(text) + 1, dtype=np.int32) * digits.shape[1]
         return pa.StringArray.from_buffers(len(text), pa.py_buffer(offsets), pa.py_buffer(digits))
-    places = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    whole, places = data.data, zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
     fields = zip(uris.to_pylist(), origins.to_pylist(), places, strict=True)
     return pa.array(
-        [_id(source, uri or "", origin, data[start:end]) for uri, origin, (start, end) in fields], pa.string()
+        [_id(source, uri or "", origin, whole[start:end]) for uri, origin, (start, end) in fields], pa.string()
     )
 
 
-def _id(source: str, uri: str, origin: str, text: bytes | NDArray[np.uint8]) -> str:
+def _id(source: str, uri: str, origin: str, text: bytes | memoryview) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for field in (source.encode(), uri.encode(), origin.encode(), text):
         digest.update(len(field).to_bytes(8, "little"))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
-class _Cache(FunctionCache):
+class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
     """Numba's, which loads what was compiled without a look at all that numba's types can do: a third of all loading.
 
     Whoever compiles looks.

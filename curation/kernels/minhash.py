@@ -67,8 +67,8 @@ def finished(total: Any) -> Any:
 
 @helper
 def premixed(value: Any) -> Any:
-    """The lower 32 bits, whose every bit then depends on every other: the finaliser of MurmurHash3 for 32 bits."""
-    wide = value & np.uint64(0xFFFFFFFF)
+    """A value of 32 bits, whose every bit then depends on every other: the finaliser of MurmurHash3 for 32 bits."""
+    wide = np.uint64(value)
     wide = ((wide ^ (wide >> np.uint64(16))) * np.uint64(0x85EBCA6B)) & np.uint64(0xFFFFFFFF)
     wide = ((wide ^ (wide >> np.uint64(13))) * np.uint64(0xC2B2AE35)) & np.uint64(0xFFFFFFFF)
     return np.uint32(wide ^ (wide >> np.uint64(16)))
@@ -161,12 +161,14 @@ def _sign(
                 more -= power * hashes[word - ngram]
             total = total * GOLDEN + more
             if word - first >= ngram - 1 or word == stop - 1:
-                waiting[count] = premixed(finished(total))
+                waiting[count] = np.uint32(finished(total))
                 count += 1
             if count == len(waiting) or word == stop - 1:
                 while count % 4:  # taking one in twice changes nothing
                     waiting[count] = waiting[count - 1]
                     count += 1
+                for at in range(count):
+                    waiting[at] = premixed(waiting[at])
                 for place in range(0, len(lowest), LANES):
                     lowered(lowest, place, factors, summands, waiting, count)
                 count = 0
