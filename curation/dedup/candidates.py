@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 FULL_BUCKET = 64
 HUBS = 8
 NEIGHBOURS = 8
-#: Bytes of keys that are held at once, `_GROUPED` for each that is grouped. Where there is no room for all it takes
-#: several turns, for which the run's own are kept, `_KEPT` bytes each, or read again where that is most of the room.
-_HELD_BYTES, _GROUPED, _KEPT = 13 << 27, 28, 12
+#: Keys that are grouped at once at most, and bytes of keys that are held: `_GROUPED` for each of these. Where there are
+#: more it takes several turns, for which the run's own are kept, `_KEPT` bytes each, or read again where that is most
+#: of the bytes.
+_TOGETHER, _HELD_BYTES, _GROUPED, _KEPT = 1 << 25, 13 << 27, 28, 12
 #: Pairs of bands, not yet distinct, that wait for others.
 _WAITING = 1 << 25
 #: Documents that may be copies of each other: `key` is that of their group, `entry` as in `Rows.entries`.
@@ -191,7 +192,7 @@ class _Keys:
     def room(self, turns: int) -> int:
         """How many keys may be grouped at once, beside those that are kept for so many turns."""
         kept = _KEPT * self.rows.own if self._are_kept(turns) else 0
-        return max(1, (_HELD_BYTES - kept) // _GROUPED)
+        return max(1, min(_TOGETHER, (_HELD_BYTES - kept) // _GROUPED))
 
     def held(self, turn: int, turns: int, most: int) -> list[Keyed] | None:
         """The keys of one turn in so many with the numbers; None where `most` have no room for those outside."""
